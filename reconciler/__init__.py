@@ -1,0 +1,1 @@
+"""The conductor: reads rows, decides, dispatches, and never sees a company's data."""

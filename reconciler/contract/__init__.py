@@ -1,0 +1,1 @@
+"""What both sides share: the schema, its verbs and nothing else."""

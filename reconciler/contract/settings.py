@@ -1,0 +1,49 @@
+"""The environment variables that Tracer reads, in one place."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings
+
+from reconciler.contract.errors import BadInput
+
+
+class Settings(BaseSettings):
+    """What the environment says; see the table in the README."""
+
+    database_url: str | None = Field(None, validation_alias="DATABASE_URL")
+    home: Path = Field(Path(".tracer"), validation_alias="TRACER_HOME")
+    workers: Literal["local", "modal"] = Field("local", validation_alias="TRACER_WORKERS")
+    worker_processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 2,
+        ge=1,
+        validation_alias="TRACER_WORKER_PROCESSES",
+    )
+    modal_app: str = Field("tracer", validation_alias="TRACER_MODAL_APP")
+    modal_secret: str = Field("tracer-database", validation_alias="TRACER_MODAL_SECRET")
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        BadInput: a variable has a value that cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
+        raise BadInput(f"Environment: {wrong}.") from error
+
+
+def runtime_dir(home: Path) -> Path:
+    """The private directory for this home's Unix sockets.
+
+    It is outside of `home` because a socket's path may have only about 100 bytes. Not created here.
+    """
+    digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"tracer-{os.getuid()}-{digest}"
