@@ -47,3 +47,12 @@ def runtime_dir(home: Path) -> Path:
     """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"tracer-{os.getuid()}-{digest}"
+
+
+def workers_socket(home: Path) -> Path:
+    """Where the local worker host of this home listens.
+
+    In a directory of its own, since that of `runtime_dir` may belong to Postgres's user.
+    """
+    runtime = runtime_dir(home)
+    return runtime.with_name(f"{runtime.name}-workers") / "workers.sock"

@@ -1,0 +1,50 @@
+"""Runs the revisions on the database that DATABASE_URL or the caller names."""
+
+from typing import Any
+
+import psycopg
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+from reconciler.contract.database import connect, libpq_url
+from reconciler.contract.errors import BadInput
+from reconciler.contract.models import ContractTable
+from reconciler.contract.settings import load_settings
+
+# Not tracer's to compare: the domain tables (`tracer steps sync` owns them) are in another schema.
+TARGET = ContractTable.metadata
+
+
+def url() -> str:
+    """The database to migrate: the caller's, else DATABASE_URL."""
+    found = context.config.attributes.get("database_url") or load_settings().database_url
+    if not found:
+        raise BadInput("Set DATABASE_URL, or run `tracer db upgrade`, which starts a Postgres.")
+    return str(found)
+
+
+def engine_options() -> dict[str, Any]:
+    """Connect as libpq does, so that every form of URL works here as it does elsewhere."""
+    connect(url()).close()  # its errors say what to do
+    return {"creator": lambda: psycopg.connect(libpq_url(url())), "poolclass": pool.NullPool}
+
+
+def run() -> None:
+    """One transaction for all revisions: an upgrade is whole or did not happen."""
+    with create_engine("postgresql+psycopg://", **engine_options()).connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=TARGET,
+            compare_type=True,
+            compare_server_default=True,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=TARGET, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    run()

@@ -1,0 +1,153 @@
+"""A small pool of connections to the brain, and what is wrong when there is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+from reconciler.contract.errors import BadInput, Unreachable
+from reconciler.contract.models import SCHEMA_REVISION
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[DictRow]
+CONNECT_TIMEOUT_S = 10
+
+
+def libpq_url(url: str) -> str:
+    """`url` as libpq reads it: SQLAlchemy's `postgresql+psycopg://` is taken too."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql://{rest}" if separator and "+" in scheme else url
+
+
+def place(url: str) -> str:
+    """Where `url` points, for a message: never a password."""
+    try:
+        parts = conninfo_to_dict(libpq_url(url))
+    except psycopg.ProgrammingError as error:
+        raise BadInput("DATABASE_URL is not a Postgres URL or connection string.") from error
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    name, port = parts.get("dbname") or "of the default name", parts.get("port") or 5432
+    return f"database {name} at {host}:{port}"
+
+
+def connect(url: str) -> Connection:
+    """One connection, committing each statement.
+
+    Raises:
+        Unreachable: nothing answers within `CONNECT_TIMEOUT_S`, or it refuses; the message says
+            where and why, without the password.
+    """
+    where = place(url)
+    try:
+        return psycopg.Connection[DictRow].connect(
+            libpq_url(url),
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name="tracer",
+        )
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise Unreachable(
+            f"Cannot reach the {where}: {reason}. "
+            "Start it, or set DATABASE_URL (without it, Tracer runs a Postgres of its own)."
+        ) from error
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema's revision, or None where no migration has run."""
+    row = connection.execute(
+        "SELECT to_regclass('alembic_version') IS NOT NULL AS there"
+    ).fetchone()
+    if not row or not row["there"]:
+        return None
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return found["version_num"] if found else None
+
+
+def check_revision(connection: Connection) -> None:
+    """Refuse a schema that this code does not know, before anything is written.
+
+    Raises:
+        BadInput: the schema is missing, older or newer.
+    """
+    found = revision(connection)
+    if found is None:
+        raise BadInput("The database has no Tracer schema yet: run `tracer db upgrade`.")
+    if found != SCHEMA_REVISION:
+        older = found < SCHEMA_REVISION
+        mend = "run `tracer db upgrade`" if older else "update Tracer"
+        raise BadInput(
+            f"The database's schema is at revision {found}, "
+            f"and this Tracer needs {SCHEMA_REVISION}: {mend}."
+        )
+
+
+class Database:
+    """Connections to one database whose schema this code knows.
+
+    Subclasses hold the verbs of one side. Each verb is one transaction.
+    """
+
+    def __init__(self, url: str, max_size: int) -> None:
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            libpq_url(url),
+            connection_class=psycopg.Connection[DictRow],
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "application_name": "tracer",
+            },
+            min_size=1,
+            max_size=max_size,
+            timeout=CONNECT_TIMEOUT_S,
+            check=ConnectionPool.check_connection,
+            open=False,
+        )
+
+    @classmethod
+    def connect(cls, url: str, max_size: int = 2) -> Self:
+        """Open a pool of at most `max_size` connections.
+
+        Raises:
+            Unreachable: no database answers.
+            BadInput: its schema is not the one that this code knows.
+        """
+        with connect(url) as connection:
+            check_revision(connection)
+        database = cls(url, max_size)
+        database._pool.open()
+        return database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; a second call does nothing."""
+        self._pool.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection inside a transaction: committed at the end, rolled back on an exception."""
+        with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    def rows(self, query: str, **parameters: Any) -> list[Row]:
+        """Run one statement in a transaction of its own; its rows, none for one without."""
+        with self._pool.connection() as connection:
+            cursor = connection.execute(query.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []

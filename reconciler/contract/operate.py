@@ -1,0 +1,262 @@
+"""The operator's verbs: seed, look, tune. The command line is their only caller."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from reconciler.contract.database import Database, Row
+from reconciler.contract.errors import BadInput, WorkFailed
+from reconciler.contract.queries import seeding, views
+from reconciler.contract.states import Status
+
+RATE_WINDOW = timedelta(seconds=30)
+EXPORT_ROWS = 2000  # fetched at a time
+
+SeedRow = tuple[int, str, str | None, str | None, Mapping[str, Any]]  # line, key, name, domain, …
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """A batch as it was seeded, and where it is; `now` is Postgres's clock when it was read."""
+
+    id: int
+    name: str
+    blueprint: list[str]
+    columns: list[str]
+    status: str
+    priority: int
+    paused: bool
+    created_at: datetime
+    finished_at: datetime | None
+    companies: int
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """What a seeding brought in; `duplicates` counts rows whose key an earlier row had."""
+
+    batch: str
+    companies_new: int
+    companies_known: int
+    duplicates: int
+
+
+class OperatorStore(Database):
+    """The brain as the operator sees it."""
+
+    def seed(
+        self,
+        rows: Iterable[SeedRow],
+        *,
+        name: str,
+        blueprint: Sequence[str],
+        columns: Sequence[str],
+        priority: int = 0,
+    ) -> Seeded:
+        """Bring a batch in, whole or not at all; `columns` may still grow while `rows` are read.
+
+        Raises:
+            BadInput: there is no row to seed.
+            WorkFailed: the database refused the rows.
+        """
+        try:
+            with self.transaction() as connection:
+                return _seed(connection, rows, name, blueprint, columns, priority)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            reason = str(error).splitlines()[0]
+            raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
+
+    def batch(self, name: str) -> BatchView:
+        """The batch of that name.
+
+        Raises:
+            BadInput: there is none; the message lists those that there are.
+        """
+        found = self.rows(views.BATCH_BY_NAME, name=name)
+        if not found:
+            names = [row["name"] for row in self.rows(views.BATCH_NAMES)]
+            there = f"There are: {', '.join(names[:10])}." if names else "Seed one: `tracer seed`."
+            raise BadInput(f"There is no batch {name!r}. {there}")
+        return BatchView(**found[0])
+
+    def batches(self) -> list[Row]:
+        """Every batch with its counts of companies and rows."""
+        return self.rows(views.BATCHES)
+
+    def progress(self, batch: BatchView, failures: int = 20) -> Row:
+        """What `inspect --json` prints: counts per step, failures by reason, rate and ETA."""
+        counts = self.rows(views.STEP_COUNTS, batch_id=batch.id, window=RATE_WINDOW)
+        steps = [_step_counts(step, counts) for step in batch.blueprint]
+        rate = _rate(batch, counts)
+        left = _left(batch.companies, steps)
+        return {
+            "batch": batch.name,
+            "name": batch.name,
+            "status": batch.status,
+            "companies": batch.companies,
+            "steps": steps,
+            "failures": self.rows(views.FAILURES, batch_id=batch.id, limit=failures),
+            "rate_per_s": round(rate, 2),
+            "eta_s": 0 if batch.finished_at else round(left / rate) if rate else None,
+        }
+
+    def timeline(self, batch: BatchView, key: str) -> tuple[Row, list[Row]]:
+        """A company, and its rows in the batch in the order of the blueprint.
+
+        Raises:
+            BadInput: the batch has no such company.
+        """
+        found = self.rows(views.COMPANY, key=key)
+        rows = (
+            self.rows(views.TIMELINE, batch_id=batch.id, company_id=found[0]["id"]) if found else []
+        )
+        if not rows:
+            raise BadInput(f"Batch {batch.name!r} has no company with the key {key!r}.")
+        return found[0], rows
+
+    def steps(self) -> list[Row]:
+        """The registry."""
+        return self.rows(views.STEPS)
+
+    def set_step(self, step: str, values: Mapping[str, Any]) -> None:
+        """Change registry columns of one step, all or none.
+
+        Raises:
+            BadInput: there is no such step, or a value breaks a rule of its column.
+        """
+        try:
+            with self.transaction() as connection:
+                for column, value in values.items():
+                    query = sql.SQL(views.SET_STEP).format(column=sql.Identifier(column))
+                    if not connection.execute(query, {"value": value, "step": step}).rowcount:
+                        raise BadInput(f"There is no step {step!r}: see `tracer steps`.")
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
+
+    def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> bool:
+        """Register a step, or its new place; returns whether it is new. Tuned values stay."""
+        names = list(settings)
+        query = sql.SQL(views.SYNC_STEP).format(
+            columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(n)) for n in names),
+            values=sql.SQL("").join(sql.SQL(", {}").format(sql.Placeholder(n)) for n in names),
+        )
+        place = {"step_name": step, "app_name": app, "function_name": step}
+        with self.transaction() as connection:
+            row = connection.execute(query, {**settings, **place}).fetchone()
+        return bool(row and row["new"])
+
+    def polling(self) -> Row:
+        """Both intervals in seconds, whether polling is paused, and when it last ticked."""
+        return self.rows(views.POLLING)[0]
+
+    def set_polling(
+        self,
+        poll_s: float | None = None,
+        idle_s: float | None = None,
+        every_s: float | None = None,
+        paused: bool | None = None,
+    ) -> None:
+        """Change what is given; the next tick reads it.
+
+        Raises:
+            BadInput: an interval is not above 0, or the idle interval is below the poll interval.
+        """
+        values = {"poll_s": poll_s, "idle_s": idle_s, "every_s": every_s, "paused": paused}
+        try:
+            self.rows(views.SET_POLLING, **values)
+        except psycopg.IntegrityError as error:
+            raise BadInput(
+                "Intervals are above 0 s, and the idle interval is not below the poll interval."
+            ) from error
+
+    def export(self, batch: BatchView, tables: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
+        """One row per company of the batch, streamed; `tables` names each step's (schema, table).
+
+        Each has key, name, domain, attributes, and per step `STEP.status` and `STEP.result`.
+        """
+        parts = [_export_step(i, step, *tables[step]) for i, step in enumerate(batch.blueprint)]
+        query = sql.SQL(views.EXPORT).format(
+            fields=sql.SQL("").join(fields for fields, _ in parts),
+            results=sql.SQL("").join(join for _, join in parts),
+        )
+        with self.transaction() as connection, connection.cursor("export") as cursor:
+            cursor.itersize = EXPORT_ROWS
+            cursor.execute(query, {"batch_id": batch.id})
+            yield from cursor
+
+
+def _seed(
+    connection: psycopg.Connection[Row],
+    rows: Iterable[SeedRow],
+    name: str,
+    blueprint: Sequence[str],
+    columns: Sequence[str],
+    priority: int,
+) -> Seeded:
+    connection.execute(seeding.STAGE)
+    with connection.cursor().copy(seeding.COPY) as copy:
+        for line, key, company, domain, attributes in rows:
+            copy.write_row((line, key, company, domain, json.dumps(attributes)))
+    counts = connection.execute(seeding.COUNT).fetchone()
+    if not counts or not counts["rows"]:
+        raise BadInput("Nothing was seeded: no row of the file can be used.")
+    connection.execute(seeding.COMPANIES)
+    about = {"blueprint": Jsonb(list(blueprint)), "columns": Jsonb(list(columns))}
+    batch = connection.execute(
+        seeding.BATCH, {"name": name, "priority": priority, **about}
+    ).fetchone()
+    assert batch is not None  # one number of the series is always free
+    connection.execute(seeding.MEMBERS, {"batch_id": batch["id"]})
+    connection.execute(seeding.STATES, {"batch_id": batch["id"], "step": blueprint[0]})
+    return Seeded(
+        batch=batch["name"],
+        companies_new=counts["keys"] - counts["known"],
+        companies_known=counts["known"],
+        duplicates=counts["rows"] - counts["keys"],
+    )
+
+
+def _step_counts(step: str, counts: Sequence[Row]) -> Row:
+    by_status = {row["status"]: row["rows"] for row in counts if row["step_name"] == step}
+    return {"step": step, **{status.value: by_status.get(status, 0) for status in Status}}
+
+
+def _rate(batch: BatchView, counts: Sequence[Row]) -> float:
+    """Company-steps COMPLETED a second: lately, or over all of a batch that has ended."""
+    if batch.finished_at:
+        done = sum(row["rows"] for row in counts if row["status"] == Status.COMPLETED)
+        return float(done / max((batch.finished_at - batch.created_at).total_seconds(), 0.001))
+    lately = min(RATE_WINDOW, batch.now - batch.created_at).total_seconds()
+    return float(sum(row["recent"] for row in counts) / max(lately, 0.001))
+
+
+def _left(companies: int, steps: Sequence[Row]) -> int:
+    """Company-steps that are still to come; a company that ended early has none."""
+    left = 0
+    for step in steps:
+        companies -= step[Status.FAILED] + step[Status.CANCELLED]
+        left += companies - step[Status.COMPLETED]
+    return left
+
+
+def _export_step(
+    number: int, step: str, schema: str, table: str
+) -> tuple[sql.Composed, sql.Composed]:
+    state, result = sql.Identifier(f"s{number}"), sql.Identifier(f"r{number}")
+    fields = sql.SQL(views.EXPORT_FIELDS).format(
+        state=state,
+        result=result,
+        status_name=sql.Identifier(f"{step}.status"),
+        result_name=sql.Identifier(f"{step}.result"),
+    )
+    join = sql.SQL(views.EXPORT_JOIN).format(
+        state=state, result=result, step=sql.Literal(step), table=sql.Identifier(schema, table)
+    )
+    return fields, join

@@ -1,0 +1,67 @@
+"""The states of a row and the verbs that move it: one table, which the rest is checked against."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where one step of one company in one batch is."""
+
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+IN_FLIGHT = (Status.QUEUED, Status.IN_PROGRESS)
+TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is: FINISHED says that every row is terminal, not that each is COMPLETED."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One verb: who may move a row from which states to which, and under what guard."""
+
+    verb: str
+    sources: tuple[Status, ...]
+    targets: tuple[Status, ...]
+    who: str
+    guard: str
+
+
+_P, _Q, _I, _C, _F, _X = Status
+
+TRANSITIONS = (
+    Transition("seed", (), (_P,), "operator", "first step of the blueprint"),
+    Transition("claim", (_P,), (_Q,), "tick", "available, batch running, budget left"),
+    Transition("release", (_Q,), (_P,), "tick", "spawn refused, same attempt"),
+    Transition("begin", (_Q,), (_I,), "worker", "by company and step"),
+    Transition("heartbeat", (_I,), (_I,), "worker", "same attempt"),
+    Transition("complete", (_I,), (_C,), "worker", "same attempt, with its domain row"),
+    Transition("fail", (_I,), (_I, _F), "worker", "same attempt"),
+    Transition("reap", (_Q, _I), (_P, _F), "tick", "lease expired"),
+    Transition("advance", (_C,), (_C,), "tick", "once; seeds the next step"),
+    Transition("retry", (_F,), (_P,), "operator", "batch not cancelled"),
+    Transition("cancel", (_P, _Q, _I), (_X,), "operator", "batch or rows named"),
+)
+
+
+def mermaid() -> str:
+    """The state diagram of `TRANSITIONS`, as Mermaid text, for the README."""
+    edges: dict[tuple[str, str], list[str]] = {}
+    for t in TRANSITIONS:
+        for source in t.sources or ("[*]",):
+            for target in t.targets:
+                edges.setdefault((source, target), []).append(t.verb)
+    lines = [f"    {a} --> {b}: {', '.join(verbs)}" for (a, b), verbs in edges.items()]
+    ends = [f"    {status} --> [*]" for status in TERMINAL if status != Status.FAILED]
+    return "\n".join(["stateDiagram-v2", *lines, *ends])

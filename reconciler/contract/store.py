@@ -1,0 +1,183 @@
+"""The conductor's verbs: what a tick reads and writes. It sees ids and statuses, nothing else."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from reconciler.contract.database import Database, Row
+from reconciler.contract.queries import verbs
+from reconciler.contract.states import Status
+
+# Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
+# bound keeps each transaction short. A tick that reaches it is followed by the next one at once.
+LIMIT = 10_000
+TICKS_KEPT = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Polling:
+    """The `polling` row and the moment (Postgres's clock) when it was read; intervals in seconds.
+
+    `busy` says that some batch is running and not paused.
+    """
+
+    now: datetime
+    poll_s: float
+    idle_s: float
+    every_s: float
+    latency_target_s: float
+    paused: bool
+    generation: int
+    changed_at: datetime
+    ticked_at: datetime
+    busy: bool
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Claimed rows of one step, to be spawned as one call; the three lists run in parallel."""
+
+    step_name: str
+    app_name: str
+    function_name: str
+    backoff_s: float
+    backoff_max_s: float
+    company_ids: list[int]
+    batch_ids: list[int]
+    attempts: list[int]
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A row whose lease has run out, with what its step's settings say about retries."""
+
+    company_id: int
+    step_name: str
+    batch_id: int
+    attempt: int
+    status: Status
+    available_at: datetime
+    error: str | None
+    max_attempts: int
+    backoff_s: float
+    backoff_max_s: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of an expired row: claimable from `available_at`, or FAILED where it is None."""
+
+    available_at: datetime | None
+    error: str
+
+
+Judge = Callable[[Expired], Verdict]
+
+
+def held(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
+    """The rows of `chunks` as the parallel arrays by which a statement names held rows."""
+    return {
+        "company_ids": [i for c in chunks for i in c.company_ids],
+        "steps": [c.step_name for c in chunks for _ in c.company_ids],
+        "batch_ids": [i for c in chunks for i in c.batch_ids],
+        "attempts": [i for c in chunks for i in c.attempts],
+    }
+
+
+def spread(chunks: Sequence[Chunk], values: Sequence[Any]) -> list[Any]:
+    """One value per row from one per chunk."""
+    return [v for c, v in zip(chunks, values, strict=True) for _ in c.company_ids]
+
+
+class Store(Database):
+    """The brain as a tick sees it."""
+
+    def now(self) -> datetime:
+        """Postgres's clock, the only one that decides anything."""
+        now: datetime = self.rows("SELECT now() AS now")[0]["now"]
+        return now
+
+    def beat(self) -> Polling:
+        """Leave a sign of life and read the clock and the intervals."""
+        return Polling(**self.rows(verbs.BEAT)[0])
+
+    def take_over(self) -> int:
+        """Become the newest loop; returns the generation that says so."""
+        generation: int = self.rows(verbs.TAKE_OVER)[0]["generation"]
+        return generation
+
+    def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
+        """Let `judge` decide every row whose lease ended by `now`; returns (retried, buried)."""
+        with self.transaction() as connection:
+            found = connection.execute(verbs.EXPIRED, {"now": now, "limit": LIMIT}).fetchall()
+            if not found:
+                return 0, 0
+            rows = [Expired(**{**row, "status": Status(row["status"])}) for row in found]
+            verdicts = [judge(row) for row in rows]
+            moved = connection.execute(
+                verbs.REAP.encode(), {"now": now, **_judged(rows, verdicts)}
+            ).fetchall()
+        buried = sum(row["status"] == Status.FAILED for row in moved)
+        return len(moved) - buried, buried
+
+    def advance(self, now: datetime) -> int:
+        """Seed the next step of every newly COMPLETED row; returns how many were COMPLETED."""
+        count: int = self.rows(verbs.ADVANCE, now=now, limit=LIMIT)[0]["count"]
+        return count
+
+    def claim(self, now: datetime) -> list[Chunk]:
+        """Take what the budgets allow, PENDING to QUEUED, in chunks ready to spawn."""
+        with self.transaction() as connection:
+            connection.execute(verbs.CLAIM_TURN)
+            found = connection.execute(verbs.CLAIM, {"now": now, "limit": LIMIT}).fetchall()
+        return [Chunk(**row) for row in found]
+
+    def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
+        """Write which call each row travels in; `call_ids` has one per chunk."""
+        if chunks:
+            self.rows(verbs.RECORD_CALLS, **held(chunks), call_ids=spread(chunks, call_ids))
+
+    def release(
+        self, chunks: Sequence[Chunk], available: Sequence[datetime], errors: Sequence[str]
+    ) -> int:
+        """Put refused chunks back, the attempt refunded; one moment and reason per chunk."""
+        if not chunks:
+            return 0
+        return len(
+            self.rows(
+                verbs.RELEASE,
+                **held(chunks),
+                available=spread(chunks, available),
+                errors=spread(chunks, errors),
+            )
+        )
+
+    def note_unknown(self, chunks: Sequence[Chunk], errors: Sequence[str]) -> int:
+        """Keep why the outcome of a spawn is not known; the rows stay QUEUED."""
+        if not chunks:
+            return 0
+        return len(self.rows(verbs.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
+
+    def finish(self, now: datetime) -> list[int]:
+        """End every batch whose rows are all terminal; returns their ids."""
+        return [row["id"] for row in self.rows(verbs.FINISH, now=now)]
+
+    def record_tick(self, at: datetime, duration_ms: float, **counts: int) -> None:
+        """Keep what a tick did."""
+        self.rows(verbs.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
+
+    def prune_ticks(self, now: datetime) -> None:
+        """Forget ticks older than `TICKS_KEPT`."""
+        self.rows(verbs.PRUNE_TICKS, before=now - TICKS_KEPT)
+
+
+def _judged(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> Row:
+    return {
+        "company_ids": [row.company_id for row in rows],
+        "steps": [row.step_name for row in rows],
+        "batch_ids": [row.batch_id for row in rows],
+        "attempts": [row.attempt for row in rows],
+        "available": [verdict.available_at for verdict in verdicts],
+        "errors": [verdict.error for verdict in verdicts],
+    }

@@ -1,0 +1,32 @@
+"""Pure decisions: retry or bury, and how long to wait. Nothing here reads a clock or a row."""
+
+from datetime import datetime, timedelta
+
+from reconciler.contract.states import Status
+from reconciler.contract.store import Expired, Verdict
+
+NOT_BEGUN = "no worker began it before its start deadline"
+WENT_SILENT = "its worker stopped renewing the lease and is presumed dead"
+
+
+def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> timedelta:
+    """The wait after failed attempt number `attempt` (from 1): it doubles each time, up to `max_s`.
+
+    `chance`, uniform in [0, 1), spreads the wait over its upper half ("equal jitter"), so that rows
+    which failed together do not come back together.
+    """
+    doubled = base_s * 2.0 ** min(max(attempt, 1) - 1, 60)
+    return timedelta(seconds=min(doubled, max_s) * (0.5 + chance / 2))
+
+
+def judge(row: Expired, now: datetime, chance: float) -> Verdict:
+    """Whether a row whose lease has ended gets another attempt, and from when.
+
+    A Retry-After that the worker left in `available_at` is a lower bound.
+    """
+    silent = NOT_BEGUN if row.status is Status.QUEUED else WENT_SILENT
+    error = row.error or silent
+    if row.attempt >= row.max_attempts:
+        return Verdict(None, error)
+    wait = backoff(row.attempt, row.backoff_s, row.backoff_max_s, chance)
+    return Verdict(max(now + wait, row.available_at), error)

@@ -1,0 +1,104 @@
+"""Tick, wait, tick: what one scheduled run does with its window."""
+
+from collections import Counter
+from collections.abc import Callable
+from threading import Event
+from time import monotonic
+
+import psycopg
+
+from reconciler.contract.store import Polling, Store
+from reconciler.spawners.protocol import Spawner
+from reconciler.tick import TickReport, tick
+
+# A scheduled run starts 2 to 17 s late (Prefect's process worker, measured). The older loop stays
+# for a minute past its interval, so that the newer one always takes over from a living one.
+HANDOVER_S = 60
+
+
+def poll(
+    store: Store,
+    spawner: Spawner,
+    stop: Event,
+    log: Callable[[str], None],
+    *,
+    until_done: bool = False,
+) -> str:
+    """Tick until told to leave; returns one line: why it left, and what its ticks did.
+
+    It leaves when a newer loop takes over, when polling is paused, when its window (the schedule's
+    interval and `HANDOVER_S`) closes, or when `stop` is set, which is looked at between ticks. With
+    `until_done` it has no window, takes nothing over, and leaves when no batch is left to run.
+    Intervals are read anew at every tick. An unreachable database is waited for.
+    """
+    generation = None if until_done else store.take_over()
+    opened, wait_s, totals = monotonic(), 0.0, Counter[str]()
+    outage = Outage(log)
+    while not stop.wait(wait_s):
+        try:
+            polling = store.beat()
+            if reason := why_leave(polling, generation, monotonic() - opened, until_done):
+                return summary(reason, totals)
+            report = tick(store, spawner, polling.now)
+        except psycopg.OperationalError as error:
+            wait_s = outage.wait(error)
+            continue
+        outage.over()
+        totals.update(report.counts())
+        if report:
+            log(str(report))
+        wait_s = next_wait(report, polling, wait_s)
+    return summary("told to stop", totals)
+
+
+def why_leave(
+    polling: Polling, generation: int | None, open_s: float, until_done: bool
+) -> str | None:
+    """The reason for a loop to leave before its next tick, if there is one."""
+    if polling.paused:
+        return "polling is paused"
+    if until_done:
+        return None if polling.busy else "no batch is left to run"
+    if polling.generation != generation:
+        return "a newer loop has taken over"
+    return "its window has closed" if open_s > polling.every_s + HANDOVER_S else None
+
+
+def next_wait(report: TickReport, polling: Polling, last_s: float) -> float:
+    """Seconds until the next tick: none while a verb hit its limit, else the poll interval while
+    there is work, and with none left twice the last wait, up to the idle interval."""
+    if report.saturated:
+        return 0.0
+    if report or polling.busy:
+        return polling.poll_s
+    return min(max(2 * last_s, polling.poll_s), polling.idle_s)
+
+
+def summary(reason: str, totals: Counter[str]) -> str:
+    """One line on a loop that has left."""
+    did = ", ".join(f"{name} {count}" for name, count in totals.items() if count)
+    return f"Left because {reason}: {did or 'nothing to do'}"
+
+
+class Outage:
+    """Waits out an unreachable database: one line when it goes, one when it is back."""
+
+    FIRST_S, LONGEST_S = 0.5, 10.0
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._wait_s = 0.0
+
+    def wait(self, error: psycopg.OperationalError) -> float:
+        """Note that the database is away; returns the seconds to wait before the next try."""
+        if not self._wait_s:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._log(f"The database is away, waiting for it: {reason}")
+        self._wait_s = min(max(2 * self._wait_s, self.FIRST_S), self.LONGEST_S)
+        return self._wait_s
+
+    def over(self) -> None:
+        """Note that the database answers."""
+        if self._wait_s:
+            self._log("The database is back")
+            self._wait_s = 0.0

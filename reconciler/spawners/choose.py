@@ -1,0 +1,15 @@
+"""Which spawner the settings ask for."""
+
+from reconciler.contract.settings import Settings, runtime_dir
+from reconciler.spawners.protocol import Spawner
+
+
+def make_spawner(settings: Settings) -> Spawner:
+    """The spawner of `TRACER_WORKERS`; only the chosen one's libraries are imported."""
+    if settings.workers == "modal":
+        from reconciler.spawners.modal import ModalSpawner
+
+        return ModalSpawner()
+    from reconciler.spawners.local import LocalSpawner
+
+    return LocalSpawner(runtime_dir(settings.home))

@@ -1,0 +1,49 @@
+"""Spawns calls on this machine's worker host, over its Unix socket."""
+
+import json
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.contract.store import Chunk
+from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unknown
+
+NO_HOST = "no worker host is running: start `tracer up`, or `python -m workers.host`"
+
+
+class LocalSpawner:
+    """One connection per tick; each call is answered at once, done or not."""
+
+    def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+        """See `Spawner.spawn`; local calls have no id."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(self._timeout_s)
+            try:
+                link.connect(str(self._path))
+            except OSError:
+                return [Refused(NO_HOST)] * len(chunks)
+            return [self._ask(link, chunk) for chunk in chunks]
+
+    def _ask(self, link: socket.socket, chunk: Chunk) -> Outcome:
+        request = {"step": chunk.step_name, "company_ids": chunk.company_ids}
+        try:
+            link.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(_line(link))
+        except (OSError, ValueError) as error:
+            link.close()  # later answers would be taken for other chunks'
+            return Unknown(f"the worker host did not answer: {error or type(error).__name__}")
+        return Refused(answer["refused"]) if "refused" in answer else Spawned()
+
+
+def _line(link: socket.socket) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        part = link.recv(4096)
+        if not part:
+            raise ConnectionError("it closed the connection")
+        received += part
+    return bytes(received)

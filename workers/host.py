@@ -1,0 +1,227 @@
+"""The local pool of worker processes: what Modal is elsewhere. `python -m workers.host`.
+
+One parent listens on a Unix socket, one JSON line per call, and answers each at once: accepted or
+refused. A thread per child process feeds it calls through a pipe of its own (a queue shared by
+children dies with the child that holds its lock), ends one that takes too long, and starts another
+when it died; what the dead one held is the lease's to decide.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import socketserver
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from queue import Queue
+from threading import Event, Thread
+from typing import Any
+
+import psycopg
+
+from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.settings import load_settings, workers_socket
+from reconciler.contract.work import WorkerStore
+from workers.lifecycle import work
+from workers.step import Step, load_steps
+
+log = logging.getLogger("tracer.host")
+
+MAX_WAITING = 10_000  # calls; more are refused, and so go back to PENDING
+GRACE_S = 10.0  # on top of the time-outs of a call's companies, for its writes
+CONTEXT = multiprocessing.get_context("spawn")  # threads and fork do not mix
+
+
+@dataclass(frozen=True)
+class Call:
+    """One spawned call: a step and the companies to work."""
+
+    step: str
+    company_ids: list[int]
+
+
+class Host:
+    """Takes calls, and keeps `processes` children busy with them."""
+
+    def __init__(self, steps: dict[str, Step], database_url: str, processes: int) -> None:
+        self._steps = steps
+        self._url = database_url
+        self._calls: Queue[Call] = Queue(MAX_WAITING)
+        self._runners = [
+            Thread(target=self._run, name=f"runner-{i}", daemon=True) for i in range(processes)
+        ]
+
+    def start(self) -> None:
+        """Start the children."""
+        for runner in self._runners:
+            runner.start()
+
+    def accept(self, request: Any) -> dict[str, Any]:
+        """Answer one request: `{}` when the call was taken, else why it was not."""
+        try:
+            call = Call(str(request["step"]), [int(i) for i in request["company_ids"]])
+        except (KeyError, TypeError, ValueError):
+            return {"refused": "not a call: it has step and company_ids"}
+        if call.step not in self._steps:
+            return {"refused": f"the worker host has no step {call.step!r}: restart it"}
+        if self._calls.full():
+            return {"refused": f"the worker host has {MAX_WAITING} calls waiting"}
+        self._calls.put(call)
+        return {}
+
+    def _run(self) -> None:
+        child = Child(self._url)
+        while True:
+            call = self._calls.get()
+            limit_s = self._steps[call.step].timeout_s * len(call.company_ids) + GRACE_S
+            if not child.do(call, limit_s):
+                child = Child(self._url)
+
+
+class Child:
+    """One worker process and the pipe to it."""
+
+    def __init__(self, database_url: str) -> None:
+        self._pipe, theirs = CONTEXT.Pipe()
+        self._process: BaseProcess = CONTEXT.Process(
+            target=child_main, args=(theirs, database_url), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def do(self, call: Call, limit_s: float) -> bool:
+        """Have one call done; False when the process is gone, by itself or for taking too long."""
+        try:
+            self._pipe.send(call)
+            if self._pipe.poll(limit_s):
+                self._pipe.recv()
+                return True
+            log.warning("%s took longer than %.0f s: its process is ended", call.step, limit_s)
+        except (EOFError, OSError):
+            log.warning("a worker process died during %s: another takes its place", call.step)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+        return False
+
+
+def child_main(pipe: Connection, database_url: str) -> None:
+    """A worker process: calls in, a word back after each, until the host is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the host decides
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    steps = load_steps()
+    store: WorkerStore | None = None
+    while True:
+        try:
+            call = pipe.recv()
+        except EOFError:
+            return
+        store = store or wait_for_database(database_url)
+        try:
+            log.debug("%s: %s", call.step, work(store, steps[call.step], call.company_ids))
+        except psycopg.OperationalError as error:
+            log.warning("%s left to its lease, the database is away: %s", call.step, error)
+        try:
+            pipe.send(None)
+        except OSError:
+            return
+
+
+def wait_for_database(url: str) -> WorkerStore:
+    """Connect, however long that takes: a call that was accepted is not thrown away."""
+    waited = False
+    while True:
+        try:
+            store = WorkerStore.connect(url)
+        except Unreachable as error:
+            if not waited:
+                log.warning("waiting: %s", error)
+            waited = True
+            Event().wait(1.0)
+            continue
+        if waited:
+            log.info("the database is back")
+        return store
+
+
+class _Requests(socketserver.StreamRequestHandler):
+    server: "_Server"
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            try:
+                request = json.loads(line)
+            except ValueError:
+                request = None
+            self.wfile.write(json.dumps(self.server.host.accept(request)).encode() + b"\n")
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: Path, host: Host) -> None:
+        self.host = host
+        super().__init__(str(path), _Requests)
+
+
+def claim_socket(path: Path) -> None:
+    """Make way for a listener at `path`, in a directory that is this user's alone.
+
+    Raises:
+        BadInput: another host listens there, or the directory is someone else's.
+    """
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.parent.stat().st_uid != os.getuid():
+        raise BadInput(f"{path.parent} belongs to another user: remove it, or set TRACER_HOME.")
+    probe = socket.socket(socket.AF_UNIX)
+    try:
+        probe.connect(str(path))
+    except OSError:
+        path.unlink(missing_ok=True)  # left behind by a host that died
+    else:
+        raise BadInput("A worker host is running already for this TRACER_HOME.")
+    finally:
+        probe.close()
+
+
+def serve() -> None:
+    """Run the host until SIGTERM or SIGINT.
+
+    Raises:
+        BadInput: DATABASE_URL is missing, a step's file is broken, or a host is running.
+    """
+    settings = load_settings()
+    if not settings.database_url:
+        raise BadInput("The worker host needs DATABASE_URL (`tracer up` sets it).")
+    host = Host(load_steps(), settings.database_url, settings.worker_processes)
+    path = workers_socket(settings.home)
+    claim_socket(path)
+    with _Server(path, host) as server:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        host.start()
+        log.info("%d worker processes, listening at %s", settings.worker_processes, path)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            log.info("stopped")
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Entry point of `python -m workers.host`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        serve()
+    except TracerError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""begin, heartbeat, complete, fail around a step function: every line of it shared by all hosts."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Self, TypeVar
+
+import psycopg
+
+from reconciler.contract.models import StepResult
+from reconciler.contract.work import Attempt, Failure, WorkerStore
+from workers.step import PermanentError, RetryAfter, Step
+
+T = TypeVar("T")
+log = logging.getLogger("tracer.worker")
+
+# Results wait at most this long for company, so that fast steps land as one transaction per chunk
+# while of a slow, paid step hardly more than the call under way is lost when the process dies.
+FLUSH_AFTER_S = 0.2
+BEATS_PER_LEASE = 3
+# What a result that its table does not take raises; no retry of the same values would help.
+UNWRITABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError)
+RETRY_S = 1.0  # between tries to write results while the database is away
+
+
+@dataclass
+class WorkReport:
+    """What became of one call's companies; `stale`: the attempt was no longer this worker's."""
+
+    begun: int = 0
+    completed: int = 0
+    failed: int = 0
+    stale: int = 0
+
+
+def work(
+    store: WorkerStore, step: Step, company_ids: Sequence[int], stop: Event | None = None
+) -> WorkReport:
+    """Do one call: begin what is QUEUED of `company_ids`, work each, write what came of it.
+
+    A company that fails does so alone. With `stop` set, what is done is written, and the rest is
+    left to its lease.
+
+    Raises:
+        psycopg.OperationalError: the database went away for longer than the lease.
+    """
+    attempts = store.begin(step.name, company_ids)
+    report = WorkReport(begun=len(attempts))
+    if not attempts:
+        return report
+    with Heart(store, attempts) as heart:
+        ledger = Ledger(store, heart, report)
+        for attempt in attempts:
+            if stop and stop.is_set():
+                break
+            if heart.holds(attempt):
+                ledger.add(attempt, run(step, attempt))
+            else:
+                report.stale += 1
+        ledger.flush()
+    return report
+
+
+def run(step: Step, attempt: Attempt) -> StepResult | Failure:
+    """Call the step function; whatever it raises is a fact about this one company."""
+    try:
+        result = step.function(attempt.company)
+    except PermanentError as error:
+        return Failure(f"{type(error).__name__}: {error}", permanent=True)
+    except RetryAfter as error:
+        return Failure(f"{type(error).__name__}: {error}", retry_after_s=error.seconds)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code: anything may come
+        return Failure(f"{type(error).__name__}: {error}")
+    if not isinstance(result, step.table):
+        kind = type(result).__name__
+        return Failure(f"returned {kind} instead of {step.table.__name__}", permanent=True)
+    return result
+
+
+@dataclass
+class Ledger:
+    """Outcomes on their way to the database."""
+
+    store: WorkerStore
+    heart: "Heart"
+    report: WorkReport
+    done: list[tuple[Attempt, StepResult]] = field(default_factory=list)
+    failed: list[tuple[Attempt, Failure]] = field(default_factory=list)
+    written_at: float = field(default_factory=monotonic)
+
+    def add(self, attempt: Attempt, outcome: StepResult | Failure) -> None:
+        """Take in one outcome; write all when the last writing is `FLUSH_AFTER_S` ago."""
+        if isinstance(outcome, Failure):
+            self.failed.append((attempt, outcome))
+        else:
+            self.done.append((attempt, outcome))
+        if monotonic() - self.written_at >= FLUSH_AFTER_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is there: the results first, since one that will not go in is a failure."""
+        self._complete()
+        self._fail()
+        self.written_at = monotonic()
+
+    def _complete(self) -> None:
+        done, self.done = self.done, []
+        if not done:
+            return
+        try:
+            won = patiently(lambda: self.store.complete(*_columns(done)), done[0][0].lease_s)
+        except UNWRITABLE:
+            for attempt, result in done:
+                self._complete_alone(attempt, result)
+            return
+        self.report.completed += len(won)
+        self.report.stale += len(done) - len(won)
+        self.heart.release(attempt for attempt, _ in done)
+
+    def _complete_alone(self, attempt: Attempt, result: StepResult) -> None:
+        """A transaction of its own, once one of them has spoilt the common one."""
+        try:
+            won = patiently(lambda: self.store.complete([attempt], [result]), attempt.lease_s)
+        except UNWRITABLE as error:
+            self.failed.append((attempt, Failure(f"result not written: {first_line(error)}")))
+            return
+        self.report.completed += len(won)
+        self.report.stale += 1 - len(won)
+        self.heart.release([attempt])
+
+    def _fail(self) -> None:
+        failed, self.failed = self.failed, []
+        if not failed:
+            return
+        won = patiently(lambda: self.store.fail(*_columns(failed)), failed[0][0].lease_s)
+        self.report.failed += len(won)
+        self.report.stale += len(failed) - len(won)
+        self.heart.release(attempt for attempt, _ in failed)
+
+
+class Heart:
+    """Renews the leases of a call's attempts from a thread, for as long as the process lives."""
+
+    def __init__(self, store: WorkerStore, attempts: Sequence[Attempt]) -> None:
+        self._store = store
+        self._held = {attempt.company.id: attempt for attempt in attempts}
+        self._every_s = attempts[0].lease_s / BEATS_PER_LEASE
+        self._stop = Event()
+        self._thread = Thread(target=self._beat, name="heart", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether the last beat found the attempt still ours (not cancelled, not reaped)."""
+        return attempt.company.id in self._held
+
+    def release(self, attempts: Iterable[Attempt]) -> None:
+        """Stop renewing attempts that are written."""
+        for attempt in attempts:
+            self._held.pop(attempt.company.id, None)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._every_s):
+            beating = list(self._held.values())
+            try:
+                ours = self._store.heartbeat(beating)
+            except psycopg.OperationalError as error:
+                log.warning("heartbeat missed: %s", first_line(error))
+                continue
+            self.release(a for a in beating if a.company.id not in ours)
+
+
+def patiently(write: Callable[[], set[int]], patience_s: float) -> set[int]:
+    """Try a write until the database answers or `patience_s` have passed: results may be paid for.
+
+    Repeating is safe: a write that had landed unseen finds its attempt gone.
+    """
+    deadline = monotonic() + patience_s
+    while True:
+        try:
+            return write()
+        except psycopg.OperationalError as error:
+            if monotonic() >= deadline:
+                raise
+            log.warning("results wait for the database: %s", first_line(error))
+            Event().wait(RETRY_S)
+
+
+def _columns(pairs: Sequence[tuple[Attempt, T]]) -> tuple[list[Attempt], list[T]]:
+    return [attempt for attempt, _ in pairs], [value for _, value in pairs]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

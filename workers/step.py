@@ -1,0 +1,108 @@
+"""What makes a function a step: the decorator, and what a step may raise."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, get_type_hints
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.models import CompanyView, StepResult
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+StepFunction = Callable[[CompanyView], StepResult]
+
+
+class PermanentError(Exception):
+    """Raised by a step: no further attempt would help, so the row becomes FAILED at once."""
+
+
+class RetryAfter(Exception):
+    """Raised by a step: the other side asks to be left alone for `seconds`."""
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        super().__init__(reason or f"asked to wait {seconds:g} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a blueprint: a function from a company to the row of its domain table.
+
+    `timeout_s` bounds one company's work. `packages` are what its Modal image needs beside
+    Tracer's own. `settings` are its first values in the registry, where they can be tuned.
+    """
+
+    name: str
+    function: StepFunction
+    table: type[StepResult]
+    timeout_s: float = 60.0
+    packages: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Marked(Protocol):
+    tracer_step: Step
+
+
+def step(
+    *, timeout_s: float = 60.0, packages: tuple[str, ...] = (), **settings: float
+) -> Callable[[StepFunction], StepFunction]:
+    """Make a function a step, named as the function; its return annotation names the domain table.
+
+    Args:
+        timeout_s: seconds that one company may take.
+        packages: requirements for its Modal image, as pip writes them.
+        settings: first values in the registry: max_attempts, lease_s, start_deadline_s, backoff_s,
+            backoff_max_s, max_in_flight, chunk_size.
+
+    Raises:
+        TypeError: the function does not take one company, or returns no StepResult table.
+    """
+
+    def mark(function: StepFunction) -> StepFunction:
+        table = get_type_hints(function).get("return")
+        if not (isinstance(table, type) and issubclass(table, StepResult)):
+            raise TypeError(f"{function.__name__} must be annotated to return a StepResult table")
+        if len(inspect.signature(function).parameters) != 1:
+            raise TypeError(f"{function.__name__} must take one argument, the company")
+        if not NAME.fullmatch(function.__name__):
+            raise TypeError(f"{function.__name__} is no step name: use a-z, 0-9 and _")
+        made = Step(function.__name__, function, table, timeout_s, packages, settings)
+        function.tracer_step = made  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def load_steps() -> dict[str, Step]:
+    """Every step in `workers/steps/`, by name.
+
+    Raises:
+        BadInput: a file there cannot be imported, or two steps have one name or one table.
+    """
+    package = importlib.import_module("workers.steps")
+    steps: dict[str, Step] = {}
+    tables: dict[str, str] = {}
+    for module in pkgutil.iter_modules(package.__path__, "workers.steps."):
+        for found in _steps_in(module.name):
+            table = str(found.table.__tablename__)
+            if found.name in steps or table in tables:
+                raise BadInput(f"{module.name}: another file has step {found.name} or its table.")
+            steps[found.name], tables[table] = found, found.name
+    return steps
+
+
+def _steps_in(module_name: str) -> list[Step]:
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's file can fail in any way
+        raise BadInput(f"{module_name} cannot be imported: {error!r}.") from error
+    return [
+        value.tracer_step
+        for value in vars(module).values()
+        if hasattr(value, "tracer_step") and value.__module__ == module_name
+    ]

@@ -1,0 +1,21 @@
+"""The tracer bullet's first stub: it stands where a paid enrichment will be."""
+
+import time
+
+from reconciler.contract.models import CompanyView, StepResult
+from workers.step import step
+
+
+class StepA(StepResult, table=True):
+    """How many columns the input file had for the company."""
+
+    __tablename__ = "step_a"
+
+    attribute_count: int
+
+
+@step(timeout_s=30, chunk_size=10)
+def step_a(company: CompanyView) -> StepA:
+    """Take as long as a fast web API would."""
+    time.sleep(0.02)
+    return StepA(attribute_count=len(company.attributes))

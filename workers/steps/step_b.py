@@ -1,0 +1,21 @@
+"""The tracer bullet's second stub: a step after a step."""
+
+import time
+
+from reconciler.contract.models import CompanyView, StepResult
+from workers.step import step
+
+
+class StepB(StepResult, table=True):
+    """A greeting, as proof that the company's own data arrived."""
+
+    __tablename__ = "step_b"
+
+    greeting: str
+
+
+@step(timeout_s=30, chunk_size=10)
+def step_b(company: CompanyView) -> StepB:
+    """Take as long as a fast web API would."""
+    time.sleep(0.02)
+    return StepB(greeting=f"Hello, {company.name or company.key}")
