@@ -52,6 +52,7 @@ class Host:
         self._steps = steps
         self._url = database_url
         self._calls: Queue[Call] = Queue(MAX_WAITING)
+        self._draining = Event()
         self._runners = [
             Thread(target=self._run, name=f"runner-{i}", daemon=True) for i in range(processes)
         ]
@@ -69,10 +70,17 @@ class Host:
             return {"refused": "not a call: it has step and company_ids"}
         if call.step not in self._steps:
             return {"refused": f"the worker host has no step {call.step!r}: restart it"}
+        if self._draining.is_set():
+            return {"refused": "the worker host is stopping"}
         if self._calls.full():
             return {"refused": f"the worker host has {MAX_WAITING} calls waiting"}
         self._calls.put(call)
         return {}
+
+    def drain(self) -> None:
+        """Take no more calls, and return when those that were taken are done."""
+        self._draining.set()
+        self._calls.join()
 
     def _run(self) -> None:
         child = Child(self._url)
@@ -81,6 +89,7 @@ class Host:
             limit_s = self._steps[call.step].timeout_s * len(call.company_ids) + GRACE_S
             if not child.do(call, limit_s):
                 child = Child(self._url)
+            self._calls.task_done()
 
 
 class Child:
@@ -189,8 +198,15 @@ def claim_socket(path: Path) -> None:
         probe.close()
 
 
-def serve() -> None:
-    """Run the host until SIGTERM or SIGINT.
+def drain_at_eof(server: "_Server") -> None:
+    """Once standard input ends (its owner closed it, or died), finish what was taken and stop."""
+    sys.stdin.buffer.read()
+    server.host.drain()
+    server.shutdown()
+
+
+def serve(until_eof: bool) -> None:
+    """Run the host until SIGTERM or SIGINT, or with `until_eof` until standard input ends.
 
     Raises:
         BadInput: DATABASE_URL is missing, a step's file is broken, or a host is running.
@@ -204,6 +220,8 @@ def serve() -> None:
     with _Server(path, host) as server:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         host.start()
+        if until_eof:
+            Thread(target=drain_at_eof, args=(server,), daemon=True).start()
         log.info("%d worker processes, listening at %s", settings.worker_processes, path)
         try:
             server.serve_forever()
@@ -215,9 +233,11 @@ def serve() -> None:
 
 def main() -> None:
     """Entry point of `python -m workers.host`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    until_eof = "--until-eof" in sys.argv[1:]  # someone's own host, in their terminal: be brief
+    level = logging.WARNING if until_eof else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
     try:
-        serve()
+        serve(until_eof)
     except TracerError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

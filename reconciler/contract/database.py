@@ -107,7 +107,6 @@ class Database:
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,
-            check=ConnectionPool.check_connection,
             open=False,
         )
 

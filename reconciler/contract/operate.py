@@ -40,12 +40,12 @@ class BatchView:
 
 @dataclass(frozen=True)
 class Seeded:
-    """What a seeding brought in; `duplicates` counts rows whose key an earlier row had."""
+    """What a seeding brought in; a duplicate is a row whose key that of `first_line` had."""
 
     batch: str
     companies_new: int
     companies_known: int
-    duplicates: int
+    duplicates: list[Row]  # line, key, first_line
 
 
 class OperatorStore(Database):
@@ -205,7 +205,7 @@ def _seed(
         for line, key, company, domain, attributes in rows:
             copy.write_row((line, key, company, domain, json.dumps(attributes)))
     counts = connection.execute(seeding.COUNT).fetchone()
-    if not counts or not counts["rows"]:
+    if not counts or not counts["keys"]:
         raise BadInput("Nothing was seeded: no row of the file can be used.")
     connection.execute(seeding.COMPANIES)
     about = {"blueprint": Jsonb(list(blueprint)), "columns": Jsonb(list(columns))}
@@ -219,7 +219,7 @@ def _seed(
         batch=batch["name"],
         companies_new=counts["keys"] - counts["known"],
         companies_known=counts["known"],
-        duplicates=counts["rows"] - counts["keys"],
+        duplicates=connection.execute(seeding.DUPLICATES).fetchall(),
     )
 
 

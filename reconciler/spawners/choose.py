@@ -1,6 +1,6 @@
 """Which spawner the settings ask for."""
 
-from reconciler.contract.settings import Settings, runtime_dir
+from reconciler.contract.settings import Settings, workers_socket
 from reconciler.spawners.protocol import Spawner
 
 
@@ -12,4 +12,4 @@ def make_spawner(settings: Settings) -> Spawner:
         return ModalSpawner()
     from reconciler.spawners.local import LocalSpawner
 
-    return LocalSpawner(runtime_dir(settings.home))
+    return LocalSpawner(workers_socket(settings.home))

@@ -11,9 +11,16 @@ COPY = "COPY seed_rows (line, key, name, domain, attributes) FROM STDIN"
 
 # The first row of a key counts; later ones are its duplicates.
 COUNT = """
-SELECT count(*) AS rows, count(DISTINCT key) AS keys,
+SELECT count(DISTINCT key) AS keys,
     (SELECT count(*) FROM companies c WHERE c.key IN (SELECT key FROM seed_rows)) AS known
 FROM seed_rows
+"""
+
+DUPLICATES = """
+SELECT line, key, first_line
+FROM (SELECT line, key, min(line) OVER (PARTITION BY key) AS first_line FROM seed_rows) AS rows
+WHERE line > first_line
+ORDER BY line
 """
 
 # A known company learns what is new about it and forgets nothing.

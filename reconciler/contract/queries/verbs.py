@@ -14,8 +14,8 @@ CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
 # claim: PENDING -> QUEUED
 # Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
 # within a priority every batch up to one common level, so that a small batch is served whole
-# beside a large one and no budget is left over. The last rows of an uneven split go to batches in
-# an order that changes with every tick. Depths are counted no further than the budget.
+# beside a large one and no budget is left over. What an uneven split leaves goes a row each to
+# batches in an order that changes with every tick. Depths are counted no further than the budget.
 CLAIM = """
 WITH in_flight AS (
     SELECT step_name, count(*) AS rows
@@ -54,17 +54,18 @@ WITH in_flight AS (
         AS level
     FROM tier
     WINDOW shallow AS (PARTITION BY step_name, priority ORDER BY depth, batch_id)
-), wish AS (
-    SELECT *,
-        least(depth, ceil(max(level) OVER (PARTITION BY step_name, priority))) AS rows,
-        md5(batch_id::text || %(now)s::text) AS turn
+), whole AS (
+    SELECT *, floor(max(level) OVER (PARTITION BY step_name, priority)) AS mark
     FROM filled
 ), share AS (
     SELECT step_name, batch_id, priority,
-        least(rows, room - coalesce(sum(rows) OVER (
-            PARTITION BY step_name, priority ORDER BY turn
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)) AS rows
-    FROM wish
+        least(depth, mark) + CASE
+            WHEN depth > mark
+                AND row_number() OVER (PARTITION BY step_name, priority, depth > mark
+                                       ORDER BY md5(batch_id::text || %(now)s::text))
+                    <= room - sum(least(depth, mark)) OVER (PARTITION BY step_name, priority)
+            THEN 1 ELSE 0 END AS rows
+    FROM whole
 ), picked AS (
     SELECT s.step_name, s.batch_id, s.priority, w.company_id, w.ctid
     FROM share s
@@ -78,7 +79,7 @@ WITH in_flight AS (
               WHERE other.company_id = w.company_id AND other.step_name = w.step_name
                 AND other.status IN ('QUEUED', 'IN_PROGRESS'))
         ORDER BY w.available_at, w.company_id
-        LIMIT greatest(0, s.rows)
+        LIMIT s.rows
         FOR UPDATE OF w SKIP LOCKED
     ) w
 ), chosen AS (

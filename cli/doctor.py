@@ -1,0 +1,125 @@
+"""`tracer doctor`: every part that Tracer talks to, and how to mend what is wrong with it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import typer
+
+from cli import schedule
+from cli.connect import database_url
+from cli.render import AsJson, document, out, table
+from cli.stack import accepts
+from reconciler.contract.database import check_revision, connect, place
+from reconciler.contract.errors import TracerError
+from reconciler.contract.operate import OperatorStore
+from reconciler.contract.settings import load_settings, workers_socket
+from reconciler.spawners.local import NO_HOST
+from workers.step import load_steps
+
+FRESH_S = 60.0  # a loop that has ticked within this is alive
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, whether it is well, and what to do where it is not."""
+
+    part: str
+    ok: bool
+    says: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check every part; exit code 1 when one needs mending."""
+    findings = [examine(part, check) for part, check in CHECKS.items()]
+    if as_json:
+        document([asdict(finding) for finding in findings])
+    else:
+        rows = [[f.part, "ok" if f.ok else "MEND", f.says] for f in findings]
+        out.print(table(["part", "", "says"], rows))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(part: str, check: Callable[[], str]) -> Finding:
+    """Run one check; an error's message says how to mend it."""
+    try:
+        return Finding(part, True, check())
+    except TracerError as error:
+        return Finding(part, False, str(error))
+
+
+def _settings() -> str:
+    settings = load_settings()
+    return f"workers: {settings.workers}, home: {settings.home}"
+
+
+def _database() -> str:
+    url = database_url(load_settings())
+    with connect(url) as connection:
+        version = connection.info.server_version
+    return f"{place(url)}, Postgres {version // 10000}"
+
+
+def _schema() -> str:
+    with connect(database_url(load_settings())) as connection:
+        check_revision(connection)
+    return "at the revision that this Tracer needs"
+
+
+def _steps() -> str:
+    known = load_steps()
+    with OperatorStore.connect(database_url(load_settings())) as store:
+        registered = {row["step_name"]: row for row in store.steps()}
+    if missing := sorted(set(known) - set(registered)):
+        raise TracerError(f"Not registered: {', '.join(missing)}. Run `tracer steps sync`.")
+    if gone := sorted(set(registered) - set(known)):
+        return f"registered without code here: {', '.join(gone)}"
+    disabled = [name for name, row in registered.items() if not row["enabled"]]
+    return f"{len(known)} registered" + (f", disabled: {', '.join(disabled)}" if disabled else "")
+
+
+def _loop() -> str:
+    with OperatorStore.connect(database_url(load_settings())) as store:
+        polling = store.polling()
+    if polling["paused"]:
+        raise TracerError("Polling is paused: run `tracer interval resume`.")
+    mend = "start `tracer up`, a Prefect worker, or `tracer reconcile --until-done`."
+    if polling["ticked_at"] is None:
+        raise TracerError(f"No loop has ever ticked: {mend}")
+    ago = (polling["now"] - polling["ticked_at"]).total_seconds()
+    if ago > max(FRESH_S, 2 * polling["idle_s"]):
+        raise TracerError(f"No loop has ticked for {ago:.0f} s: {mend}")
+    return f"ticked {ago:.1f} s ago"
+
+
+def _prefect() -> str:
+    found = schedule.read_schedule(load_settings())
+    if not found.deployed:
+        raise TracerError(schedule.NOT_DEPLOYED)
+    if found.paused:
+        raise TracerError("The schedule is paused: run `tracer interval resume`.")
+    if not found.pool_online:
+        raise TracerError(
+            f"No worker polls the pool: `prefect worker start --pool {schedule.POOL}`."
+        )
+    return f"{found.api_url}, a run every {found.every_s:g} s" if found.every_s else found.api_url
+
+
+def _workers() -> str:
+    settings = load_settings()
+    if settings.workers == "modal":
+        return "on Modal, as app " + settings.modal_app
+    if not accepts(workers_socket(settings.home)):
+        raise TracerError(f"{NO_HOST[0].upper()}{NO_HOST[1:]}.")
+    return f"the worker host listens at {workers_socket(settings.home)}"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "settings": _settings,
+    "database": _database,
+    "schema": _schema,
+    "steps": _steps,
+    "loop": _loop,
+    "prefect": _prefect,
+    "workers": _workers,
+}

@@ -1,0 +1,135 @@
+"""`tracer interval`: how often the loop ticks, and how often Prefect starts a fresh one."""
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from cli import schedule
+from cli.connect import operator
+from cli.render import AsJson, document, out, say, seconds, table, text
+from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.settings import load_settings
+
+app = typer.Typer(help="Both intervals of the loop, live.", invoke_without_command=True)
+UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
+DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|m|h|)")
+
+
+@app.callback()
+def interval(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the poll interval, the schedule, where each comes from, and the next run."""
+    if context.invoked_subcommand:
+        return
+    with operator() as store:
+        polling = store.polling()
+    prefect = read_prefect()
+    if as_json:
+        document({**polling, "schedule": prefect})
+        return
+    out.print(table(["interval", "is", "comes from"], _lines(polling, prefect)))
+    out.print(text(_last_tick(polling)))
+
+
+def read_prefect() -> dict[str, Any]:
+    """The schedule as Prefect has it; where that cannot be read, `error` says why."""
+    try:
+        found = schedule.read_schedule(load_settings())
+    except Unreachable as error:
+        return {"error": str(error)}
+    return {**vars(found), "error": None if found.deployed else schedule.NOT_DEPLOYED}
+
+
+def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
+    here = "the table `polling`, read at every tick"
+    paused = ", paused" if polling["paused"] else ""
+    lines: list[list[Any]] = [
+        ["poll", seconds(polling["poll_s"]) + paused, here],
+        ["idle", seconds(polling["idle_s"]) + paused, f"{here}; nothing to do"],
+        ["window", seconds(polling["every_s"]), f"{here}; a minute more, for the handover"],
+    ]
+    if prefect["error"]:
+        return [*lines, ["schedule", "?", prefect["error"]]]
+    there = f"Prefect's deployment {schedule.FLOW}/{schedule.DEPLOYMENT} at {prefect['api_url']}"
+    every = seconds(prefect["every_s"]) + (", paused" if prefect["paused"] else "")
+    lines.append(["schedule", every, there])
+    worker = "" if prefect["pool_online"] else f"; no worker polls the pool {schedule.POOL}"
+    return [*lines, ["next run", prefect["next_run_at"] or "none", f"{there}{worker}"]]
+
+
+def _last_tick(polling: dict[str, Any]) -> str:
+    if polling["ticked_at"] is None:
+        return "No loop has ticked yet."
+    ago = (polling["now"] - polling["ticked_at"]).total_seconds()
+    return f"Last tick {seconds(round(ago, 1))} ago."
+
+
+def duration(given: str) -> float:
+    """Seconds of `0.5`, `500ms`, `30s`, `2m`, `2min` or `1h`.
+
+    Raises:
+        BadInput: it is no duration above zero.
+    """
+    found = DURATION.fullmatch(given.strip())
+    value = float(found[1]) * UNITS[found[2]] if found else 0.0
+    if value <= 0:
+        raise BadInput(f"{given!r} is no duration above zero: write 0.5, 500ms, 30s, 2m or 1h.")
+    return value
+
+
+@app.command(name="set")
+def set_(
+    poll: Annotated[str | None, typer.Option(help="Between ticks while there is work.")] = None,
+    idle: Annotated[str | None, typer.Option(help="Between ticks while there is none.")] = None,
+    every: Annotated[str | None, typer.Option(help="Prefect's schedule.")] = None,
+) -> None:
+    """Tune: `tracer interval set --poll 0.5 --every 2m`. The next tick reads it."""
+    given = {"poll_s": poll, "idle_s": idle, "every_s": every}
+    values = {name: duration(value) for name, value in given.items() if value is not None}
+    if not values:
+        raise BadInput("Say what to set: --poll, --idle or --every.")
+    with operator() as store:
+        if "every_s" in values:  # first, since it can fail: then nothing has changed
+            schedule.set_every(load_settings(), values["every_s"])
+        fitted = fitting(values, store.polling())
+        store.set_polling(fitted.get("poll_s"), fitted.get("idle_s"), fitted.get("every_s"))
+    say(", ".join(f"{name.removesuffix('_s')} {seconds(v)}" for name, v in values.items()))
+
+
+def fitting(values: dict[str, float], now: dict[str, Any]) -> dict[str, float]:
+    """`values`, with the idle interval raised where a longer poll interval alone was asked for."""
+    poll = values.get("poll_s", now["poll_s"])
+    if "idle_s" not in values and poll > now["idle_s"]:
+        return {**values, "idle_s": poll}
+    return values
+
+
+@app.command()
+def pause() -> None:
+    """Stop: the loop leaves before its next tick, and the schedule starts no other."""
+    _pause(True)
+    say(
+        "Paused. What is in flight finishes; nothing new is claimed until `tracer interval resume`."
+    )
+
+
+@app.command()
+def resume() -> None:
+    """Go on: the schedule is active again, and a run starts now."""
+    _pause(False)
+    say("Resumed.")
+
+
+def _pause(paused: bool) -> None:
+    """The poll first: it needs only the database, and it alone stops every tick."""
+    with operator() as store:
+        store.set_polling(paused=paused)
+    settings = load_settings()
+    try:
+        if paused:
+            schedule.pause(settings)
+        else:
+            schedule.resume(settings)
+            schedule.run_now(settings)
+    except TracerError as error:
+        say(f"The loop's own switch is set, but Prefect's schedule is as it was: {error}")

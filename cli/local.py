@@ -1,0 +1,138 @@
+"""`tracer demo`, `up` and `down`: the whole system on this machine."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.live import Live
+
+from cli import seed
+from cli.batches import overview
+from cli.db import upgrade_schema
+from cli.export import flat_rows
+from cli.render import out, say, table, text
+from cli.seedfile import open_seed_file
+from cli.stack import Stack, stop_leftovers
+from cli.steps import sync_steps
+from reconciler.contract.errors import BadInput, WorkFailed
+from reconciler.contract.operate import OperatorStore
+from reconciler.contract.settings import Settings, load_settings
+from reconciler.embedded import acquire, release
+from reconciler.embedded import stop as stop_postgres
+
+COMPANIES = Path(__file__).parent / "demo_companies.csv"
+BLUEPRINT = ["normalize", "step_a", "step_b"]
+REFRESH_S = 0.25
+SHOWN = 12
+
+
+def demo(
+    companies: Annotated[int, typer.Option(min=1, help="How many of the bundled 60.")] = 60,
+) -> None:
+    """The whole system on this machine, from nothing: a batch goes through, unattended."""
+    started = time.monotonic()
+    with stack() as (running, url, run_id):
+        with OperatorStore.connect(url) as store:
+            name = seed_demo(store, companies)
+            show(store, running, name, started)
+            results(store, name)
+        out.print(text(f"Prefect's UI showed the runs at {running.ui_url}/runs/flow-run/{run_id}"))
+        out.print(text(f"{time.monotonic() - started:.0f} s in all. Stopping what was started …"))
+
+
+def up() -> None:
+    """The same stack until Ctrl-C, without a batch."""
+    with stack() as (running, _, _):
+        say(f"Prefect's UI: {running.ui_url}")
+        say(
+            "Seed a batch in another terminal: tracer seed FILE --blueprint normalize,step_a,step_b"
+        )
+        say("Ctrl-C stops everything.")
+        while not (died := running.check()):
+            time.sleep(1)
+        raise WorkFailed(f"{', '.join(died)} ended by itself: see {load_settings().home}/logs.")
+
+
+def down() -> None:
+    """Stop whatever of the local stack still runs."""
+    home = load_settings().home
+    stopped = stop_leftovers(home)
+    if stop_postgres(home):
+        stopped.append("postgres")
+    say(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+@contextmanager
+def stack() -> Iterator[tuple[Stack, str, str]]:
+    """Everything up, in the order of need; everything that was started is stopped at the end."""
+    settings = local_settings()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, in order
+    try:
+        say("Postgres …")
+        url = settings.database_url or acquire(settings.home)
+        upgrade_schema(url)
+        for line in sync_steps(url):
+            say(line)
+        say("Prefect server, worker and deployment, worker host … (20 to 40 s the first time)")
+        with Stack() as running:
+            run_id = running.start(settings, url, say)
+            yield running, url, run_id
+    except KeyboardInterrupt:
+        say("Stopping what was started …")
+        raise typer.Exit(130) from None
+    finally:
+        if not settings.database_url:
+            release(settings.home)
+
+
+def local_settings() -> Settings:
+    """The settings, for a stack whose workers are here.
+
+    Raises:
+        BadInput: TRACER_WORKERS asks for Modal's.
+    """
+    settings = load_settings()
+    if settings.workers != "local":
+        raise BadInput("This runs everything here: unset TRACER_WORKERS, or set it to local.")
+    return settings
+
+
+def seed_demo(store: OperatorStore, companies: int) -> str:
+    """A batch of the bundled companies; returns its name."""
+    with open_seed_file(str(COMPANIES), mapping={}, key=None) as source:
+        report = seed.load(store, source, "demo", BLUEPRINT, limit=companies)
+    seed.tell(report, wanted="demo")
+    return str(report["batch"])
+
+
+def show(store: OperatorStore, running: Stack, name: str, started: float) -> None:
+    """Bars that move until the batch is done."""
+    with Live(console=out, auto_refresh=False) as live:
+        while True:
+            progress = store.progress(store.batch(name))
+            clock = text(
+                f"{time.monotonic() - started:.0f} s since the start; Prefect {running.ui_url}"
+            )
+            live.update(Group(overview(progress), clock), refresh=True)
+            if progress["status"] != "RUNNING":
+                return
+            if died := running.check():
+                raise WorkFailed(f"{', '.join(died)} ended by itself: see the logs.")
+            time.sleep(REFRESH_S)
+
+
+def results(store: OperatorStore, name: str) -> None:
+    """A first look at what the steps found."""
+    batch = store.batch(name)
+    rows = [flat for flat, _ in zip(flat_rows(store, batch), range(SHOWN), strict=False)]
+    columns = ("normalize.short_name", "normalize.legal_form", "normalize.domain")
+    out.print(
+        table(["company", *columns], [[r["Company Name"], *(r[c] for c in columns)] for r in rows])
+    )
+    more = batch.companies - len(rows)
+    out.print(text(f"… and {more} more: tracer export {name}" if more > 0 else ""))

@@ -1,0 +1,45 @@
+"""`tracer reconcile`: the same tick without Prefect; what cron runs."""
+
+import signal
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from cli.connect import database_url
+from cli.render import AsJson, document, say
+from cli.workers import worker_host
+from reconciler.contract.errors import BadInput
+from reconciler.contract.settings import load_settings
+from reconciler.contract.store import Store
+from reconciler.poll import poll
+from reconciler.spawners.choose import make_spawner
+from reconciler.tick import tick
+
+
+def reconcile(
+    once: Annotated[bool, typer.Option("--once", help="One tick.")] = False,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="Until no batch is left to run.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Reconcile without Prefect: one tick, or ticks until every batch is done."""
+    if once == until_done:
+        raise BadInput("Say either --once or --until-done.")
+    settings = load_settings()
+    url = database_url(settings)
+    with Store.connect(url) as store, worker_host(settings, url):
+        spawner = make_spawner(settings)
+        if once:
+            polling = store.beat()
+            if polling.paused:
+                say("Polling is paused: `tracer interval resume`.")
+                return
+            report = tick(store, spawner, polling.now)
+            document(report.counts()) if as_json else say(str(report) or "Nothing to do.")
+            return
+        stop = Event()
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        say(poll(store, spawner, stop, say, until_done=True))

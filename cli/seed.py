@@ -1,0 +1,169 @@
+"""`tracer seed`: a file in, a batch out, and a report in which nothing is missing."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from cli.connect import operator
+from cli.render import AsJson, document, err, say
+from cli.seedfile import FORMATS, Rejection, SeedFile, open_seed_file
+from reconciler.contract.errors import BadInput
+from reconciler.contract.operate import OperatorStore, Seeded, SeedRow
+
+SHOWN = 20  # rejected rows that the report for people lists; --json has all
+FIELDS = ("key", "name", "domain")
+
+
+def seed(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file, or - for stdin.")],
+    blueprint: Annotated[str, typer.Option(help="Step names in order: a,b,c.")],
+    name: Annotated[str | None, typer.Option(help="The batch's name.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="FIELD=COLUMN for key, name or domain.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The column that names a company.")] = None,
+    priority: Annotated[int, typer.Option(help="The higher goes first.")] = 0,
+    format_: Annotated[str | None, typer.Option("--format", help=", ".join(FORMATS))] = None,
+    encoding: Annotated[str, typer.Option(help="Of the text.")] = "utf-8",
+    as_json: AsJson = False,
+) -> None:
+    """Make a batch of a CSV, TSV, JSON lines or Parquet file."""
+    mapping = dict(map(parse_mapping, map_ or []))
+    steps = [step.strip() for step in blueprint.split(",")]
+    with (
+        operator() as store,
+        open_seed_file(file, mapping=mapping, key=key, format=format_, encoding=encoding) as source,
+    ):
+        check_blueprint(steps, [row["step_name"] for row in store.steps()])
+        batch = name or (Path(file).stem if file != "-" else "stdin")
+        report = load(store, source, batch, steps, priority)
+    if as_json:
+        document(report)
+    else:
+        tell(report, wanted=batch)
+
+
+def parse_mapping(text: str) -> tuple[str, str]:
+    """`field=Column`.
+
+    Raises:
+        BadInput: it is not of that form, or the field is unknown.
+    """
+    field, separator, column = text.partition("=")
+    if not separator or field not in FIELDS:
+        raise BadInput(f"--map {text!r}: write FIELD=COLUMN, with key, name or domain as FIELD.")
+    return field, column
+
+
+def check_blueprint(steps: list[str], known: list[str]) -> None:
+    """Refuse a blueprint that no batch can go through.
+
+    Raises:
+        BadInput: it is empty, names a step twice, or names one that is not registered.
+    """
+    if not any(steps):
+        raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
+    for step in steps:
+        if step not in known:
+            near = difflib.get_close_matches(step, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"registered: {', '.join(known)}."
+            raise BadInput(
+                f"There is no step {step!r}: "
+                + (hint if known else "none is registered, run `tracer steps sync`.")
+            )
+        if steps.count(step) > 1:
+            raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")
+
+
+def load(
+    store: OperatorStore,
+    source: SeedFile,
+    name: str,
+    steps: list[str],
+    priority: int = 0,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Seed a batch of the first `limit` rows; returns the report that `seed --json` prints."""
+    rejected: list[Rejection] = []
+    rows = Counted(source, rejected, limit)
+    seeded: Seeded = store.seed(
+        rows, name=name, blueprint=steps, columns=source.columns.attributes, priority=priority
+    )
+    return {
+        "batch": seeded.batch,
+        "rows": rows.count,
+        "companies_new": seeded.companies_new,
+        "companies_known": seeded.companies_known,
+        "duplicates": len(seeded.duplicates),
+        "duplicate_rows": seeded.duplicates,
+        "rejected": [asdict(rejection) for rejection in rejected],
+        "columns": asdict(source.columns),
+    }
+
+
+class Counted:
+    """The usable rows of a source; counts all, keeps the rejected ones, and shows how far it is."""
+
+    def __init__(
+        self, source: SeedFile, rejected: list[Rejection], limit: int | None = None
+    ) -> None:
+        self.count = 0
+        self._source = source
+        self._rejected = rejected
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[SeedRow]:
+        columns = (
+            TextColumn("reading"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rows]} rows"),
+        )
+        with Progress(
+            *columns, console=err, transient=True, disable=not err.is_terminal
+        ) as progress:
+            bar = progress.add_task("", total=self._source.bytes_total, rows=0)
+            for row in islice(self._source, self._limit):
+                self.count += 1
+                if self.count % 1000 == 0:
+                    progress.update(bar, completed=self._source.bytes_read, rows=self.count)
+                if isinstance(row, Rejection):
+                    self._rejected.append(row)
+                else:
+                    yield row
+
+
+def tell(report: dict[str, Any], wanted: str) -> None:
+    """The report for people, on stderr: nothing of the file is left unmentioned."""
+    if report["batch"] != wanted:
+        say(f"There is a batch {wanted} already, so this one is {report['batch']}.")
+    say(
+        f"Batch {report['batch']}: {report['rows']} rows, "
+        f"{report['companies_new']} companies new, {report['companies_known']} known, "
+        f"{report['duplicates']} duplicates, {len(report['rejected'])} rejected."
+    )
+    columns = report["columns"]
+    say("Mapped: " + ", ".join(f"{f} = {c!r}" for f, c in columns["mapped"].items()))
+    say(f"Kept as attributes ({len(columns['attributes'])}): {', '.join(columns['attributes'])}")
+    some(
+        [
+            f"Duplicate line {d['line']}: line {d['first_line']} has its key, {d['key']!r}, and counts"
+            for d in report["duplicate_rows"]
+        ]
+    )
+    some([f"Rejected line {r['line']}: {r['reason']}" for r in report["rejected"]])
+    say(f"Watch it: tracer inspect {report['batch']} --watch")
+
+
+def some(lines: list[str]) -> None:
+    """The first `SHOWN` lines, and how many more there are."""
+    for line in lines[:SHOWN]:
+        say(line)
+    if len(lines) > SHOWN:
+        say(f"… and {len(lines) - SHOWN} more; --json lists all.")

@@ -1,0 +1,201 @@
+"""The local stack of `tracer demo` and `tracer up`: a Prefect server, its worker, our workers."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cli.lifeline import GRACE_S, end_all
+from cli.prefect_api import local_place, speak
+from cli.runs import clear_dead
+from cli.schedule import POOL, ask_for_run, read
+from cli.service import REPOSITORY, Service, environment
+from cli.stack_file import StackFile, load_stack, running, stack_path, write_stack
+from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
+from reconciler.contract.settings import Settings, workers_socket
+
+HOST, PORT = "127.0.0.1", 4200
+PREFECT = (sys.executable, "-m", "prefect")
+RUN_S = 10.0  # what a run gets to leave between two ticks and report it
+OWNER_S = 30.0  # what the owner of a stack gets to end its services in order
+
+
+class Stack:
+    """The services of one home; leaving the context stops those that were started."""
+
+    def __init__(self) -> None:
+        self.api_url = self.ui_url = ""
+        self._home, self._port = Path(), PORT
+        self._services: dict[str, Service] = {}
+        self._environment: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self, settings: Settings, database_url: str, on_step: Callable[[str], None]) -> str:
+        """Start all, deploy, and ask for a first run at once; returns that flow run's id.
+
+        `on_step` gets a line when a part is up. Everything keeps running until `stop`, or until
+        this program ends in whatever way.
+
+        Raises:
+            BadInput: a stack of this home is running already, or this is no checkout.
+            WorkFailed: a part does not come up; the message has the end of its log.
+        """
+        self._prepare(settings.home.resolve(), database_url)
+        self._launch_server()
+        host = settings.workers == "local"
+        if host:
+            self._launch("worker-host", sys.executable, "-m", "workers.host")
+        self._await("prefect-server", self._server_answers, 120)
+        on_step(f"Prefect server at {self.ui_url}")
+        self._launch(
+            "prefect-worker", *PREFECT, *_words(f"worker start --pool {POOL} --type process")
+        )
+        self._await("prefect-worker", self._has_pool, 60)
+        run_id = self._deploy()
+        on_step("Deployment reconcile/tracer and its schedule")
+        self._await("prefect-worker", self._takes_runs, 60)
+        on_step("Prefect worker")
+        if host:
+            calls = workers_socket(self._home)
+            self._await("worker-host", lambda: accepts(calls), 60)
+            on_step("Worker host")
+        return run_id
+
+    def stop(self) -> None:
+        """End every service, runs first and the server last, so that a run can report its end."""
+        if worker := self._services.get("prefect-worker"):
+            worker.end_children(RUN_S)
+        for service in self._services.values():
+            if service.name != "prefect-server":
+                service.let_go()
+        for service in reversed(self._services.values()):
+            service.stop()
+        if self._services:
+            stack_path(self._home).unlink(missing_ok=True)
+        self._services = {}
+
+    def check(self) -> list[str]:
+        """The names of the services that have ended by themselves."""
+        return [name for name, service in self._services.items() if not service.alive]
+
+    def _prepare(self, home: Path, database_url: str) -> None:
+        if not (REPOSITORY / "prefect.yaml").exists():
+            raise BadInput(f"There is no prefect.yaml in {REPOSITORY}: run this from a checkout.")
+        found = load_stack(home)
+        if found and found.owner.alive:
+            raise BadInput(
+                f"A stack of {home} is running already, started by process {found.owner.pid}: "
+                "use it, or end it with `tracer down`."
+            )
+        stop_leftovers(home)
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+        self._home, self._port = home, free_port()
+        self.ui_url = f"http://{HOST}:{self._port}"
+        self.api_url = f"{self.ui_url}/api"
+        self._environment = environment(home, database_url, self.api_url)
+
+    def _launch_server(self) -> None:
+        where = _words(f"--host {HOST} --port {self._port}")
+        self._launch("prefect-server", *PREFECT, "server", "start", *where)
+
+    def _launch(self, name: str, *command: str) -> None:
+        logs = self._home / "logs"
+        self._services[name] = Service(name, command, self._environment, logs)
+        self._write_down()
+
+    def _await(self, name: str, ready: Callable[[], bool], within_s: float) -> None:
+        self._services[name].wait_ready(ready, within_s)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        owner = running("owner", {os.getpid()})[0]
+        programs = [one for service in self._services.values() for one in service.programs()]
+        write_stack(self._home, StackFile(self.api_url, owner, programs))
+
+    def _deploy(self) -> str:
+        command = (*PREFECT, "--no-prompt", "deploy", "--all")
+        deploy = Service("prefect-deploy", command, self._environment, self._home / "logs")
+        try:
+            deploy.wait_done(90)
+        finally:
+            deploy.stop()
+        with speak(local_place(self.api_url)) as api:
+            return ask_for_run(api)
+
+    def _clear_dead(self) -> None:
+        with speak(local_place(self.api_url)) as api, suppress(WorkFailed):
+            clear_dead(api)
+
+    def _server_answers(self) -> bool:
+        try:
+            with speak(local_place(self.api_url)) as api:
+                return api.call("GET", "health") is True
+        except Unreachable:
+            return False
+
+    def _has_pool(self) -> bool:
+        with speak(local_place(self.api_url)) as api:
+            return read(api).pool_online is not None
+
+    def _takes_runs(self) -> bool:
+        with speak(local_place(self.api_url)) as api:
+            return read(api).pool_online is True
+
+
+def stop_leftovers(home: Path) -> list[str]:
+    """End whatever still runs of the stack of `home`; returns the names of what did.
+
+    Goes by what the stack wrote down, and touches a process only when it started at the moment
+    written there. An owner that lives is asked first, and given time to stop in order.
+    """
+    stack = load_stack(home.resolve())
+    if not stack:
+        return []
+    found = [one for one in (stack.owner, *stack.services) if one.alive]
+    if stack.owner.alive and stack.owner.pid != os.getpid():
+        end_all({stack.owner.pid}, OWNER_S)
+    end_all({one.pid for one in stack.services if one.alive}, GRACE_S + 2)
+    stack_path(home.resolve()).unlink(missing_ok=True)
+    return sorted({one.name for one in found} - {"owner"})
+
+
+def free_port() -> int:
+    """`PORT`, or a free one when something is there."""
+    for port in (PORT, 0):
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((HOST, port))
+            except OSError:
+                continue
+            found: int = trial.getsockname()[1]
+            return found
+    raise Unreachable(f"No port is free on {HOST}: end some programs that listen.")
+
+
+def accepts(path: Path) -> bool:
+    """Whether someone listens on the Unix socket `path`."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _words(text: str) -> list[str]:
+    return text.split()

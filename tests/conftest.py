@@ -1,0 +1,81 @@
+"""A real Postgres for the session (the embedded one), and a fresh database for each test."""
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cli.db import upgrade_schema
+from cli.steps import sync_steps
+from reconciler import embedded
+from reconciler.contract.operate import OperatorStore
+from reconciler.contract.store import Store
+from reconciler.contract.work import WorkerStore
+from tests.world import World
+
+NUMBERS = count(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _strangers_environment() -> None:
+    """What the person who runs the tests has set does not reach them."""
+    for name in list(os.environ):
+        if name.startswith(("TRACER_", "PREFECT_", "MODAL_")) or name == "DATABASE_URL":
+            del os.environ[name]
+    os.environ["DO_NOT_TRACK"] = "1"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the session's Postgres, at the database from which tests are copied."""
+    home: Path = tmp_path_factory.mktemp("postgres")
+    url = embedded.acquire(home)
+    with psycopg.connect(url, autocommit=True) as connection:
+        # A new database for every test is mostly waiting for the disk, and no test pulls the plug.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    upgrade_schema(url)
+    sync_steps(url)
+    yield url
+    embedded.stop(home)
+
+
+@pytest.fixture
+def url(server: str) -> Iterator[str]:
+    """A database of the test's own, migrated, with the bundled steps registered."""
+    name = f"test_{next(NUMBERS)}"
+    admin = server.replace("/tracer?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE tracer")
+        yield server.replace("/tracer?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """The conductor's side."""
+    with Store.connect(url) as found:
+        yield found
+
+
+@pytest.fixture
+def worker(url: str) -> Iterator[WorkerStore]:
+    """A worker's side."""
+    with WorkerStore.connect(url, max_size=4) as found:
+        yield found
+
+
+@pytest.fixture
+def operator(url: str) -> Iterator[OperatorStore]:
+    """The operator's side."""
+    with OperatorStore.connect(url) as found:
+        yield found
+
+
+@pytest.fixture
+def world(store: Store, worker: WorkerStore, operator: OperatorStore) -> World:
+    """All three sides, and the few words in which tests speak of them."""
+    return World(store, worker, operator)

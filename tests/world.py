@@ -1,0 +1,84 @@
+"""The words in which tests speak: seed some companies, tick, look at the rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from reconciler.contract.operate import OperatorStore
+from reconciler.contract.store import Chunk, Store
+from reconciler.contract.work import WorkerStore
+from reconciler.spawners.protocol import Outcome, Spawned
+from reconciler.tick import TickReport, tick
+from workers.lifecycle import WorkReport, work
+from workers.step import Step, load_steps
+
+STEPS = load_steps()
+
+
+@dataclass
+class Scripted:
+    """A spawner that starts nothing, remembers what it was asked, and answers as it was told."""
+
+    answer: Outcome = field(default_factory=Spawned)
+    asked: list[Chunk] = field(default_factory=list)
+
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+        self.asked += chunks
+        return [self.answer for _ in chunks]
+
+
+@dataclass
+class World:
+    """All sides of one database."""
+
+    store: Store
+    worker: WorkerStore
+    operator: OperatorStore
+    spawner: Scripted = field(default_factory=Scripted)
+
+    def seed(
+        self,
+        companies: int | Sequence[str],
+        blueprint: Sequence[str] = ("normalize",),
+        name: str = "batch",
+        priority: int = 0,
+    ) -> str:
+        """A batch of that many companies, or of those keys; returns its name."""
+        if isinstance(companies, int):
+            companies = [f"company-{i}" for i in range(companies)]
+        rows = [
+            (line, key, f"{key} Inc.", f"{key}.example.com", {"Given": key})
+            for line, key in enumerate(companies, 2)
+        ]
+        seeded = self.operator.seed(
+            rows, name=name, blueprint=blueprint, columns=["Given"], priority=priority
+        )
+        return seeded.batch
+
+    def tick(self, now: datetime | None = None) -> TickReport:
+        """One tick, at `now` or by Postgres's clock."""
+        return tick(self.store, self.spawner, now or self.store.now())
+
+    def work(self, step: Step | str = "normalize", ids: Sequence[int] | None = None) -> WorkReport:
+        """Do as a worker: all companies' worth of one step unless `ids` says which."""
+        step = STEPS[step] if isinstance(step, str) else step
+        return work(self.worker, step, self.ids() if ids is None else ids)
+
+    def ids(self) -> list[int]:
+        """Every company's id."""
+        return [row["id"] for row in self.sql("SELECT id FROM companies ORDER BY id")]
+
+    def rows(self, where: str = "true", **values: Any) -> list[dict[str, Any]]:
+        """Rows of `workflow_states`, in a fixed order."""
+        order = "ORDER BY batch_id, position, company_id"
+        return self.sql(f"SELECT * FROM workflow_states WHERE {where} {order}", **values)
+
+    def statuses(self) -> dict[str, int]:
+        """How many rows are in each status."""
+        found = self.sql("SELECT status, count(*) AS n FROM workflow_states GROUP BY status")
+        return {row["status"]: row["n"] for row in found}
+
+    def sql(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """Any statement, as the owner of the database."""
+        return self.operator.rows(query, **values)
