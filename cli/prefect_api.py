@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from reconciler.contract.errors import TracerError, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings
 
 TIMEOUT = httpx.Timeout(10, connect=2)
+BUSY_PAUSES_S = (0.1, 0.3, 1.0, 2.0)
 NO_SERVER = "Start one with `tracer up`, or set PREFECT_API_URL."
 
 
@@ -93,7 +95,7 @@ class Api:
             Unreachable: no answer, or none that can be used.
             WorkFailed: the server refuses the call; the message has its words.
         """
-        answer = self._client.request(method, path, json=body)
+        answer = self._request(method, path, body)
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise LookupError(path)
         if answer.is_error:
@@ -105,6 +107,16 @@ class Api:
                 f"What answers at {self.place.shown} is no Prefect server: check PREFECT_API_URL."
             )
             raise Unreachable(words) from error
+
+    def _request(self, method: str, path: str, body: Any) -> httpx.Response:
+        """Ask again while the server is busy: with SQLite it is, whenever two write at once."""
+        answer = self._client.request(method, path, json=body)
+        for pause_s in BUSY_PAUSES_S:
+            if answer.status_code not in (429, 503):
+                break
+            time.sleep(pause_s)
+            answer = self._client.request(method, path, json=body)
+        return answer
 
     def _refusal(self, answer: httpx.Response) -> TracerError:
         where = f"The Prefect server at {self.place.shown} answers {answer.status_code}"

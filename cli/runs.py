@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.prefect_api import Api, find_place, speak
-from cli.schedule import deployed, moment, of_deployment, on_deployment
+from cli.schedule import find_deployment, moment, of_deployment, on_deployment
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import Settings
 
@@ -56,7 +56,9 @@ def clear_dead(api: Api) -> None:
     A run that was killed with its server holds a slot of the concurrency limit, and two of them
     would have every later run cancelled. Runs that came due meanwhile would take the slots next.
     """
-    deployment = deployed(api)
+    deployment = find_deployment(api)
+    if deployment is None:
+        return
     dead = {**of_deployment(deployment), "flow_runs": {"state": {"type": {"any_": ALIVE}}}}
     crashed = {"type": "CRASHED", "message": "Its server was stopped before it could report."}
     for run in api.call("POST", "flow_runs/filter", dead):

@@ -106,7 +106,7 @@ def lay_down(flow_name: str, deployment_name: str, slug: str, every_s: float) ->
     `every_s`, in seconds. The deployment itself is completed by the deploy that runs this step.
     """
     with speak(configured_place()) as api:
-        deployment = _find(api, flow_name, deployment_name)
+        deployment = find_deployment(api, flow_name, deployment_name)
         slot = _slot(deployment, slug) if deployment else None
         if slot:
             return {"every_s": float(slot["schedule"].get("interval", 0))}
@@ -129,13 +129,14 @@ def on_deployment(settings: Settings) -> Iterator[tuple[Api, dict[str, Any]]]:
 
 def deployed(api: Api) -> dict[str, Any]:
     """The deployment as Prefect has it; WorkFailed where there is none."""
-    deployment = _find(api)
+    deployment = find_deployment(api)
     if deployment is None:
         raise WorkFailed(NOT_DEPLOYED)
     return deployment
 
 
-def _find(api: Api, flow: str = FLOW, name: str = DEPLOYMENT) -> dict[str, Any] | None:
+def find_deployment(api: Api, flow: str = FLOW, name: str = DEPLOYMENT) -> dict[str, Any] | None:
+    """The deployment as Prefect has it; None where there is none."""
     try:
         found: dict[str, Any] = api.call("GET", f"deployments/name/{flow}/{name}")
     except LookupError:
@@ -165,7 +166,7 @@ def _write_slot(api: Api, deployment: dict[str, Any], change: dict[str, Any]) ->
 
 def read(api: Api) -> Schedule:
     """`read_schedule` over an open connection."""
-    deployment = _find(api)
+    deployment = find_deployment(api)
     slot = _slot(deployment) if deployment else None
     paused = bool(deployment and deployment["paused"]) or bool(slot and not slot["active"])
     return Schedule(

@@ -89,8 +89,12 @@ class Service:
         try:
             self._lifeline.wait(GRACE_S + 5)
         except subprocess.TimeoutExpired:
-            send(family(self._lifeline.pid), signal.SIGKILL)
-            self._lifeline.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """End all of it at once, without a chance to tidy up."""
+        send(family(self._lifeline.pid), signal.SIGKILL)
+        self._lifeline.wait()
 
     def _failure(self, what: str) -> WorkFailed:
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]

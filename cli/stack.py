@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +14,7 @@ from cli.runs import clear_dead
 from cli.schedule import POOL, ask_for_run, read
 from cli.service import REPOSITORY, Service, environment
 from cli.stack_file import StackFile, load_stack, running, stack_path, write_stack
-from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
+from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.settings import Settings, workers_socket
 
 HOST, PORT = "127.0.0.1", 4200
@@ -61,6 +60,7 @@ class Stack:
             self._launch("worker-host", sys.executable, "-m", "workers.host")
         self._await("prefect-server", self._server_answers, 120)
         on_step(f"Prefect server at {self.ui_url}")
+        self._clear_dead()
         self._launch(
             "prefect-worker", *PREFECT, *_words(f"worker start --pool {POOL} --type process")
         )
@@ -137,7 +137,7 @@ class Stack:
             return ask_for_run(api)
 
     def _clear_dead(self) -> None:
-        with speak(local_place(self.api_url)) as api, suppress(WorkFailed):
+        with speak(local_place(self.api_url)) as api:
             clear_dead(api)
 
     def _server_answers(self) -> bool:

@@ -1,6 +1,8 @@
 """A real Postgres for the session (the embedded one), and a fresh database for each test."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -29,9 +31,10 @@ def _strangers_environment() -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """The URL of the session's Postgres, at the database from which tests are copied."""
-    home: Path = tmp_path_factory.mktemp("postgres")
+    home = Path(tempfile.mkdtemp(prefix="tracer-tests-"))
+    home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
     url = embedded.acquire(home)
     with psycopg.connect(url, autocommit=True) as connection:
         # A new database for every test is mostly waiting for the disk, and no test pulls the plug.
@@ -41,6 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     sync_steps(url)
     yield url
     embedded.stop(home)
+    shutil.rmtree(home)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import psycopg
+from pydantic import ValidationError
 
 from reconciler.contract.models import StepResult
 from reconciler.contract.work import Attempt, Failure, WorkerStore
@@ -77,7 +78,17 @@ def run(step: Step, attempt: Attempt) -> StepResult | Failure:
     if not isinstance(result, step.table):
         kind = type(result).__name__
         return Failure(f"returned {kind} instead of {step.table.__name__}", permanent=True)
-    return result
+    return checked(result)
+
+
+def checked(result: StepResult) -> StepResult | Failure:
+    """`result` with its fields as their types say: SQLModel does not look when a table is made."""
+    table = type(result)
+    try:
+        return table.model_validate({name: getattr(result, name) for name in table.model_fields})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return Failure(f"returned a {table.__name__} that does not fit: {wrong}")
 
 
 @dataclass

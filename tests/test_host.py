@@ -1,0 +1,140 @@
+"""The local pool of worker processes, for real: spawned, killed, drained."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.stack import accepts
+from reconciler.contract.settings import workers_socket
+from reconciler.contract.store import Chunk
+from reconciler.spawners.local import NO_HOST, LocalSpawner
+from reconciler.spawners.protocol import Refused, Spawned, Unknown
+from reconciler.tick import tick
+from tests.world import World
+
+
+def wait_until(true: Callable[[], object], within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A host with one worker process."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "TRACER_HOME": str(home),
+        "TRACER_WORKER_PROCESSES": "1",
+    }
+    command = [sys.executable, "-m", "workers.host", "--until-eof"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        wait_until(lambda: accepts(workers_socket(home)))
+        yield process
+        process.kill()
+
+
+def chunk(step: str, ids: list[int]) -> Chunk:
+    return Chunk(step, "tracer", step, 1, 1, ids, [1] * len(ids), [1] * len(ids))
+
+
+def spawner(home: Path) -> LocalSpawner:
+    return LocalSpawner(workers_socket(home))
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a host; multiprocessing's resource tracker is none."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()  # a child belongs to the thread that started it
+    found = [c for task in tasks for c in (task / "children").read_text().split()]
+    lines = {int(c): Path(f"/proc/{c}/cmdline").read_text() for c in found}
+    return [c for c, line in lines.items() if "--multiprocessing-fork" in line]
+
+
+@pytest.mark.usefixtures("host")
+def test_claimed_companies_are_worked(world: World, home: Path) -> None:
+    world.seed(30)
+    assert tick(world.store, spawner(home), world.store.now()).spawned == 30
+    wait_until(lambda: world.statuses() == {"COMPLETED": 30})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
+def test_a_worker_process_that_is_killed_costs_time_and_nothing_else(
+    world: World, home: Path, host: "subprocess.Popen[bytes]"
+) -> None:
+    world.operator.set_step("step_a", {"lease_s": 1, "backoff_s": 0.1, "chunk_size": 50})
+    world.seed(50, ["step_a"])
+    tick(world.store, spawner(home), world.store.now())
+    wait_until(lambda: world.statuses().get("COMPLETED", 0) > 5)
+    (child,) = children(host.pid)
+    os.kill(child, signal.SIGKILL)
+
+    def done() -> bool:
+        tick(world.store, spawner(home), world.store.now())
+        return world.statuses() == {"COMPLETED": 50}
+
+    wait_until(done)
+    assert len(world.sql("SELECT * FROM results.step_a")) == 50
+    assert {row["attempt"] for row in world.rows()} == {1, 2}
+
+
+def test_a_host_whose_owner_goes_finishes_what_it_took(
+    world: World, home: Path, host: "subprocess.Popen[bytes]"
+) -> None:
+    world.seed(20, ["step_a"])
+    tick(world.store, spawner(home), world.store.now())
+    assert host.stdin
+    host.stdin.close()
+    assert host.wait(30) == 0
+    assert world.statuses() == {"COMPLETED": 20}
+    assert not accepts(workers_socket(home))
+
+
+@pytest.mark.usefixtures("host")
+def test_a_step_that_the_host_does_not_have_is_refused(home: Path) -> None:
+    answers = spawner(home).spawn([chunk("nonesuch", [1]), chunk("normalize", [])])
+    assert answers == [
+        Refused("the worker host has no step 'nonesuch': restart it"),
+        Spawned(),
+    ]
+
+
+@pytest.mark.usefixtures("host")
+def test_a_second_host_of_the_same_home_says_so(home: Path, url: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": url, "TRACER_HOME": str(home)}
+    second = subprocess.run(
+        [sys.executable, "-m", "workers.host"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert second.stderr == "A worker host is running already for this TRACER_HOME.\n"
+
+
+def test_without_a_host_every_chunk_is_refused(home: Path) -> None:
+    assert spawner(home).spawn([chunk("a", [1]), chunk("b", [2])]) == [Refused(NO_HOST)] * 2
+
+
+def test_a_host_that_does_not_answer_leaves_the_outcome_unknown(tmp_path: Path) -> None:
+    """Something listens and says nothing: what was sent may have been taken."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        answers = LocalSpawner(path, timeout_s=0.1).spawn([chunk("a", [1]), chunk("b", [2])])
+    assert all(isinstance(answer, Unknown) for answer in answers)

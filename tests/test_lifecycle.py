@@ -1,0 +1,260 @@
+"""A worker's call: chunks land whole, one bad company fails alone, stale attempts write nothing."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
+
+import psycopg
+import pytest
+
+from reconciler.contract.models import CompanyView
+from reconciler.contract.states import Status
+from tests.world import STEPS, World
+from workers import lifecycle
+from workers.lifecycle import WorkReport
+from workers.step import PermanentError, RetryAfter, Step
+from workers.steps.normalize import Normalized
+from workers.steps.step_a import StepA
+
+
+def doing(function: Callable[[CompanyView], object], step: str = "normalize") -> Step:
+    """The bundled step with another function: what a user's own could do."""
+    return replace(STEPS[step], function=function)  # type: ignore[arg-type]
+
+
+def raising(error: BaseException) -> Step:
+    def function(_: CompanyView) -> Normalized:
+        raise error
+
+    return doing(function)
+
+
+def claimed(world: World, companies: int = 3) -> None:
+    world.seed(companies)
+    world.tick()
+
+
+def only_row(world: World) -> dict[str, object]:
+    (row,) = world.rows()
+    return row
+
+
+def test_a_chunk_is_worked_and_every_green_row_has_its_domain_row(world: World) -> None:
+    claimed(world)
+    assert world.work() == WorkReport(begun=3, completed=3)
+    assert world.statuses() == {"COMPLETED": 3}
+    found = world.sql("SELECT * FROM results.normalized ORDER BY company_id")
+    assert [(r["domain"], r["short_name"], r["legal_form"]) for r in found] == [
+        ("example.com", f"company-{i}", "Inc.") for i in range(3)
+    ]
+
+
+def test_a_call_that_arrives_twice_works_once(world: World) -> None:
+    claimed(world)
+    world.work()
+    assert world.work() == WorkReport()
+    assert {row["attempt"] for row in world.rows()} == {1}
+
+
+def test_a_call_for_what_was_never_claimed_does_nothing(world: World) -> None:
+    world.seed(2)
+    assert world.work() == WorkReport()
+    assert world.statuses() == {"PENDING": 2}
+
+
+def test_a_company_that_fails_does_so_alone(world: World) -> None:
+    claimed(world)
+    bad = world.ids()[1]
+
+    def function(company: CompanyView) -> Normalized:
+        return Normalized(short_name=str(1 // (company.id - bad)))
+
+    assert world.work(doing(function)) == WorkReport(begun=3, completed=2, failed=1)
+    (row,) = world.rows("error IS NOT NULL")
+    assert row["error"] == "ZeroDivisionError: integer division or modulo by zero"
+    assert row["status"] == Status.IN_PROGRESS
+    assert world.tick().retried == 1
+    assert world.statuses() == {"COMPLETED": 2, "PENDING": 1}
+
+
+def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
+    world.seed(3, ["step_a"])
+    world.tick()
+    values = dict(zip(world.ids(), (7, 2**40, 8), strict=True))
+
+    def function(company: CompanyView) -> StepA:
+        return StepA(attribute_count=values[company.id])
+
+    report = world.work(doing(function, "step_a"))
+    assert report == WorkReport(begun=3, completed=2, failed=1)
+    assert [r["attribute_count"] for r in world.sql("SELECT * FROM results.step_a")] == [7, 8]
+    (row,) = world.rows("error IS NOT NULL")
+    assert row["error"].startswith("result not written: ")
+
+
+@pytest.mark.parametrize("value", [math.nan, "many", None, [1]])
+def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value: object) -> None:
+    world.seed(1, ["step_a"])
+    world.tick()
+    result = StepA(attribute_count=0)
+    result.__dict__["attribute_count"] = value
+    assert world.work(doing(lambda _: result, "step_a")).failed == 1
+    assert "StepA that does not fit: attribute_count: " in str(only_row(world)["error"])
+
+
+@pytest.mark.parametrize("value", ["with NUL \x00", "lone surrogate \ud800"])
+def test_text_that_postgres_cannot_hold_is_a_failure_and_not_a_crash(
+    world: World, value: str
+) -> None:
+    claimed(world, 1)
+    assert world.work(doing(lambda _: Normalized(short_name=value))).failed == 1
+    assert world.work(raising(ValueError(value))).begun == 0
+
+
+@pytest.mark.parametrize("value", ["with NUL \x00", "lone surrogate \ud800"])
+def test_an_error_with_such_text_is_kept_readable(world: World, value: str) -> None:
+    claimed(world, 1)
+    assert world.work(raising(ValueError(value))).failed == 1
+    assert str(only_row(world)["error"]).startswith("ValueError: ")
+
+
+def test_a_permanent_error_buries_at_once(world: World) -> None:
+    claimed(world, 1)
+    world.work(raising(PermanentError("no such company")))
+    row = only_row(world)
+    assert (row["status"], row["error"]) == ("FAILED", "PermanentError: no such company")
+
+
+def test_what_is_not_the_steps_table_buries_at_once(world: World) -> None:
+    claimed(world, 1)
+    world.work(doing(lambda _: {"domain": "x.com"}))
+    row = only_row(world)
+    assert (row["status"], row["error"]) == ("FAILED", "returned dict instead of Normalized")
+
+
+def test_a_retry_after_outlasts_the_backoff(world: World) -> None:
+    claimed(world, 1)
+    before = world.store.now()
+    world.work(raising(RetryAfter(3600)))
+    world.tick()
+    row = only_row(world)
+    assert row["status"] == "PENDING"
+    assert 3600 <= (row["available_at"] - before).total_seconds() < 3610
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), MemoryError(), RecursionError("deep")])
+def test_whatever_a_step_raises_stays_its_own(world: World, error: BaseException) -> None:
+    claimed(world, 1)
+    assert world.work(raising(error)).failed == 1
+    assert str(only_row(world)["error"]).startswith(type(error).__name__)
+
+
+def test_a_stale_attempt_writes_neither_status_nor_domain_row(world: World) -> None:
+    claimed(world, 1)
+
+    def overtaken(_: CompanyView) -> Normalized:
+        world.sql("UPDATE workflow_states SET attempt = attempt + 1")
+        return Normalized(short_name="late")
+
+    assert world.work(doing(overtaken)) == WorkReport(begun=1, stale=1)
+    assert only_row(world)["status"] == Status.IN_PROGRESS
+    assert world.sql("SELECT * FROM results.normalized") == []
+
+
+def test_a_heartbeat_keeps_the_lease_of_a_slow_step(world: World) -> None:
+    claimed(world, 1)
+    world.operator.set_step("normalize", {"lease_s": 0.6})
+
+    def slow(_: CompanyView) -> Normalized:
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            assert not world.tick()  # at no moment is the lease over
+            time.sleep(0.05)
+        return Normalized()
+
+    assert world.work(doing(slow)).completed == 1
+
+
+def test_a_cancelled_company_is_not_paid_for(world: World) -> None:
+    claimed(world, 3)
+    world.operator.set_step("normalize", {"lease_s": 0.3})
+    worked: list[int] = []
+
+    def function(company: CompanyView) -> Normalized:
+        worked.append(company.id)
+        if len(worked) == 1:
+            world.sql(
+                "UPDATE workflow_states SET status = 'CANCELLED', lease_expires_at = NULL,"
+                " finished_at = now() WHERE company_id <> %(id)s",
+                id=company.id,
+            )
+            time.sleep(0.3)  # longer than a heartbeat's interval
+        return Normalized()
+
+    assert world.work(doing(function)) == WorkReport(begun=3, completed=1, stale=2)
+    assert len(worked) == 1
+
+
+def test_slow_results_are_written_one_by_one(world: World) -> None:
+    claimed(world, 2)
+    seen: list[dict[str, int]] = []
+
+    def function(_: CompanyView) -> Normalized:
+        seen.append(world.statuses())
+        time.sleep(lifecycle.FLUSH_AFTER_S)
+        return Normalized()
+
+    world.work(doing(function))
+    assert seen == [{"IN_PROGRESS": 2}, {"IN_PROGRESS": 1, "COMPLETED": 1}]
+
+
+def test_results_survive_a_database_that_is_away_for_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed(world, 2)
+    monkeypatch.setattr(lifecycle, "RETRY_S", 0.01)
+    ended = Event()
+
+    def cut_off(_: CompanyView) -> Normalized:
+        if not ended.is_set():
+            ended.set()
+            world.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        return Normalized()
+
+    assert world.work(doing(cut_off)) == WorkReport(begun=2, completed=2)
+
+
+def test_a_stopped_worker_writes_what_is_done_and_leaves_the_rest(world: World) -> None:
+    claimed(world, 3)
+    stop = Event()
+
+    def function(_: CompanyView) -> Normalized:
+        stop.set()
+        return Normalized()
+
+    report = lifecycle.work(world.worker, doing(function), world.ids(), stop)
+    assert report == WorkReport(begun=3, completed=1)
+    assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
+
+
+def test_the_domain_row_of_a_second_batch_replaces_the_first(world: World) -> None:
+    for name in ("first", "second"):
+        world.seed(1, name=name)
+        world.tick()
+        world.work(doing(lambda _, name=name: Normalized(short_name=name)))
+    assert [r["short_name"] for r in world.sql("SELECT * FROM results.normalized")] == ["second"]
+
+
+def test_green_cannot_be_had_without_the_domain_row(world: World) -> None:
+    """The domain table is locked away: the transaction that would turn the row green fails."""
+    claimed(world, 1)
+    (attempt,) = world.worker.begin("normalize", world.ids())
+    world.sql("ALTER TABLE results.normalized ADD CONSTRAINT never CHECK (company_id < 0)")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        world.worker.complete([attempt], [Normalized()])
+    assert world.statuses() == {"IN_PROGRESS": 1}

@@ -1,0 +1,69 @@
+"""The pure decisions."""
+
+from datetime import UTC, datetime, timedelta
+
+from freezegun import freeze_time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.contract.states import Status
+from reconciler.contract.store import Expired
+from reconciler.policy import NOT_BEGUN, WENT_SILENT, backoff, judge
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHANCES = st.floats(0, 1, exclude_max=True)
+
+
+def expired(**changes: object) -> Expired:
+    row = {
+        "company_id": 1,
+        "step_name": "step",
+        "batch_id": 1,
+        "attempt": 1,
+        "status": Status.IN_PROGRESS,
+        "available_at": NOW - timedelta(hours=1),
+        "error": None,
+        "max_attempts": 3,
+        "backoff_s": 10.0,
+        "backoff_max_s": 60.0,
+    }
+    return Expired(**{**row, **changes})  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1e4), st.floats(0, 1e6), CHANCES)
+def test_the_wait_lies_in_the_upper_half_of_the_doubled_base(
+    attempt: int, base_s: float, more_s: float, chance: float
+) -> None:
+    longest = min(base_s * 2.0 ** min(attempt - 1, 60), base_s + more_s)
+    wait = backoff(attempt, base_s, base_s + more_s, chance).total_seconds()
+    assert longest / 2 - 1e-6 <= wait <= longest + 1e-6
+
+
+def test_the_wait_doubles_with_each_attempt_up_to_its_limit() -> None:
+    waits = [backoff(attempt, 5, 30, chance=0.5).total_seconds() for attempt in range(1, 6)]
+    assert waits == [3.75, 7.5, 15, 22.5, 22.5]
+
+
+def test_the_last_attempt_is_buried_with_its_error() -> None:
+    verdict = judge(expired(attempt=3, error="HTTP 500"), NOW, 0.5)
+    assert (verdict.available_at, verdict.error) == (None, "HTTP 500")
+
+
+def test_an_earlier_attempt_is_retried_after_its_backoff() -> None:
+    assert judge(expired(attempt=2), NOW, 0).available_at == NOW + timedelta(seconds=10)
+
+
+def test_a_retry_after_is_honoured_to_the_second() -> None:
+    asked = NOW + timedelta(seconds=1234)
+    assert judge(expired(available_at=asked), NOW, 0.9).available_at == asked
+
+
+def test_a_row_that_says_nothing_gets_the_reason_of_its_state() -> None:
+    assert judge(expired(status=Status.QUEUED), NOW, 0).error == NOT_BEGUN
+    assert judge(expired(status=Status.IN_PROGRESS), NOW, 0).error == WENT_SILENT
+
+
+@freeze_time("2031-07-01")
+def test_no_decision_reads_a_clock() -> None:
+    """Frozen years away, the verdict depends on the moment that was passed in alone."""
+    assert judge(expired(), NOW, 0).available_at == NOW + timedelta(seconds=5)

@@ -1,0 +1,141 @@
+"""The loop: who may tick, how long it waits, when it leaves."""
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+import psycopg
+import pytest
+
+from reconciler import poll as module
+from reconciler.contract.store import Polling
+from reconciler.poll import next_wait, poll
+from reconciler.tick import TickReport
+from tests.world import World
+
+NOTHING = TickReport(0, 0, 0, 0, 0, 0, 0, 0)
+CLAIMED = TickReport(0, 0, 0, 5, 5, 0, 0, 0)
+
+
+def quick(world: World) -> None:
+    world.operator.set_polling(poll_s=0.01, idle_s=0.05)
+
+
+def one_loop(
+    world: World, at: Callable[[str], None] = lambda _: None, **options: bool
+) -> tuple[str, list[str]]:
+    """Run a loop to its end; `at` sees each line that it logs."""
+    lines: list[str] = []
+
+    def log(line: str) -> None:
+        lines.append(line)
+        at(line)
+
+    return poll(world.store, world.spawner, Event(), log, **options), lines
+
+
+def test_a_loop_leaves_before_its_next_tick_once_polling_is_paused(world: World) -> None:
+    quick(world)
+    world.seed(3)
+    ended, lines = one_loop(world, lambda _: world.operator.set_polling(paused=True))
+    assert ended == "Left because polling is paused: claimed 3, spawned 3"
+    assert lines == ["claimed 3, spawned 3"]
+
+
+def test_the_newest_loop_takes_over_and_the_older_one_leaves(world: World) -> None:
+    quick(world)
+    world.seed(3)
+    ended, _ = one_loop(world, lambda _: world.store.take_over())
+    assert ended.startswith("Left because a newer loop has taken over")
+
+
+def test_a_loop_leaves_when_its_window_closes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(world)
+    world.operator.set_polling(every_s=0.05)
+    monkeypatch.setattr(module, "HANDOVER_S", 0.05)
+    assert one_loop(world)[0] == "Left because its window has closed: nothing to do"
+
+
+def test_a_loop_that_is_told_to_stop_leaves_between_two_ticks(world: World) -> None:
+    quick(world)
+    stop = Event()
+    stop.set()
+    assert poll(world.store, world.spawner, stop, print) == (
+        "Left because told to stop: nothing to do"
+    )
+
+
+def test_until_done_ends_with_the_last_batch(world: World) -> None:
+    quick(world)
+    world.seed(3, ["normalize", "step_a"])
+
+    def work(_: str) -> None:
+        world.work("normalize")
+        world.work("step_a")
+
+    ended, lines = one_loop(world, work, until_done=True)
+    assert ended.startswith("Left because no batch is left to run: ")
+    assert lines[-1] == "advanced 3, finished 1"
+
+
+def test_only_ticks_that_did_something_are_logged(world: World) -> None:
+    world.operator.set_polling(poll_s=0.01, idle_s=0.01)
+    stop, lines = Event(), list[str]()
+    loop = Thread(target=poll, args=(world.store, world.spawner, stop, lines.append))
+    loop.start()
+    world.seed(2)
+    while not lines:
+        assert loop.is_alive()
+    stop.set()
+    loop.join()
+    assert lines == ["claimed 2, spawned 2"]
+
+
+def polling(world: World, **changes: object) -> Polling:
+    return Polling(**{**vars(world.store.beat()), **changes})  # type: ignore[arg-type]
+
+
+def test_while_there_is_work_the_loop_waits_the_poll_interval(world: World) -> None:
+    busy = polling(world, poll_s=2.0, idle_s=60.0, busy=True)
+    assert next_wait(NOTHING, busy, 0) == 2.0
+    assert next_wait(CLAIMED, polling(world, poll_s=2.0, busy=False), 0) == 2.0
+
+
+def test_with_no_work_the_wait_doubles_up_to_the_idle_interval(world: World) -> None:
+    idle = polling(world, poll_s=2.0, idle_s=10.0, busy=False)
+    waits = [0.0]
+    for _ in range(5):
+        waits.append(next_wait(NOTHING, idle, waits[-1]))
+    assert waits == [0, 2, 4, 8, 10, 10]
+
+
+def test_a_tick_that_reached_its_limit_is_followed_at_once(world: World) -> None:
+    full = TickReport(0, 0, 10_000, 0, 0, 0, 0, 0)
+    assert next_wait(full, polling(world, busy=True), 1.0) == 0
+
+
+def test_an_interval_that_is_tuned_is_read_at_the_next_tick(world: World) -> None:
+    world.operator.set_polling(poll_s=0.25)
+    assert world.store.beat().poll_s == 0.25
+
+
+def test_a_database_that_goes_away_is_waited_for(world: World, url: str) -> None:
+    """One line when it goes, one when it is back, and the work goes on."""
+    quick(world)
+    world.seed(3)
+
+    def disturb(line: str) -> None:
+        with psycopg.connect(url, autocommit=True) as admin:
+            if line == "claimed 3, spawned 3":
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            if line == "The database is back":
+                admin.execute("UPDATE polling SET paused = true")
+
+    ended, lines = one_loop(world, disturb)
+    assert lines[1].startswith("The database is away, waiting for it: ")
+    assert lines[2] == "The database is back"
+    assert ended.startswith("Left because polling is paused")
