@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
-from sqlalchemy import Table
+from sqlalchemy import Boolean, Column, Float, Integer, Table
 
 from cli.connect import operator
 from cli.render import BatchName, say
@@ -157,13 +157,12 @@ def _write_parquet(
     import pyarrow as arrow  # a quarter of a second, which the other formats need not pay
     from pyarrow import parquet
 
-    schema = arrow.schema([(name, arrow.string()) for name in columns_of(batch, tables)])
+    kinds = dict.fromkeys(columns_of(batch, tables), "string")
     for step, table in tables.items():
-        for column in table.columns:
-            name = f"{step}.{column.name}"
-            if name in schema.names:
-                kind = ARROW.get(column.type.python_type, "string")
-                schema = schema.set(schema.get_field_index(name), arrow.field(name, kind))
+        kinds |= {
+            f"{step}.{c.name}": _kind(c) for c in table.columns if c.name not in WRITTEN_BY_US
+        }
+    schema = arrow.schema([arrow.field(name, kind) for name, kind in kinds.items()])
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
         for group in _groups(rows, PARQUET_ROWS):
@@ -175,7 +174,10 @@ def _write_parquet(
     return count
 
 
-ARROW = {bool: "bool", int: "int64", float: "float64"}
+def _kind(column: Column[Any]) -> str:
+    """Arrow's type for a result's column; what is no number is text."""
+    kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
+    return next((kind for sql, kind in kinds if isinstance(column.type, sql)), "string")
 
 
 def _typed(row: dict[str, Any], schema: Any) -> dict[str, Any]:

@@ -1,0 +1,353 @@
+"""The command line: what it prints, where, and its exit codes."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+
+from cli.main import run
+from tests.world import World
+
+HEADER = "Security,Company Website Full,CIK\n"
+FILE = HEADER + "3M,https://www.3m.com/,66740\nApple Inc.,apple.com,320193\n"
+
+
+class Terminal:
+    """Runs command lines as a user would, on the test's own database."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        found = run(arguments)
+        self.out, self.err = self._capture.readouterr()
+        assert found == code, self.err
+        assert "Traceback" not in self.err
+        return self.out
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def tracer(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Terminal:
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("TRACER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody is there
+    return Terminal(capfd)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "companies.csv"
+    path.write_text(FILE)
+    return str(path)
+
+
+def finish(world: World) -> None:
+    while world.tick() or world.statuses().keys() - {"COMPLETED", "FAILED"}:
+        for step in ("normalize", "step_a", "step_b"):
+            world.work(step)
+
+
+SEED = ("--blueprint", "normalize,step_a", "--map", "name=Security", "--key", "CIK")
+
+
+def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "messy.csv"
+    path.write_text(FILE + "No Key,nokey.com,\nthree,cells\n3M again,3m.com,66740\n")
+    report = tracer.json("seed", str(path), *SEED, "--name", "messy")
+    assert report == {
+        "batch": "messy",
+        "rows": 5,
+        "companies_new": 2,
+        "companies_known": 0,
+        "duplicates": 1,
+        "duplicate_rows": [{"line": 6, "key": "66740", "first_line": 2}],
+        "rejected": [
+            {"line": 4, "reason": "no value in key column 'CIK'"},
+            {"line": 5, "reason": "2 fields, the header has 3"},
+        ],
+        "columns": {
+            "mapped": {"key": "CIK", "name": "Security", "domain": "Company Website Full"},
+            "attributes": ["Security", "Company Website Full", "CIK"],
+        },
+    }
+
+
+def test_seed_keeps_every_column_and_maps_by_itself(
+    tracer: Terminal, file: str, world: World
+) -> None:
+    tracer("seed", file, *SEED)
+    company = world.sql("SELECT * FROM companies WHERE key = '66740'")[0]
+    assert (company["name"], company["domain"]) == ("3M", "https://www.3m.com/")
+    assert company["attributes"] == {
+        "Security": "3M",
+        "Company Website Full": "https://www.3m.com/",
+        "CIK": "66740",
+    }
+    assert "domain = 'Company Website Full'" in tracer.err
+
+
+def test_seeding_twice_makes_a_second_batch_over_the_same_companies(
+    tracer: Terminal, file: str, world: World
+) -> None:
+    assert tracer.json("seed", file, *SEED)["batch"] == "companies"
+    second = tracer.json("seed", file, *SEED)
+    assert (second["batch"], second["companies_new"], second["companies_known"]) == (
+        "companies-2",
+        0,
+        2,
+    )
+    assert len(world.ids()) == 2
+    assert [row["name"] for row in tracer.json("batches")] == ["companies", "companies-2"]
+
+
+def test_a_known_company_learns_and_forgets_nothing(
+    tracer: Terminal, file: str, tmp_path: Path, world: World
+) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text("CIK,Founded\n66740,1902\n")
+    tracer("seed", file, *SEED)
+    tracer("seed", str(more), "--blueprint", "normalize", "--key", "CIK")
+    company = world.sql("SELECT * FROM companies WHERE key = '66740'")[0]
+    assert company["name"] == "3M"
+    assert company["attributes"]["Founded"] == "1902"
+    assert company["attributes"]["Security"] == "3M"
+
+
+def test_inspect_has_the_agreed_fields(tracer: Terminal, file: str, world: World) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    finish(world)
+    found = tracer.json("inspect", "b")
+    counts = {"PENDING": 0, "QUEUED": 0, "IN_PROGRESS": 0, "COMPLETED": 2}
+    counts |= {"FAILED": 0, "CANCELLED": 0}
+    assert found["steps"] == [{"step": s, **counts} for s in ("normalize", "step_a")]
+    assert (found["batch"], found["status"], found["companies"]) == ("b", "FINISHED", 2)
+    assert (found["failures"], found["eta_s"]) == ([], 0)
+    assert found["rate_per_s"] > 0
+
+
+def test_inspect_shows_a_person_the_bars_and_the_failures(
+    tracer: Terminal, file: str, world: World
+) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    world.tick()
+    world.sql("UPDATE workflow_states SET error = 'HTTP 500 [red]oops[/red]'")
+    shown = tracer("inspect", "b")
+    assert "RUNNING" in shown
+    assert "0/2" in shown
+    assert "queued 2" in shown
+    assert "HTTP 500 [red]oops[/red]" in shown
+
+
+def test_watch_ends_when_the_batch_is_done(tracer: Terminal, file: str, world: World) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    finish(world)
+    assert "FINISHED" in tracer("inspect", "b", "--watch")
+
+
+def test_the_timeline_of_one_company(tracer: Terminal, file: str, world: World) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    finish(world)
+    found = tracer.json("inspect", "b", "--company", "320193")
+    assert found["company"]["name"] == "Apple Inc."
+    assert [row["step"] for row in found["timeline"]] == ["normalize", "step_a"]
+    assert "Apple Inc." in tracer("inspect", "b", "--company", "320193")
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_export_joins_input_and_results(
+    tracer: Terminal, file: str, world: World, tmp_path: Path, format_: str
+) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    finish(world)
+    path = tmp_path / "out"
+    tracer("export", "b", "--format", format_, "-o", str(path))
+    if format_ == "jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        apple = next(row for row in rows if row["key"] == "320193")
+        assert apple["attributes"]["Security"] == "Apple Inc."
+        assert apple["steps"]["normalize"]["result"]["legal_form"] == "Inc."
+        assert apple["steps"]["step_a"]["status"] == "COMPLETED"
+        return
+    if format_ == "csv":
+        rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    else:
+        rows = parquet.read_table(path).to_pylist()
+    apple = next(row for row in rows if row["key"] == "320193")
+    assert list(apple)[:4] == ["key", "Security", "Company Website Full", "CIK"]
+    assert apple["normalize.legal_form"] == "Inc."
+    assert apple["normalize.domain"] == "apple.com"
+    assert apple["step_a.attribute_count"] in (3, "3")
+
+
+def test_export_goes_to_stdout_while_the_batch_still_runs(tracer: Terminal, file: str) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    rows = list(csv.DictReader(io.StringIO(tracer("export", "b"))))
+    assert [row["normalize.status"] for row in rows] == ["PENDING", "PENDING"]
+    assert [row["step_a.status"] for row in rows] == ["", ""]
+
+
+def test_steps_are_shown_and_tuned(tracer: Terminal) -> None:
+    assert [row["step_name"] for row in tracer.json("steps")] == ["normalize", "step_a", "step_b"]
+    tracer("steps", "set", "step_a", "max_in_flight=7", "enabled=false", "backoff_s=1.5")
+    row = tracer.json("steps")[1]
+    assert (row["max_in_flight"], row["enabled"], row["backoff_s"]) == (7, False, 1.5)
+
+
+def test_a_tuned_step_survives_a_sync(tracer: Terminal) -> None:
+    tracer("steps", "set", "step_a", "chunk_size=3")
+    tracer("steps", "sync")
+    assert tracer.err == "Steps: up to date\n"
+    assert tracer.json("steps")[1]["chunk_size"] == 3
+
+
+def test_intervals_are_set_and_shown_even_without_prefect(tracer: Terminal) -> None:
+    tracer("interval", "set", "--poll", "500ms", "--idle", "1m")
+    found = tracer.json("interval")
+    assert (found["poll_s"], found["idle_s"], found["paused"]) == (0.5, 60, False)
+    assert "127.0.0.1:9" in found["schedule"]["error"]
+    assert "0.5 s" in tracer("interval")
+
+
+def test_pause_holds_the_loop_though_prefect_is_away(tracer: Terminal) -> None:
+    tracer("interval", "pause")
+    assert "Prefect's schedule is as it was" in tracer.err
+    assert tracer.json("interval")["paused"]
+    tracer("reconcile", "--once")
+    assert "Polling is paused" in tracer.err
+
+
+def test_reconcile_takes_a_batch_to_its_end_without_prefect(tracer: Terminal, file: str) -> None:
+    tracer("interval", "set", "--poll", "0.05")
+    tracer("seed", file, *SEED, "--name", "b")
+    tracer("reconcile", "--until-done")
+    assert [s["COMPLETED"] for s in tracer.json("inspect", "b")["steps"]] == [2, 2]
+
+
+def test_one_tick_and_the_workers_it_started_finish_before_reconcile_ends(
+    tracer: Terminal, file: str
+) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    assert tracer.json("reconcile", "--once")["claimed"] == 2
+    assert tracer.json("inspect", "b")["steps"][0]["COMPLETED"] == 2
+
+
+def test_status_says_that_the_schema_is_current(tracer: Terminal) -> None:
+    found = tracer.json("db", "status")
+    assert found["current"]
+
+
+def test_doctor_names_what_is_wrong_and_how_to_mend_it(tracer: Terminal) -> None:
+    findings = {f["part"]: f for f in tracer.json("doctor", code=1)}
+    assert findings["database"]["ok"]
+    assert findings["schema"]["ok"]
+    assert findings["steps"]["ok"]
+    assert not findings["prefect"]["ok"]
+    assert "tracer up" in findings["workers"]["says"]
+    assert "tracer up" in findings["loop"]["says"]
+
+
+BAD = {
+    "unknown step": (["seed", "{file}", "--blueprint", "normalise"], "did you mean normalize?"),
+    "no step": (["seed", "{file}", "--blueprint", ","], "--blueprint is empty"),
+    "a step twice": (["seed", "{file}", "--blueprint", "step_a,step_a"], "names step_a twice"),
+    "no such file": (["seed", "nowhere.csv", "--blueprint", "step_a"], "nowhere.csv"),
+    "no such column": (
+        ["seed", "{file}", "--blueprint", "step_a", "--key", "Cik Number"],
+        "Cik Number",
+    ),
+    "a bad mapping": (["seed", "{file}", "--blueprint", "step_a", "--map", "x"], "FIELD=COLUMN"),
+    "no such batch": (["inspect", "nope"], "There is no batch 'nope'"),
+    "no such batch to export": (["export", "nope"], "There is no batch 'nope'"),
+    "no such step to tune": (["steps", "set", "nope", "chunk_size=1"], "no step 'nope'"),
+    "no such setting": (["steps", "set", "step_a", "chunksize=1"], "did you mean chunk_size?"),
+    "a value of another kind": (["steps", "set", "step_a", "chunk_size=many"], "chunk_size"),
+    "a value out of range": (["steps", "set", "step_a", "chunk_size=0"], "chunk_size"),
+    "no duration": (["interval", "set", "--poll", "often"], "is no duration"),
+    "nothing to set": (["interval", "set"], "--poll, --idle or --every"),
+    "idle below poll": (["interval", "set", "--poll", "5", "--idle", "1"], "not below the poll"),
+    "neither once nor until done": (["reconcile"], "--once or --until-done"),
+    "no such option": (["batches", "--nope"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_sentence_and_exit_code_2(
+    tracer: Terminal, file: str, case: str
+) -> None:
+    arguments, says = BAD[case]
+    tracer(*(argument.format(file=file) for argument in arguments), code=2)
+    assert says in " ".join(tracer.err.split())
+
+
+def test_a_company_that_the_batch_does_not_have(tracer: Terminal, file: str) -> None:
+    tracer("seed", file, *SEED, "--name", "b")
+    tracer("inspect", "b", "--company", "1", code=2)
+    assert "no company with the key '1'" in tracer.err
+
+
+def test_nothing_is_seeded_when_no_row_can_be_used(
+    tracer: Terminal, tmp_path: Path, world: World
+) -> None:
+    path = tmp_path / "useless.csv"
+    path.write_text(HEADER + ",,\n")
+    tracer("seed", str(path), *SEED, code=2)
+    assert world.sql("SELECT * FROM batches") == []
+
+
+def test_damage_found_half_way_leaves_nothing_behind(
+    tracer: Terminal, tmp_path: Path, world: World
+) -> None:
+    path = tmp_path / "damaged.csv"
+    rows = "".join(f"Name {i},x{i}.com,{i}\n" for i in range(20_000))
+    path.write_bytes((HEADER + rows).encode() + b"Caf\xe9,cafe.com,1\n")
+    tracer("seed", str(path), *SEED, code=2)
+    assert "--encoding latin-1" in " ".join(tracer.err.split())
+    assert world.sql("SELECT * FROM companies") == []
+    tracer("seed", str(path), *SEED, "--encoding", "latin-1")
+    assert len(world.ids()) == 20_000
+
+
+@pytest.mark.parametrize("command", [["batches"], ["db", "upgrade"], ["reconcile", "--once"]])
+def test_a_database_that_cannot_be_reached_is_exit_code_3(
+    tracer: Terminal, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    secret = "postgresql://user:hunter2@127.0.0.1:9/tracer"
+    monkeypatch.setenv("DATABASE_URL", secret)
+    tracer(*command, code=3)
+    assert "Cannot reach the database tracer at 127.0.0.1:9" in " ".join(tracer.err.split())
+    assert "hunter2" not in tracer.err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE alembic_version SET version_num = '0000'", "run `tracer db upgrade`"),
+        ("UPDATE alembic_version SET version_num = '9999'", "update Tracer"),
+        ("DROP TABLE alembic_version", "no Tracer schema yet: run `tracer db upgrade`"),
+    ],
+)
+def test_another_schema_is_refused_before_anything_is_written(
+    tracer: Terminal, world: World, file: str, change: str, says: str
+) -> None:
+    world.sql(change)
+    for command in (["batches"], ["seed", file, *SEED], ["reconcile", "--once"]):
+        tracer(*command, code=2)
+        assert says in " ".join(tracer.err.split())
+
+
+def test_a_setting_that_cannot_be_used_is_named(
+    tracer: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACER_WORKERS", "cloud")
+    tracer("batches", code=2)
+    assert "TRACER_WORKERS" in tracer.err
