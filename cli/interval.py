@@ -8,6 +8,7 @@ import typer
 from cli import schedule
 from cli.connect import operator
 from cli.render import AsJson, document, out, say, seconds, table, text
+from cli.runs import recent_runs
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import load_settings
 
@@ -37,7 +38,10 @@ def read_prefect() -> dict[str, Any]:
         found = schedule.read_schedule(load_settings())
     except Unreachable as error:
         return {"error": str(error)}
-    return {**vars(found), "error": None if found.deployed else schedule.NOT_DEPLOYED}
+    if not found.deployed:
+        return {**vars(found), "last_run": None, "error": schedule.NOT_DEPLOYED}
+    last = next(iter(recent_runs(load_settings(), 1)), None)
+    return {**vars(found), "last_run": vars(last) if last else None, "error": None}
 
 
 def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
@@ -54,7 +58,10 @@ def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
     every = seconds(prefect["every_s"]) + (", paused" if prefect["paused"] else "")
     lines.append(["schedule", every, there])
     worker = "" if prefect["pool_online"] else f"; no worker polls the pool {schedule.POOL}"
-    return [*lines, ["next run", prefect["next_run_at"] or "none", f"{there}{worker}"]]
+    lines.append(["next run", prefect["next_run_at"] or "none", f"{there}{worker}"])
+    if last := prefect["last_run"]:
+        lines.append(["last run", last["started_at"], f"{last['name']}, {last['state']}"])
+    return lines
 
 
 def _last_tick(polling: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """`tracer demo`, `up` and `down`: the whole system on this machine."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -8,14 +9,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 
 from cli import seed
 from cli.batches import overview
 from cli.db import upgrade_schema
 from cli.export import flat_rows
-from cli.render import out, say, table, text
+from cli.render import err, out, say, table, text
+from cli.runs import read_run
+from cli.schedule import read_schedule, set_every
 from cli.seedfile import open_seed_file
 from cli.stack import Stack, stop_leftovers
 from cli.steps import sync_steps
@@ -40,8 +43,9 @@ def demo(
         with OperatorStore.connect(url) as store:
             name = seed_demo(store, companies)
             show(store, running, name, started)
-            results(store, name)
-        out.print(text(f"Prefect's UI showed the runs at {running.ui_url}/runs/flow-run/{run_id}"))
+            out.print(results(store, name))
+        run_url = read_run(load_settings(), run_id).ui_url
+        out.print(text(f"Prefect's UI showed the runs at {run_url}"), soft_wrap=True)
         out.print(text(f"{time.monotonic() - started:.0f} s in all. Stopping what was started …"))
 
 
@@ -73,14 +77,16 @@ def stack() -> Iterator[tuple[Stack, str, str]]:
     settings = local_settings()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, in order
     try:
-        say("Postgres …")
-        url = settings.database_url or acquire(settings.home)
-        upgrade_schema(url)
-        for line in sync_steps(url):
-            say(line)
-        say("Prefect server, worker and deployment, worker host … (20 to 40 s the first time)")
         with Stack() as running:
-            run_id = running.start(settings, url, say)
+            with err.status("Postgres") as status:
+                url = settings.database_url or acquire(settings.home)
+                upgrade_schema(url)
+                for line in ["Postgres", *sync_steps(url)]:
+                    say(line)
+                status.update("Prefect (20 to 40 s the first time)")
+                run_id = running.start(settings, url, say)
+                os.environ.pop("PREFECT_API_URL", None)  # this stack is meant from here on
+                keep_schedule(settings, url)
             yield running, url, run_id
     except KeyboardInterrupt:
         say("Stopping what was started …")
@@ -88,6 +94,14 @@ def stack() -> Iterator[tuple[Stack, str, str]]:
     finally:
         if not settings.database_url:
             release(settings.home)
+
+
+def keep_schedule(settings: Settings, url: str) -> None:
+    """Give Prefect the schedule that Postgres remembers: its own database may be a new one."""
+    with OperatorStore.connect(url) as store:
+        wanted = store.polling()["every_s"]
+    if read_schedule(settings).every_s != wanted:
+        set_every(settings, wanted)
 
 
 def local_settings() -> Settings:
@@ -126,13 +140,13 @@ def show(store: OperatorStore, running: Stack, name: str, started: float) -> Non
             time.sleep(REFRESH_S)
 
 
-def results(store: OperatorStore, name: str) -> None:
+def results(store: OperatorStore, name: str) -> RenderableType:
     """A first look at what the steps found."""
     batch = store.batch(name)
     rows = [flat for flat, _ in zip(flat_rows(store, batch), range(SHOWN), strict=False)]
     columns = ("normalize.short_name", "normalize.legal_form", "normalize.domain")
-    out.print(
-        table(["company", *columns], [[r["Company Name"], *(r[c] for c in columns)] for r in rows])
+    shown = table(
+        ["company", *columns], [[r["Company Name"], *(r[c] for c in columns)] for r in rows]
     )
     more = batch.companies - len(rows)
-    out.print(text(f"… and {more} more: tracer export {name}" if more > 0 else ""))
+    return Group(shown, text(f"… and {more} more: tracer export {name}" if more > 0 else ""))

@@ -62,6 +62,7 @@ def configured_place() -> Place:
     Raises:
         Unreachable: neither names a server.
     """
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # or the import prints a notice about it
     from prefect.settings import get_current_settings
 
     found = get_current_settings()

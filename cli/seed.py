@@ -153,7 +153,7 @@ def tell(report: dict[str, Any], wanted: str) -> None:
     say(f"Kept as attributes ({len(columns['attributes'])}): {', '.join(columns['attributes'])}")
     some(
         [
-            f"Duplicate line {d['line']}: line {d['first_line']} has its key {d['key']!r}, and counts"
+            f"Duplicate line {d['line']}: line {d['first_line']} has its key {d['key']!r}, and wins"
             for d in report["duplicate_rows"]
         ]
     )

@@ -32,7 +32,7 @@ def test_a_call_runs_the_lifecycle_that_the_local_host_runs(
 
 
 def test_the_time_out_covers_a_whole_chunk() -> None:
-    assert module.time_out(STEPS["step_a"]) == 30 * 10 + 60
+    assert module.time_out(STEPS["step_a"]) == 30 * 5 + 60
 
 
 def test_the_apps_name_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,11 @@ import pytest
 from cli.prefect_api import Place, local_place, speak
 from cli.runs import clear_dead, read_run, recent_runs
 from cli.schedule import deployed, pause, read_schedule, resume, run_now, set_every
-from cli.service import REPOSITORY, environment
+from cli.service import REPOSITORY, Service, environment
 from cli.stack import Stack
 from cli.stack_file import load_stack
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
+from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings
 
 RUN_S = 40
@@ -129,6 +131,51 @@ def test_a_cancelled_run_leaves_between_ticks_and_gives_its_slot_back(live: Live
     assert live.wait_state(live.run_id, "Cancelled", "Completed", "Crashed") != "Crashed"
     assert eventually(lambda: live.slots() == 0)
     assert "told to stop" in (live.home / "logs" / "prefect-worker.log").read_text()
+
+
+def argued(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def kill_one(service: Service, argument: str) -> bool:
+    """SIGKILL a process under `service` that has `argument` in its command line."""
+    for program in service.programs():
+        if argument in argued(program.pid):
+            os.kill(program.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) -> None:
+    """The schedule alone takes the batch through, and replaces the loop that was killed."""
+    with OperatorStore.connect(live.url) as operator:
+        for step in ("normalize", "step_a", "step_b"):
+            operator.set_step(step, {"lease_s": 2, "backoff_s": 0.1})
+        operator.set_polling(poll_s=0.2)
+        rows = [(line, str(line), f"Company {line}", None, {}) for line in range(300)]
+        blueprint = ["normalize", "step_a", "step_b"]
+        operator.seed(rows, name="unattended", blueprint=blueprint, columns=[])
+        resume(live.settings)
+        set_every(live.settings, 10)
+
+        def done() -> list[int]:
+            progress = operator.progress(operator.batch("unattended"))
+            return [step["COMPLETED"] for step in progress["steps"]]
+
+        assert eventually(lambda: done()[1] > 50, within_s=60)
+        assert kill_one(live.stack._services["prefect-worker"], "prefect.engine")
+        assert kill_one(live.stack._services["worker-host"], "--multiprocessing-fork")
+        assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=90)
+        assert done() == [300, 300, 300]
+        for table in ("normalized", "step_a", "step_b"):
+            assert len(operator.rows(f"SELECT company_id FROM results.{table}")) == 300
+        twice = operator.rows("SELECT company_id FROM workflow_states WHERE attempt > 1")
+        assert 0 < len(twice) < 30  # what the killed worker held, and nothing else
+        pause(live.settings)
+        operator.set_polling(paused=True)
+        assert eventually(lambda: live.slots() == 0, within_s=30)
+        operator.set_polling(paused=False)
 
 
 def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> None:

@@ -14,8 +14,8 @@ class StepA(StepResult, table=True):
     attribute_count: int
 
 
-@step(timeout_s=30, chunk_size=10)
+@step(timeout_s=30, chunk_size=5)
 def step_a(company: CompanyView) -> StepA:
     """Take as long as a fast web API would."""
-    time.sleep(0.02)
+    time.sleep(0.05)
     return StepA(attribute_count=len(company.attributes))

@@ -14,8 +14,8 @@ class StepB(StepResult, table=True):
     greeting: str
 
 
-@step(timeout_s=30, chunk_size=10)
+@step(timeout_s=30, chunk_size=5)
 def step_b(company: CompanyView) -> StepB:
     """Take as long as a fast web API would."""
-    time.sleep(0.02)
+    time.sleep(0.05)
     return StepB(greeting=f"Hello, {company.name or company.key}")

@@ -1,0 +1,43 @@
+"""Draws docs/demo.svg from a demo that runs: start `tracer demo`, then this in a second terminal."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from cli.batches import overview
+from cli.connect import operator
+from cli.local import results
+from reconciler.contract.errors import BadInput
+from reconciler.contract.operate import OperatorStore
+
+PICTURE = Path(__file__).with_name("demo.svg")
+
+
+def midway(store: OperatorStore) -> RenderableType:
+    """The batch when its last step has begun and is not done."""
+    while True:
+        try:
+            progress = store.progress(store.batch("demo"))
+        except BadInput:
+            continue  # not seeded yet
+        if 0 < progress["steps"][-1]["COMPLETED"] < progress["companies"]:
+            return overview(progress)
+        time.sleep(0.02)
+
+
+def main() -> None:
+    """Watch the batch `demo`, and save what its terminal shows as a picture."""
+    console = Console(record=True, width=90, force_terminal=True)
+    with operator() as store:
+        console.print("$ make demo", style="dim")
+        console.print(midway(store))
+        while store.batch("demo").status == "RUNNING":
+            time.sleep(0.1)
+        console.print(overview(store.progress(store.batch("demo"))))
+        console.print(results(store, "demo"))
+    console.save_svg(str(PICTURE), title="tracer demo")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The documents say what the code does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import run
+from reconciler.contract.settings import Settings
+from workers.step import StepFunction
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_diagram_is_the_one_of_transitions() -> None:
+    check = [sys.executable, "docs/generate.py", "--check"]
+    assert subprocess.run(check, cwd=ROOT, check=False).returncode == 0, "python docs/generate.py"
+
+
+def test_every_environment_variable_is_in_the_table() -> None:
+    table = set(re.findall(r"^\| `([A-Z_]+)`", README, re.MULTILINE))
+    read = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    assert table == read | {"PREFECT_API_URL"}
+
+
+def test_the_readmes_step_is_a_step() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found: dict[str, StepFunction] = {"__name__": "headcount"}  # type: ignore[dict-item]
+    exec(code, found)
+    assert found["headcount"].tracer_step.settings["chunk_size"] == 20  # type: ignore[attr-defined]
+
+
+def commands() -> list[tuple[str, ...]]:
+    """What the README tells to type: (command,) or (group, command)."""
+    code = re.findall(r"```sh\n.*?```|`tracer .*?`", README, re.DOTALL)
+    typed = re.findall(r"\btracer ([a-z]+)(?: ([a-z]+))?", " ".join(code))
+    groups = {"db", "steps", "interval"}
+    return sorted({(a, b) if a in groups and b else (a,) for a, b in typed})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_exists(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_no_trigger_and_no_notification_is_used() -> None:
+    found = subprocess.run(
+        ["git", "grep", "-niE", r"create (or replace )?(constraint )?trigger|pg_notify|^ *listen "],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in found.stdout.splitlines() if "tests/test_docs.py" not in line]
+    assert lines == []
