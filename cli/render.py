@@ -75,14 +75,14 @@ def bars(progress: dict[str, Any]) -> Progress:
     """One bar per step: COMPLETED of the batch's companies, and the counts that are not zero."""
     made = Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=30, complete_style="cyan"),
         TextColumn("{task.completed:>6}/{task.total}"),
         TextColumn("{task.fields[counts]}"),
         console=out,
     )
     for step in progress["steps"]:
         counts = "  ".join(
-            f"[{colour}]{name.lower()} {step[name]}[/]"
+            f"[{colour}]{name.lower().replace('_', ' ')} {step[name]}[/]"
             for name, colour in COUNTED[1:]
             if step[name]
         )

@@ -1,5 +1,6 @@
-"""Draws docs/demo.svg from a demo that runs: start `tracer demo`, then this in a second terminal."""
+"""Draws docs/demo.svg from a running demo: start `tracer demo`, then this in a second terminal."""
 
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cli.local import results
 from reconciler.contract.errors import BadInput
 from reconciler.contract.operate import OperatorStore
 
+FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # rich would have them fetched from afar
 PICTURE = Path(__file__).with_name("demo.svg")
 
 
@@ -36,7 +38,8 @@ def main() -> None:
             time.sleep(0.1)
         console.print(overview(store.progress(store.batch("demo"))))
         console.print(results(store, "demo"))
-    console.save_svg(str(PICTURE), title="tracer demo")
+    picture = console.export_svg(title="tracer demo")
+    PICTURE.write_text(FONTS.sub("", picture))
 
 
 if __name__ == "__main__":
