@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml
 demo: setup  ## The whole system on this machine: 60 companies through three steps
 	@$(BIN)/tracer demo
 
-test: check  ## Every check and every test
-	@$(BIN)/pytest
+test: check  ## Every check and every test (two processes: half of the time is waiting)
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: setup  ## Format, lint, types, import rules
 	@$(BIN)/ruff format --check .
