@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -57,9 +58,9 @@ def up() -> None:
             "Seed a batch in another terminal: tracer seed FILE --blueprint normalize,step_a,step_b"
         )
         say("Ctrl-C stops everything.")
-        while not (died := running.check()):
+        while True:
+            tend(running)
             time.sleep(1)
-        raise WorkFailed(f"{', '.join(died)} ended by itself: see {load_settings().home}/logs.")
 
 
 def down() -> None:
@@ -96,6 +97,19 @@ def stack() -> Iterator[tuple[Stack, str, str]]:
             release(settings.home)
 
 
+def tend(running: Stack) -> None:
+    """See that all is there: a Postgres that died is started again (1 ms when it lives).
+
+    Raises:
+        WorkFailed: a service has ended by itself.
+    """
+    settings = load_settings()
+    if not settings.database_url:
+        acquire(settings.home)
+    if died := running.check():
+        raise WorkFailed(f"{', '.join(died)} ended by itself: see {settings.home}/logs.")
+
+
 def keep_schedule(settings: Settings, url: str) -> None:
     """Give Prefect the schedule that Postgres remembers: its own database may be a new one."""
     with OperatorStore.connect(url) as store:
@@ -128,15 +142,17 @@ def show(store: OperatorStore, running: Stack, name: str, started: float) -> Non
     """Bars that move until the batch is done."""
     with Live(console=out, auto_refresh=False) as live:
         while True:
-            progress = store.progress(store.batch(name))
+            tend(running)
+            try:
+                progress = store.progress(store.batch(name))
+            except psycopg.OperationalError:
+                continue  # it died in between: `tend` starts it again
             clock = text(
                 f"{time.monotonic() - started:.0f} s since the start; Prefect {running.ui_url}"
             )
             live.update(Group(overview(progress), clock), refresh=True)
             if progress["status"] != "RUNNING":
                 return
-            if died := running.check():
-                raise WorkFailed(f"{', '.join(died)} ended by itself: see the logs.")
             time.sleep(REFRESH_S)
 
 

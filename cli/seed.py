@@ -14,7 +14,8 @@ from cli.connect import operator
 from cli.render import AsJson, document, err, say
 from cli.seedfile import FORMATS, Rejection, SeedFile, open_seed_file
 from reconciler.contract.errors import BadInput
-from reconciler.contract.operate import OperatorStore, Seeded, SeedRow
+from reconciler.contract.operate import OperatorStore
+from reconciler.contract.seeding import Seeded, SeedRow
 
 SHOWN = 20  # rejected rows that the report for people lists; --json has all
 FIELDS = ("key", "name", "domain")

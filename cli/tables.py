@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reconciler.contract.database import libpq_url
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import RESULTS_SCHEMA, StepResult
+from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 
 
 def sync_tables(url: str) -> list[str]:

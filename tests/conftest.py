@@ -16,6 +16,7 @@ from reconciler import embedded
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
+from tests.terminal import FILE, Terminal
 from tests.world import World
 
 NUMBERS = count(1)
@@ -83,3 +84,20 @@ def operator(url: str) -> Iterator[OperatorStore]:
 def world(store: Store, worker: WorkerStore, operator: OperatorStore) -> World:
     """All three sides, and the few words in which tests speak of them."""
     return World(store, worker, operator)
+
+
+@pytest.fixture
+def tracer(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Terminal:
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("TRACER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody is there
+    return Terminal(capfd)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "companies.csv"
+    path.write_text(FILE)
+    return str(path)

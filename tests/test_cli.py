@@ -4,60 +4,18 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
 
-from cli.main import run
+from tests.terminal import FILE, SEED, Terminal
 from tests.world import World
-
-HEADER = "Security,Company Website Full,CIK\n"
-FILE = HEADER + "3M,https://www.3m.com/,66740\nApple Inc.,apple.com,320193\n"
-
-
-class Terminal:
-    """Runs command lines as a user would, on the test's own database."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-        self.out = self.err = ""
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        found = run(arguments)
-        self.out, self.err = self._capture.readouterr()
-        assert found == code, self.err
-        assert "Traceback" not in self.err
-        return self.out
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", code=code))
-
-
-@pytest.fixture
-def tracer(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Terminal:
-    monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setenv("TRACER_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody is there
-    return Terminal(capfd)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    path = tmp_path / "companies.csv"
-    path.write_text(FILE)
-    return str(path)
 
 
 def finish(world: World) -> None:
     while world.tick() or world.statuses().keys() - {"COMPLETED", "FAILED"}:
         for step in ("normalize", "step_a", "step_b"):
             world.work(step)
-
-
-SEED = ("--blueprint", "normalize,step_a", "--map", "name=Security", "--key", "CIK")
 
 
 def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> None:
@@ -254,100 +212,3 @@ def test_doctor_names_what_is_wrong_and_how_to_mend_it(tracer: Terminal) -> None
     assert not findings["prefect"]["ok"]
     assert "tracer up" in findings["workers"]["says"]
     assert "tracer up" in findings["loop"]["says"]
-
-
-BAD = {
-    "unknown step": (["seed", "{file}", "--blueprint", "normalise"], "did you mean normalize?"),
-    "no step": (["seed", "{file}", "--blueprint", ","], "--blueprint is empty"),
-    "a step twice": (["seed", "{file}", "--blueprint", "step_a,step_a"], "names step_a twice"),
-    "no such file": (["seed", "nowhere.csv", "--blueprint", "step_a"], "nowhere.csv"),
-    "no such column": (
-        ["seed", "{file}", "--blueprint", "step_a", "--key", "Cik Number"],
-        "Cik Number",
-    ),
-    "a bad mapping": (["seed", "{file}", "--blueprint", "step_a", "--map", "x"], "FIELD=COLUMN"),
-    "no such batch": (["inspect", "nope"], "There is no batch 'nope'"),
-    "no such batch to export": (["export", "nope"], "There is no batch 'nope'"),
-    "no such step to tune": (["steps", "set", "nope", "chunk_size=1"], "no step 'nope'"),
-    "no such setting": (["steps", "set", "step_a", "chunksize=1"], "did you mean chunk_size?"),
-    "a value of another kind": (["steps", "set", "step_a", "chunk_size=many"], "chunk_size"),
-    "a value out of range": (["steps", "set", "step_a", "chunk_size=0"], "chunk_size"),
-    "no duration": (["interval", "set", "--poll", "often"], "is no duration"),
-    "nothing to set": (["interval", "set"], "--poll, --idle or --every"),
-    "idle below poll": (["interval", "set", "--poll", "5", "--idle", "1"], "not below the poll"),
-    "neither once nor until done": (["reconcile"], "--once or --until-done"),
-    "no such option": (["batches", "--nope"], "No such option"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_clear_sentence_and_exit_code_2(
-    tracer: Terminal, file: str, case: str
-) -> None:
-    arguments, says = BAD[case]
-    tracer(*(argument.format(file=file) for argument in arguments), code=2)
-    assert says in " ".join(tracer.err.split())
-
-
-def test_a_company_that_the_batch_does_not_have(tracer: Terminal, file: str) -> None:
-    tracer("seed", file, *SEED, "--name", "b")
-    tracer("inspect", "b", "--company", "1", code=2)
-    assert "no company with the key '1'" in tracer.err
-
-
-def test_nothing_is_seeded_when_no_row_can_be_used(
-    tracer: Terminal, tmp_path: Path, world: World
-) -> None:
-    path = tmp_path / "useless.csv"
-    path.write_text(HEADER + ",,\n")
-    tracer("seed", str(path), *SEED, code=2)
-    assert world.sql("SELECT * FROM batches") == []
-
-
-def test_damage_found_half_way_leaves_nothing_behind(
-    tracer: Terminal, tmp_path: Path, world: World
-) -> None:
-    path = tmp_path / "damaged.csv"
-    rows = "".join(f"Name {i},x{i}.com,{i}\n" for i in range(20_000))
-    path.write_bytes((HEADER + rows).encode() + b"Caf\xe9,cafe.com,1\n")
-    tracer("seed", str(path), *SEED, code=2)
-    assert "--encoding latin-1" in " ".join(tracer.err.split())
-    assert world.sql("SELECT * FROM companies") == []
-    tracer("seed", str(path), *SEED, "--encoding", "latin-1")
-    assert len(world.ids()) == 20_000
-
-
-@pytest.mark.parametrize("command", [["batches"], ["db", "upgrade"], ["reconcile", "--once"]])
-def test_a_database_that_cannot_be_reached_is_exit_code_3(
-    tracer: Terminal, monkeypatch: pytest.MonkeyPatch, command: list[str]
-) -> None:
-    secret = "postgresql://user:hunter2@127.0.0.1:9/tracer"
-    monkeypatch.setenv("DATABASE_URL", secret)
-    tracer(*command, code=3)
-    assert "Cannot reach the database tracer at 127.0.0.1:9" in " ".join(tracer.err.split())
-    assert "hunter2" not in tracer.err
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ("UPDATE alembic_version SET version_num = '0000'", "run `tracer db upgrade`"),
-        ("UPDATE alembic_version SET version_num = '9999'", "update Tracer"),
-        ("DROP TABLE alembic_version", "no Tracer schema yet: run `tracer db upgrade`"),
-    ],
-)
-def test_another_schema_is_refused_before_anything_is_written(
-    tracer: Terminal, world: World, file: str, change: str, says: str
-) -> None:
-    world.sql(change)
-    for command in (["batches"], ["seed", file, *SEED], ["reconcile", "--once"]):
-        tracer(*command, code=2)
-        assert says in " ".join(tracer.err.split())
-
-
-def test_a_setting_that_cannot_be_used_is_named(
-    tracer: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRACER_WORKERS", "cloud")
-    tracer("batches", code=2)
-    assert "TRACER_WORKERS" in tracer.err

@@ -9,7 +9,7 @@ from threading import Event
 import psycopg
 import pytest
 
-from reconciler.contract.models import CompanyView
+from reconciler.contract.results import CompanyView
 from reconciler.contract.states import Status
 from tests.world import STEPS, World
 from workers import lifecycle

@@ -10,13 +10,13 @@ import pytest
 from cli.steps import sync_steps
 from cli.tables import sync_tables
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import CompanyView, StepResult
+from reconciler.contract.results import CompanyView, StepResult
 from tests.world import World
 from workers import steps as package
 from workers.step import load_steps, step
 
 COUNT = """
-from reconciler.contract.models import CompanyView, StepResult
+from reconciler.contract.results import CompanyView, StepResult
 from workers.step import step
 
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from reconciler.contract.models import CompanyView
+from reconciler.contract.results import CompanyView
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, Status
 from reconciler.contract.store import Chunk, Verdict
 from reconciler.contract.work import Attempt, Failure

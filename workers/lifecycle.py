@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import psycopg
 from pydantic import ValidationError
 
-from reconciler.contract.models import StepResult
+from reconciler.contract.results import StepResult
 from reconciler.contract.work import Attempt, Failure, WorkerStore
 from workers.step import PermanentError, RetryAfter, Step
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, get_type_hints
 
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import CompanyView, StepResult
+from reconciler.contract.results import CompanyView, StepResult
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

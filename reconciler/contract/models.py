@@ -6,7 +6,6 @@ Rows are moved by the statements in `queries`: these classes describe, they do n
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, MetaData, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -24,7 +23,6 @@ NAMING = {
 SCHEMA_REVISION = (
     "0001"  # the revision that this code reads and writes; a test holds it at Alembic's head
 )
-RESULTS_SCHEMA = "results"  # of the domain tables: the conductor has no USAGE on it
 
 
 def _listed(statuses: tuple[Status | BatchStatus, ...]) -> str:
@@ -234,31 +232,3 @@ class Tick(ContractTable, table=True):
     released: int
     unknown: int
     finished: int
-
-
-class StepResult(SQLModel):
-    """Base of the domain tables: one row is a step's newest result for one company.
-
-    They live in a schema of their own and are created by `tracer steps sync`, not by revisions, so
-    that a step stays one file.
-    """
-
-    metadata = MetaData(schema=RESULTS_SCHEMA, naming_convention=NAMING)
-
-    company_id: int = Field(
-        default=0,  # the lifecycle fills it in
-        primary_key=True,
-        sa_type=BigInteger,
-        sa_column_kwargs={"autoincrement": False},
-    )
-    written_at: datetime | None = _now(default=None, nullable=False)
-
-
-class CompanyView(BaseModel, frozen=True):
-    """A company as a step function gets it: read from `companies` when the attempt begins."""
-
-    id: int
-    key: str
-    name: str | None
-    domain: str | None
-    attributes: dict[str, Any]

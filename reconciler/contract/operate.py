@@ -1,6 +1,5 @@
 """The operator's verbs: seed, look, tune. The command line is their only caller."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,17 +7,15 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from reconciler.contract.database import Database, Row
 from reconciler.contract.errors import BadInput, WorkFailed
-from reconciler.contract.queries import seeding, views
+from reconciler.contract.queries import views
+from reconciler.contract.seeding import Seeded, SeedRow, seed_batch
 from reconciler.contract.states import Status
 
 RATE_WINDOW = timedelta(seconds=30)
 EXPORT_ROWS = 2000  # fetched at a time
-
-SeedRow = tuple[int, str, str | None, str | None, Mapping[str, Any]]  # line, key, name, domain, …
 
 
 @dataclass(frozen=True)
@@ -36,16 +33,6 @@ class BatchView:
     finished_at: datetime | None
     companies: int
     now: datetime
-
-
-@dataclass(frozen=True)
-class Seeded:
-    """What a seeding brought in; a duplicate is a row whose key that of `first_line` had."""
-
-    batch: str
-    companies_new: int
-    companies_known: int
-    duplicates: list[Row]  # line, key, first_line
 
 
 class OperatorStore(Database):
@@ -68,7 +55,7 @@ class OperatorStore(Database):
         """
         try:
             with self.transaction() as connection:
-                return _seed(connection, rows, name, blueprint, columns, priority)
+                return seed_batch(connection, rows, name, blueprint, columns, priority)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             reason = str(error).splitlines()[0]
             raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
@@ -190,37 +177,6 @@ class OperatorStore(Database):
             cursor.itersize = EXPORT_ROWS
             cursor.execute(query, {"batch_id": batch.id})
             yield from cursor
-
-
-def _seed(
-    connection: psycopg.Connection[Row],
-    rows: Iterable[SeedRow],
-    name: str,
-    blueprint: Sequence[str],
-    columns: Sequence[str],
-    priority: int,
-) -> Seeded:
-    connection.execute(seeding.STAGE)
-    with connection.cursor().copy(seeding.COPY) as copy:
-        for line, key, company, domain, attributes in rows:
-            copy.write_row((line, key, company, domain, json.dumps(attributes)))
-    counts = connection.execute(seeding.COUNT).fetchone()
-    if not counts or not counts["keys"]:
-        raise BadInput("Nothing was seeded: no row of the file can be used.")
-    connection.execute(seeding.COMPANIES)
-    about = {"blueprint": Jsonb(list(blueprint)), "columns": Jsonb(list(columns))}
-    batch = connection.execute(
-        seeding.BATCH, {"name": name, "priority": priority, **about}
-    ).fetchone()
-    assert batch is not None  # one number of the series is always free
-    connection.execute(seeding.MEMBERS, {"batch_id": batch["id"]})
-    connection.execute(seeding.STATES, {"batch_id": batch["id"], "step": blueprint[0]})
-    return Seeded(
-        batch=batch["name"],
-        companies_new=counts["keys"] - counts["known"],
-        companies_known=counts["known"],
-        duplicates=connection.execute(seeding.DUPLICATES).fetchall(),
-    )
 
 
 def _step_counts(step: str, counts: Sequence[Row]) -> Row:

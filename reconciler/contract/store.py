@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.contract.database import Database, Row
-from reconciler.contract.queries import verbs
+from reconciler.contract.queries import tick as queries
 from reconciler.contract.states import Status
 
 # Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
@@ -100,43 +100,43 @@ class Store(Database):
 
     def beat(self) -> Polling:
         """Leave a sign of life and read the clock and the intervals."""
-        return Polling(**self.rows(verbs.BEAT)[0])
+        return Polling(**self.rows(queries.BEAT)[0])
 
     def take_over(self) -> int:
         """Become the newest loop; returns the generation that says so."""
-        generation: int = self.rows(verbs.TAKE_OVER)[0]["generation"]
+        generation: int = self.rows(queries.TAKE_OVER)[0]["generation"]
         return generation
 
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
         """Let `judge` decide every row whose lease ended by `now`; returns (retried, buried)."""
         with self.transaction() as connection:
-            found = connection.execute(verbs.EXPIRED, {"now": now, "limit": LIMIT}).fetchall()
+            found = connection.execute(queries.EXPIRED, {"now": now, "limit": LIMIT}).fetchall()
             if not found:
                 return 0, 0
             rows = [Expired(**{**row, "status": Status(row["status"])}) for row in found]
             verdicts = [judge(row) for row in rows]
             moved = connection.execute(
-                verbs.REAP.encode(), {"now": now, **_judged(rows, verdicts)}
+                queries.REAP.encode(), {"now": now, **_judged(rows, verdicts)}
             ).fetchall()
         buried = sum(row["status"] == Status.FAILED for row in moved)
         return len(moved) - buried, buried
 
     def advance(self, now: datetime) -> int:
         """Seed the next step of every newly COMPLETED row; returns how many were COMPLETED."""
-        count: int = self.rows(verbs.ADVANCE, now=now, limit=LIMIT)[0]["count"]
+        count: int = self.rows(queries.ADVANCE, now=now, limit=LIMIT)[0]["count"]
         return count
 
     def claim(self, now: datetime) -> list[Chunk]:
         """Take what the budgets allow, PENDING to QUEUED, in chunks ready to spawn."""
         with self.transaction() as connection:
-            connection.execute(verbs.CLAIM_TURN)
-            found = connection.execute(verbs.CLAIM, {"now": now, "limit": LIMIT}).fetchall()
+            connection.execute(queries.CLAIM_TURN)
+            found = connection.execute(queries.CLAIM, {"now": now, "limit": LIMIT}).fetchall()
         return [Chunk(**row) for row in found]
 
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
         """Write which call each row travels in; `call_ids` has one per chunk."""
         if chunks:
-            self.rows(verbs.RECORD_CALLS, **held(chunks), call_ids=spread(chunks, call_ids))
+            self.rows(queries.RECORD_CALLS, **held(chunks), call_ids=spread(chunks, call_ids))
 
     def release(
         self, chunks: Sequence[Chunk], available: Sequence[datetime], errors: Sequence[str]
@@ -146,7 +146,7 @@ class Store(Database):
             return 0
         return len(
             self.rows(
-                verbs.RELEASE,
+                queries.RELEASE,
                 **held(chunks),
                 available=spread(chunks, available),
                 errors=spread(chunks, errors),
@@ -157,19 +157,19 @@ class Store(Database):
         """Keep why the outcome of a spawn is not known; the rows stay QUEUED."""
         if not chunks:
             return 0
-        return len(self.rows(verbs.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
+        return len(self.rows(queries.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
 
     def finish(self, now: datetime) -> list[int]:
         """End every batch whose rows are all terminal; returns their ids."""
-        return [row["id"] for row in self.rows(verbs.FINISH, now=now)]
+        return [row["id"] for row in self.rows(queries.FINISH, now=now)]
 
     def record_tick(self, at: datetime, duration_ms: float, **counts: int) -> None:
         """Keep what a tick did."""
-        self.rows(verbs.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
+        self.rows(queries.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
 
     def prune_ticks(self, now: datetime) -> None:
         """Forget ticks older than `TICKS_KEPT`."""
-        self.rows(verbs.PRUNE_TICKS, before=now - TICKS_KEPT)
+        self.rows(queries.PRUNE_TICKS, before=now - TICKS_KEPT)
 
 
 def _judged(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> Row:

@@ -8,8 +8,8 @@ from typing import Any
 from psycopg import sql
 
 from reconciler.contract.database import Database
-from reconciler.contract.models import CompanyView, StepResult
-from reconciler.contract.queries import verbs
+from reconciler.contract.queries import work as queries
+from reconciler.contract.results import CompanyView, StepResult
 
 ERROR_CHARS = 2000  # of an error's text that a row keeps
 
@@ -42,7 +42,7 @@ class WorkerStore(Database):
 
         A call that arrives twice, or late, finds nothing QUEUED and gets an empty list.
         """
-        rows = self.rows(verbs.BEGIN, step=step_name, company_ids=list(company_ids))
+        rows = self.rows(queries.BEGIN, step=step_name, company_ids=list(company_ids))
         return [
             Attempt(
                 company=CompanyView.model_construct(
@@ -60,7 +60,7 @@ class WorkerStore(Database):
         """Renew the leases; returns the companies whose attempt is still theirs."""
         if not attempts:
             return set()
-        rows = self.rows(verbs.HEARTBEAT, **_held(attempts), lease_s=attempts[0].lease_s)
+        rows = self.rows(queries.HEARTBEAT, **_held(attempts), lease_s=attempts[0].lease_s)
         return {row["company_id"] for row in rows}
 
     def complete(self, attempts: Sequence[Attempt], results: Sequence[StepResult]) -> set[int]:
@@ -89,7 +89,7 @@ class WorkerStore(Database):
         if not attempts:
             return set()
         rows = self.rows(
-            verbs.FAIL,
+            queries.FAIL,
             **_held(attempts),
             errors=[printable(failure.error)[:ERROR_CHARS] for failure in failures],
             permanent=[failure.permanent for failure in failures],
@@ -117,7 +117,7 @@ def _complete_statement(table: type[StepResult]) -> sql.Composed:
     names = [c.name for c in description.columns if c.name != "written_at"]
     updated = [name for name in names if name != "company_id"]
     updates = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in updated]
-    return sql.SQL(verbs.COMPLETE).format(
+    return sql.SQL(queries.COMPLETE).format(
         table=sql.Identifier(description.schema, description.name),
         columns=sql.SQL(", ").join(map(sql.Identifier, names)),
         updates=sql.SQL(", ").join([*updates, sql.SQL("written_at = excluded.written_at")]),

@@ -1,6 +1,6 @@
 """Brings name and domain to one form, so that later steps and joins can rely on it."""
 
-from reconciler.contract.models import CompanyView, StepResult
+from reconciler.contract.results import CompanyView, StepResult
 from workers.company_names import canonical_domain, split_legal_form
 from workers.step import step
 

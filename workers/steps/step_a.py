@@ -2,7 +2,7 @@
 
 import time
 
-from reconciler.contract.models import CompanyView, StepResult
+from reconciler.contract.results import CompanyView, StepResult
 from workers.step import step
 
 

@@ -1,1 +1,1 @@
-"""Every SQL statement of Tracer: `verbs` move rows, `views` show them, `seeding` brings them in."""
+"""Every SQL statement of Tracer: those of the tick, the workers and the seeding, and the views."""

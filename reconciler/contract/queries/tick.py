@@ -1,10 +1,12 @@
-"""The statements that move rows, each headed by its edge; every one returns the rows it won.
+"""The tick's statements, each headed by its edge; every one returns the rows it won.
 
 All are set-based: a tick runs as many of them for ten rows as for a hundred thousand. Rows are
 addressed by `ctid = ANY(ARRAY(…))` where a statement itself has just locked them, since that is
 always a Tid Scan whatever the statistics say (a join on the key costs 20 to 40 % more CPU), and
 by their key and attempt where another process holds them.
 """
+
+from reconciler.contract.queries.held import SAME_ATTEMPT, held
 
 # Two reconcilers that count the rows in flight at once would both spend the same budget: eight
 # claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
@@ -110,29 +112,11 @@ GROUP BY step_name, app_name, function_name, backoff_s, backoff_max_s, chunk
 ORDER BY chunk, step_name
 """
 
-# A set of claimed rows as its holder names them: by key and attempt, the fence.
-_HELD = """
-unnest(%(company_ids)s::bigint[], %(steps)s::text[], %(batch_ids)s::int[],
-       %(attempts)s::int[]{more}) AS held (company_id, step_name, batch_id, attempt{columns})
-"""
-_SAME_ATTEMPT = """
-w.company_id = held.company_id AND w.step_name = held.step_name
-    AND w.batch_id = held.batch_id AND w.attempt = held.attempt
-"""
-
-
-def _held(**columns: str) -> str:
-    return _HELD.format(
-        more="".join(f", %({name})s::{kind}[]" for name, kind in columns.items()),
-        columns="".join(f", {name}" for name in columns),
-    )
-
-
 # dispatch landed: the state stays, and may by now be any later one
 RECORD_CALLS = f"""
 UPDATE workflow_states w SET call_id = held.call_ids
-FROM {_held(call_ids="text")}
-WHERE {_SAME_ATTEMPT}
+FROM {held(call_ids="text")}
+WHERE {SAME_ATTEMPT}
 """
 
 # release: QUEUED -> PENDING, the attempt refunded
@@ -140,16 +124,16 @@ RELEASE = f"""
 UPDATE workflow_states w
 SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, lease_expires_at = NULL,
     available_at = held.available, error = held.errors
-FROM {_held(available="timestamptz", errors="text")}
-WHERE {_SAME_ATTEMPT} AND w.status = 'QUEUED'
+FROM {held(available="timestamptz", errors="text")}
+WHERE {SAME_ATTEMPT} AND w.status = 'QUEUED'
 RETURNING w.company_id
 """
 
 # dispatch unknown: stays QUEUED with a reason; its lease decides
 NOTE_UNKNOWN = f"""
 UPDATE workflow_states w SET error = held.errors
-FROM {_held(errors="text")}
-WHERE {_SAME_ATTEMPT} AND w.status = 'QUEUED'
+FROM {held(errors="text")}
+WHERE {SAME_ATTEMPT} AND w.status = 'QUEUED'
 RETURNING w.company_id
 """
 
@@ -173,8 +157,8 @@ SET status = CASE WHEN held.available IS NULL THEN 'FAILED' ELSE 'PENDING' END,
     available_at = coalesce(held.available, w.available_at),
     finished_at = CASE WHEN held.available IS NULL THEN %(now)s END,
     lease_expires_at = NULL, error = held.errors
-FROM {_held(available="timestamptz", errors="text")}
-WHERE {_SAME_ATTEMPT} AND w.status IN ('QUEUED', 'IN_PROGRESS')
+FROM {held(available="timestamptz", errors="text")}
+WHERE {SAME_ATTEMPT} AND w.status IN ('QUEUED', 'IN_PROGRESS')
 RETURNING w.status
 """
 
@@ -239,57 +223,3 @@ VALUES (%(at)s, %(duration_ms)s, %(retried)s, %(buried)s, %(advanced)s, %(claime
 """
 
 PRUNE_TICKS = "DELETE FROM ticks WHERE at < %(before)s"
-
-# begin: QUEUED -> IN_PROGRESS, and the company's input in the same round trip
-# A worker is given company ids alone; the unique index makes the row of each the only one.
-BEGIN = """
-UPDATE workflow_states w
-SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
-    lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
-FROM companies c, enrichment_registry r
-WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s AND w.status = 'QUEUED'
-  AND c.id = w.company_id AND r.step_name = w.step_name
-RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
-"""
-
-# heartbeat: IN_PROGRESS -> IN_PROGRESS, its lease renewed from now
-HEARTBEAT = f"""
-UPDATE workflow_states w
-SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
-FROM {_held()}
-WHERE {_SAME_ATTEMPT} AND w.status = 'IN_PROGRESS'
-RETURNING w.company_id
-"""
-
-# complete: IN_PROGRESS -> COMPLETED, with the domain rows of exactly those that it won
-# {table}, {columns} and {updates} come from the step's SQLModel table, as quoted identifiers.
-COMPLETE = f"""
-WITH won AS (
-    UPDATE workflow_states w
-    SET status = 'COMPLETED', finished_at = clock_timestamp(), lease_expires_at = NULL, error = NULL
-    FROM {_held()}
-    WHERE {_SAME_ATTEMPT} AND w.status = 'IN_PROGRESS'
-    RETURNING w.company_id
-)
-INSERT INTO {{table}} ({{columns}}, written_at)
-SELECT {{columns}}, now()
-FROM json_populate_recordset(NULL::{{table}}, %(rows)s::json)
-WHERE company_id IN (SELECT company_id FROM won)
-ON CONFLICT (company_id) DO UPDATE SET {{updates}}
-RETURNING company_id
-"""
-
-# fail: IN_PROGRESS -> its lease ends now, so that the next tick judges it; FAILED when permanent
-# available_at carries a Retry-After over to the tick, which never retries earlier.
-FAIL = f"""
-UPDATE workflow_states w
-SET status = CASE WHEN held.permanent THEN 'FAILED' ELSE w.status END,
-    finished_at = CASE WHEN held.permanent THEN clock_timestamp() END,
-    lease_expires_at = CASE WHEN held.permanent THEN NULL ELSE clock_timestamp() END,
-    available_at = greatest(w.available_at,
-                            clock_timestamp() + make_interval(secs => held.retry_after_s)),
-    error = held.errors
-FROM {_held(errors="text", permanent="bool", retry_after_s="float8")}
-WHERE {_SAME_ATTEMPT} AND w.status = 'IN_PROGRESS'
-RETURNING w.company_id
-"""

@@ -1,0 +1,45 @@
+"""What a step is given and what it returns: the two types that every step's file imports."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import BigInteger, DateTime, MetaData, text
+from sqlmodel import Field, SQLModel
+
+from reconciler.contract.models import NAMING
+
+RESULTS_SCHEMA = "results"  # of the domain tables: the conductor has no USAGE on it
+
+
+class StepResult(SQLModel):
+    """Base of the domain tables: one row is a step's newest result for one company.
+
+    They live in a schema of their own and are created by `tracer steps sync`, not by revisions, so
+    that a step stays one file.
+    """
+
+    metadata = MetaData(schema=RESULTS_SCHEMA, naming_convention=NAMING)
+
+    company_id: int = Field(
+        default=0,  # the lifecycle fills it in
+        primary_key=True,
+        sa_type=BigInteger,
+        sa_column_kwargs={"autoincrement": False},
+    )
+    written_at: datetime | None = Field(
+        default=None,
+        nullable=False,
+        sa_type=DateTime(timezone=True),
+        sa_column_kwargs={"server_default": text("now()")},
+    )
+
+
+class CompanyView(BaseModel, frozen=True):
+    """A company as a step function gets it: read from `companies` when the attempt begins."""
+
+    id: int
+    key: str
+    name: str | None
+    domain: str | None
+    attributes: dict[str, Any]

@@ -1,0 +1,30 @@
+"""A terminal for the tests of the command line, and the file that they seed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.main import run
+
+HEADER = "Security,Company Website Full,CIK\n"
+FILE = HEADER + "3M,https://www.3m.com/,66740\nApple Inc.,apple.com,320193\n"
+SEED = ("--blueprint", "normalize,step_a", "--map", "name=Security", "--key", "CIK")
+
+
+class Terminal:
+    """Runs command lines as a user would, on the test's own database."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        found = run(arguments)
+        self.out, self.err = self._capture.readouterr()
+        assert found == code, self.err
+        assert "Traceback" not in self.err
+        return self.out
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code))
