@@ -7,7 +7,8 @@ import typer
 
 from cli import schedule
 from cli.connect import database_url
-from cli.render import AsJson, document, out, table
+from cli.interval import schedule_gap
+from cli.render import AsJson, document, out, seconds, table
 from cli.stack import accepts
 from reconciler.contract.database import check_revision, connect, place
 from reconciler.contract.errors import TracerError
@@ -102,7 +103,12 @@ def _prefect() -> str:
         raise TracerError(
             f"No worker polls the pool: `prefect worker start --pool {schedule.POOL}`."
         )
-    return f"{found.api_url}, a run every {found.every_s:g} s" if found.every_s else found.api_url
+    with OperatorStore.connect(database_url(load_settings())) as store:
+        gap = schedule_gap(store.polling(), found.every_s)
+    every = f"{found.api_url}, a run every {seconds(found.every_s)}"
+    if gap:
+        raise TracerError(every + gap)
+    return every
 
 
 def _workers() -> str:

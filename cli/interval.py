@@ -56,12 +56,19 @@ def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
         return [*lines, ["schedule", "?", prefect["error"]]]
     there = f"Prefect's deployment {schedule.FLOW}/{schedule.DEPLOYMENT} at {prefect['api_url']}"
     every = seconds(prefect["every_s"]) + (", paused" if prefect["paused"] else "")
-    lines.append(["schedule", every, there])
+    lines.append(["schedule", every, f"{there}{schedule_gap(polling, prefect['every_s'])}"])
     worker = "" if prefect["pool_online"] else f"; no worker polls the pool {schedule.POOL}"
     lines.append(["next run", prefect["next_run_at"] or "none", f"{there}{worker}"])
     if last := prefect["last_run"]:
         lines.append(["last run", last["started_at"], f"{last['name']}, {last['state']}"])
     return lines
+
+
+def schedule_gap(polling: dict[str, Any], every_s: float | None) -> str:
+    """What to do where the schedule was changed in Prefect alone, so that the window is another."""
+    if every_s is None or every_s == polling["every_s"]:
+        return ""
+    return f"; the loops expect another: `tracer interval set --every {every_s:g}s`"
 
 
 def _last_tick(polling: dict[str, Any]) -> str:
