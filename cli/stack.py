@@ -102,7 +102,8 @@ class Stack:
                 "use it, or end it with `tracer down`."
             )
         stop_leftovers(home)
-        (home / "logs").mkdir(parents=True, exist_ok=True)
+        for name in ("logs", "tmp"):
+            (home / name).mkdir(parents=True, exist_ok=True)
         self._home, self._port = home, free_port()
         self.ui_url = f"http://{HOST}:{self._port}"
         self.api_url = f"{self.ui_url}/api"

@@ -21,7 +21,6 @@ from reconciler.contract.settings import runtime_dir
 from reconciler.embedded_reaper import Cluster
 
 SHARED = Path("/var/lib/tracer")  # root's, for what the unprivileged account must reach
-SOCKET_PATH_BYTES = 103  # macOS has one byte less than Linux's 107
 INITDB = (
     *("--username=tracer", "--encoding=UTF8", "--auth-local=trust", "--auth-host=reject"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
@@ -78,20 +77,17 @@ def create(home: Path, cluster: Cluster) -> None:
 
 
 def socket_directory(home: Path, account: tuple[int, int] | None) -> Path:
-    """Make the private directory of the home's Unix socket, under TMPDIR or else under /tmp.
+    """Make the private directory of the home's Unix socket.
 
     Raises:
         BadInput: somebody else has made a file or directory of that name.
     """
     path = runtime_dir(home)
-    too_long = len(os.fsencode(path / ".s.PGSQL.5432")) > SOCKET_PATH_BYTES
-    if too_long or (account and not _reachable(path.parent)):
-        path = Path("/tmp") / path.name
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     ours = {os.geteuid(), account[0] if account else os.geteuid()}
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in ours:
-        raise BadInput(f"{path} is not a directory of yours. Remove it, or set TMPDIR.")
+        raise BadInput(f"{path} is not a directory of yours: remove it, or set TRACER_HOME.")
     path.chmod(0o700)
     if account:
         os.chown(path, *account)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -41,12 +40,13 @@ def load_settings() -> Settings:
 
 
 def runtime_dir(home: Path) -> Path:
-    """The private directory for this home's Unix sockets.
+    """The private directory for this home's Unix sockets; not created here.
 
-    It is outside of `home` because a socket's path may have only about 100 bytes. Not created here.
+    It is outside of `home` because a socket's path may have only about 100 bytes, and does not
+    follow TMPDIR because all of a home's programs, cron's too, must find the same one.
     """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"tracer-{os.getuid()}-{digest}"
+    return Path("/tmp") / f"tracer-{os.getuid()}-{digest}"
 
 
 def workers_socket(home: Path) -> Path:
