@@ -162,7 +162,8 @@ def results(store: OperatorStore, name: str) -> RenderableType:
     rows = [flat for flat, _ in zip(flat_rows(store, batch), range(SHOWN), strict=False)]
     columns = ("normalize.short_name", "normalize.legal_form", "normalize.domain")
     shown = table(
-        ["company", *columns], [[r["Company Name"], *(r[c] for c in columns)] for r in rows]
+        ["company", "short name", "legal form", "domain"],
+        [[r["Company Name"], *(r[c] for c in columns)] for r in rows],
     )
     more = batch.companies - len(rows)
     return Group(shown, text(f"… and {more} more: tracer export {name}" if more > 0 else ""))

@@ -114,8 +114,8 @@ def environment(home: Path, database_url: str, api_url: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "TRACER_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
-        # Prefect's worker keeps its files under the name of `runner_storage` there, whoever runs it:
-        # in /tmp the first user of a machine would lock all others out.
+        # Prefect's worker keeps files in `runner_storage` there, whoever runs it: in /tmp the first
+        # user of a machine would lock all others out.
         "TMPDIR": str(home / "tmp"),
         "PREFECT_API_URL": api_url,
         "PYTHONUNBUFFERED": "1",
