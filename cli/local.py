@@ -44,6 +44,7 @@ def demo(
         with OperatorStore.connect(url) as store:
             name = seed_demo(store, companies)
             show(store, running, name, started)
+            out.print()
             out.print(results(store, name))
         run_url = read_run(load_settings(), run_id).ui_url
         out.print(text(f"Prefect's UI showed the runs at {run_url}"), soft_wrap=True)

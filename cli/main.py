@@ -1,6 +1,5 @@
 """`tracer`: the commands in the order of their use, and what becomes of an error."""
 
-import sys
 from collections.abc import Sequence
 
 import psycopg
@@ -45,8 +44,3 @@ def run(arguments: Sequence[str]) -> int:
         say(f"The database went away: {reason}. Run the command again when it is back.")
         return 3
     return 0
-
-
-def main() -> None:
-    """Entry point of the `tracer` command."""
-    sys.exit(run(sys.argv[1:]))

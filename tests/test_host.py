@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+@contextmanager
+def hosting(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A host with one worker process."""
     environment = {
         **os.environ,
@@ -48,6 +49,12 @@ def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
+@pytest.fixture
+def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    with hosting(home, url) as process:
+        yield process
+
+
 def chunk(step: str, ids: list[int]) -> Chunk:
     return Chunk(step, "tracer", step, 1, 1, ids, [1] * len(ids), [1] * len(ids))
 
@@ -58,10 +65,17 @@ def spawner(home: Path) -> LocalSpawner:
 
 def children(pid: int) -> list[int]:
     """The worker processes of a host; multiprocessing's resource tracker is none."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()  # a child belongs to the thread that started it
-    found = [c for task in tasks for c in (task / "children").read_text().split()]
-    lines = {int(c): Path(f"/proc/{c}/cmdline").read_text() for c in found}
-    return [c for c, line in lines.items() if "--multiprocessing-fork" in line]
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():  # a child belongs to the thread that began it
+        with suppress(FileNotFoundError):
+            found += (task / "children").read_text().split()
+    return [int(child) for child in found if "--multiprocessing-fork" in argued(child)]
+
+
+def argued(pid: str) -> str:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 @pytest.mark.usefixtures("host")
@@ -138,3 +152,13 @@ def test_a_host_that_does_not_answer_leaves_the_outcome_unknown(tmp_path: Path) 
         silent.listen()
         answers = LocalSpawner(path, timeout_s=0.1).spawn([chunk("a", [1]), chunk("b", [2])])
     assert all(isinstance(answer, Unknown) for answer in answers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
+def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Path) -> None:
+    with hosting(home, "postgresql://127.0.0.1:9/nowhere") as host:
+        wait_until(lambda: children(host.pid))
+        (child,) = children(host.pid)
+        assert spawner(home).spawn([chunk("normalize", [1])]) == [Spawned()]
+        host.kill()
+        wait_until(lambda: not argued(str(child)))

@@ -130,19 +130,26 @@ def child_main(pipe: Connection, database_url: str) -> None:
             call = pipe.recv()
         except EOFError:
             return
-        store = store or wait_for_database(database_url)
         try:
+            store = store or wait_for_database(database_url, pipe)
             log.debug("%s: %s", call.step, work(store, steps[call.step], call.company_ids))
-        except psycopg.OperationalError as error:
-            log.warning("%s left to its lease, the database is away: %s", call.step, error)
+        except (psycopg.OperationalError, BadInput) as error:
+            log.warning("a call of %s is left to its lease: %s", call.step, error)
+        except EOFError:
+            return
         try:
             pipe.send(None)
         except OSError:
             return
 
 
-def wait_for_database(url: str) -> WorkerStore:
-    """Connect, however long that takes: a call that was accepted is not thrown away."""
+def wait_for_database(url: str, pipe: Connection) -> WorkerStore:
+    """Connect, however long that takes: a call that was accepted is not thrown away.
+
+    Raises:
+        BadInput: the schema is not the one that this code knows.
+        EOFError: the host is gone.
+    """
     waited = False
     while True:
         try:
@@ -151,7 +158,8 @@ def wait_for_database(url: str) -> WorkerStore:
             if not waited:
                 log.warning("waiting: %s", error)
             waited = True
-            Event().wait(1.0)
+            if pipe.poll(1.0):  # nothing is sent to a busy child: it is the end
+                raise EOFError from error
             continue
         if waited:
             log.info("the database is back")
