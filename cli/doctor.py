@@ -31,7 +31,11 @@ class Finding:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check every part; exit code 1 when one needs mending."""
-    findings = [examine(part, check) for part, check in CHECKS.items()]
+    findings: list[Finding] = []
+    for part, check in CHECKS.items():
+        well = {finding.part for finding in findings if finding.ok}
+        if well >= set(NEEDS.get(part, ())):
+            findings.append(examine(part, check))
     if as_json:
         document([asdict(finding) for finding in findings])
     else:
@@ -103,12 +107,15 @@ def _prefect() -> str:
         raise TracerError(
             f"No worker polls the pool: `prefect worker start --pool {schedule.POOL}`."
         )
+    return f"{found.api_url}, a run every {seconds(found.every_s)}"
+
+
+def _window() -> str:
+    found = schedule.read_schedule(load_settings())
     with OperatorStore.connect(database_url(load_settings())) as store:
-        gap = schedule_gap(store.polling(), found.every_s)
-    every = f"{found.api_url}, a run every {seconds(found.every_s)}"
-    if gap:
-        raise TracerError(every + gap)
-    return every
+        if gap := schedule_gap(store.polling(), found.every_s):
+            raise TracerError(f"A run comes every {seconds(found.every_s)}{gap}.")
+    return "as long as the schedule's interval"
 
 
 def _workers() -> str:
@@ -120,6 +127,13 @@ def _workers() -> str:
     return f"the worker host listens at {workers_socket(settings.home)}"
 
 
+# What cannot be looked at, and would only repeat the same words, where another part is not well.
+NEEDS = {
+    "schema": ("database",),
+    "steps": ("schema",),
+    "loop": ("schema",),
+    "window": ("schema", "prefect"),
+}
 CHECKS: dict[str, Callable[[], str]] = {
     "settings": _settings,
     "database": _database,
@@ -127,5 +141,6 @@ CHECKS: dict[str, Callable[[], str]] = {
     "steps": _steps,
     "loop": _loop,
     "prefect": _prefect,
+    "window": _window,
     "workers": _workers,
 }

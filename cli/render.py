@@ -5,16 +5,19 @@ databases is wrapped in `Text`, so that no markup in it is obeyed.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -24,7 +27,7 @@ BatchName = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's nam
 
 def say(message: str) -> None:
     """A sentence to the person, on stderr."""
-    err.print(Text(message))
+    err.print(text(message))
 
 
 def document(data: Any) -> None:
@@ -41,10 +44,15 @@ def text(value: Any) -> Text:
     if value is None:
         return Text("")
     if isinstance(value, datetime):
-        return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+        return Text(value.astimezone().strftime("%m-%d %H:%M:%S"))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
-    return Text(f"{value:g}" if isinstance(value, float) else str(value))
+    return Text(visible(f"{value:g}" if isinstance(value, float) else str(value)))
+
+
+def visible(given: str) -> str:
+    """`given` with its control characters written out: data must not steer the terminal."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], given)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
@@ -87,7 +95,7 @@ def bars(progress: dict[str, Any]) -> Progress:
             if step[name]
         )
         made.add_task(
-            step["step"].replace("[", r"\["),
+            escape(visible(step["step"])),
             total=progress["companies"],
             completed=step["COMPLETED"],
             counts=counts,
@@ -101,4 +109,4 @@ def headline(progress: dict[str, Any]) -> Text:
     parts.append(f"{progress['rate_per_s']:g} company-steps/s")
     if progress["status"] == "RUNNING":
         parts.append(f"ETA {seconds(progress['eta_s'])}")
-    return Text("  ".join(parts), style="bold")
+    return Text(visible("  ".join(parts)), style="bold")

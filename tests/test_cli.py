@@ -106,6 +106,18 @@ def test_inspect_shows_a_person_the_bars_and_the_failures(
     assert "HTTP 500 [red]oops[/red]" in shown
 
 
+def test_data_does_not_steer_the_terminal(tracer: Terminal, tmp_path: Path, world: World) -> None:
+    path = tmp_path / "colours.csv"
+    path.write_text("name,domain\n\x1b[31mred\x07,a.com\n")
+    tracer("seed", str(path), "--blueprint", "normalize", "--name", "\x1b]0;title\x07")
+    world.sql("UPDATE workflow_states SET error = '\x1b[2J'")
+    name = "\x1b]0;title\x07"
+    shown = tracer("inspect", name, "--company", "a.com") + tracer("inspect", name)
+    shown += tracer("batches")
+    assert "\x1b" not in shown
+    assert "\\x1b[31mred\\x07" in shown
+
+
 def test_watch_ends_when_the_batch_is_done(tracer: Terminal, file: str, world: World) -> None:
     tracer("seed", file, *SEED, "--name", "b")
     finish(world)

@@ -75,7 +75,8 @@ def test_a_database_that_cannot_be_reached_is_exit_code_3(
     secret = "postgresql://user:hunter2@127.0.0.1:9/tracer"
     monkeypatch.setenv("DATABASE_URL", secret)
     tracer(*command, code=3)
-    assert "Cannot reach the database tracer at 127.0.0.1:9" in " ".join(tracer.err.split())
+    says = "Cannot reach the database tracer at 127.0.0.1:9: Connection refused. Start it,"
+    assert says in " ".join(tracer.err.split())
     assert "hunter2" not in tracer.err
 
 

@@ -52,11 +52,17 @@ def connect(url: str) -> Connection:
             application_name="tracer",
         )
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
         raise Unreachable(
-            f"Cannot reach the {where}: {reason}. "
+            f"Cannot reach the {where}: {_reason(error)}. "
             "Start it, or set DATABASE_URL (without it, Tracer runs a Postgres of its own)."
         ) from error
+
+
+def _reason(error: psycopg.Error) -> str:
+    """What libpq says was wrong, without the host and port that stand before it on its line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    telling = next((line for line in lines if "FATAL: " in line), lines[0])
+    return telling.rpartition("failed: ")[2].replace("FATAL:  ", "").strip().rstrip(".")
 
 
 def revision(connection: Connection) -> str | None:

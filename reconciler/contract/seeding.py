@@ -37,6 +37,7 @@ def seed_batch(
     with connection.cursor().copy(seeding.COPY) as copy:
         for line, key, company, domain, attributes in rows:
             copy.write_row((line, key, company, domain, json.dumps(attributes)))
+    connection.execute(seeding.SEEDING_TURN)
     counts = connection.execute(seeding.COUNT).fetchone()
     if not counts or not counts["keys"]:
         raise BadInput("Nothing was seeded: no row of the file can be used.")

@@ -1,5 +1,9 @@
 """The statements that bring a batch in, all in one transaction: a batch is whole or not there."""
 
+# One seeding at a time sorts its rows in: two with companies in common could wait for each other,
+# and two of one name would choose the same number behind it.
+SEEDING_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.seed'))"
+
 STAGE = """
 CREATE TEMPORARY TABLE seed_rows (
     line bigint NOT NULL, key text COLLATE "C" NOT NULL, name text, domain text,
