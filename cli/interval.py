@@ -58,7 +58,8 @@ def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
     every = seconds(prefect["every_s"]) + (", paused" if prefect["paused"] else "")
     lines.append(["schedule", every, f"{there}{schedule_gap(polling, prefect['every_s'])}"])
     worker = "" if prefect["pool_online"] else f"; no worker polls the pool {schedule.POOL}"
-    lines.append(["next run", prefect["next_run_at"] or "none", f"{there}{worker}"])
+    planned = prefect["next_run_at"] or ("none" if prefect["paused"] else "planned in a minute")
+    lines.append(["next run", planned, f"{there}{worker}"])
     if last := prefect["last_run"]:
         lines.append(["last run", last["started_at"], f"{last['name']}, {last['state']}"])
     return lines

@@ -189,17 +189,22 @@ SELECT count(*) FROM advanced
 """
 
 # finish: batch RUNNING -> FINISHED
-# Scalar subqueries with LIMIT 1, since EXISTS may be planned as a join with the whole backlog.
+# Scalar subqueries with LIMIT 1, since EXISTS may be planned as a join with the whole backlog;
+# and in their index's order, since a LIMIT 1 without one may be planned as a scan of the table
+# that hopes to meet a match early: 700 instead of 11 ms with 250,000 rows in 50 batches.
 FINISH = """
 UPDATE batches b
 SET status = 'FINISHED', finished_at = %(now)s
 WHERE b.status = 'RUNNING'
   AND (SELECT true FROM workflow_states w
-       WHERE w.batch_id = b.id AND w.status = 'PENDING' LIMIT 1) IS NULL
+       WHERE w.batch_id = b.id AND w.status = 'PENDING'
+       ORDER BY w.batch_id, w.step_name, w.available_at, w.company_id LIMIT 1) IS NULL
   AND (SELECT true FROM workflow_states w
-       WHERE w.batch_id = b.id AND w.status IN ('QUEUED', 'IN_PROGRESS') LIMIT 1) IS NULL
+       WHERE w.batch_id = b.id AND w.status IN ('QUEUED', 'IN_PROGRESS')
+       ORDER BY w.lease_expires_at LIMIT 1) IS NULL
   AND (SELECT true FROM workflow_states w
-       WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced LIMIT 1) IS NULL
+       WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+       ORDER BY w.batch_id, w.company_id LIMIT 1) IS NULL
 RETURNING b.id
 """
 
