@@ -36,7 +36,7 @@ SHOWN = 12
 
 
 def demo(
-    companies: Annotated[int, typer.Option(min=1, help="How many of the bundled 60.")] = 60,
+    companies: Annotated[int, typer.Option(min=1, max=60, help="How many of the bundled 60.")] = 60,
 ) -> None:
     """The whole system on this machine, from nothing: a batch goes through, unattended."""
     started = time.monotonic()
