@@ -19,6 +19,7 @@ from reconciler.spawners.local import NO_HOST, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
 from tests.world import World
+from workers.host import Call, Child
 
 
 def wait_until(true: Callable[[], object], within_s: float = 30) -> None:
@@ -89,7 +90,7 @@ def test_claimed_companies_are_worked(world: World, home: Path) -> None:
 def test_a_worker_process_that_is_killed_costs_time_and_nothing_else(
     world: World, home: Path, host: "subprocess.Popen[bytes]"
 ) -> None:
-    world.operator.set_step("step_a", {"lease_s": 1, "backoff_s": 0.1, "chunk_size": 50})
+    world.operator.set_step("step_a", {"lease_s": 3, "backoff_s": 0.1, "chunk_size": 50})
     world.seed(50, ["step_a"])
     tick(world.store, spawner(home), world.store.now())
     wait_until(lambda: world.statuses().get("COMPLETED", 0) > 5)
@@ -162,3 +163,9 @@ def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Pa
         assert spawner(home).spawn([chunk("normalize", [1])]) == [Spawned()]
         host.kill()
         wait_until(lambda: not argued(str(child)))
+
+
+def test_a_call_that_takes_too_long_costs_its_process() -> None:
+    child = Child("postgresql://127.0.0.1:9/nowhere")  # it waits for this database for ever
+    assert not child.do(Call("normalize", [1]), limit_s=1)
+    assert not child._process.is_alive()

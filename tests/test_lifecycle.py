@@ -165,10 +165,10 @@ def test_a_stale_attempt_writes_neither_status_nor_domain_row(world: World) -> N
 
 def test_a_heartbeat_keeps_the_lease_of_a_slow_step(world: World) -> None:
     claimed(world, 1)
-    world.operator.set_step("normalize", {"lease_s": 0.6})
+    world.operator.set_step("normalize", {"lease_s": 1.5})
 
     def slow(_: CompanyView) -> Normalized:
-        deadline = time.monotonic() + 1.5
+        deadline = time.monotonic() + 2.5
         while time.monotonic() < deadline:
             assert not world.tick()  # at no moment is the lease over
             time.sleep(0.05)
@@ -190,7 +190,7 @@ def test_a_cancelled_company_is_not_paid_for(world: World) -> None:
                 " finished_at = now() WHERE company_id <> %(id)s",
                 id=company.id,
             )
-            time.sleep(0.3)  # longer than a heartbeat's interval
+            time.sleep(1.0)  # ten heartbeats long
         return Normalized()
 
     assert world.work(doing(function)) == WorkReport(begun=3, completed=1, stale=2)
