@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.contract.results import CompanyView
 from reconciler.contract.states import Status
+from reconciler.contract.work import Failure
 from tests.world import STEPS, World
 from workers import lifecycle
 from workers.lifecycle import WorkReport
@@ -175,6 +176,14 @@ def test_a_heartbeat_keeps_the_lease_of_a_slow_step(world: World) -> None:
         return Normalized()
 
     assert world.work(doing(slow)).completed == 1
+
+
+def test_a_heartbeat_does_not_renew_what_has_failed(world: World) -> None:
+    claimed(world, 1)
+    attempts = world.worker.begin("normalize", world.ids())
+    world.worker.fail(attempts, [Failure("no answer")])
+    assert world.worker.heartbeat(attempts) == set()
+    assert world.tick().retried == 1
 
 
 def test_a_cancelled_company_is_not_paid_for(world: World) -> None:

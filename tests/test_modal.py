@@ -1,15 +1,18 @@
-"""The Modal app exists, and its functions and the spawner say what they mean without a server."""
+"""The Modal app, as a container has it: its functions, without a server."""
 
+import asyncio
 import importlib
+from dataclasses import replace
+from threading import Event
 
 import modal
 import pytest
 
-from reconciler.contract.store import Chunk
-from reconciler.spawners.modal import ModalSpawner
-from reconciler.spawners.protocol import Unknown
+from reconciler.contract.results import CompanyView
+from reconciler.contract.work import WorkerStore
 from tests.world import STEPS, World
 from workers import app as module
+from workers.steps.step_a import StepA
 
 
 def test_every_step_is_a_function_of_the_app() -> None:
@@ -18,17 +21,59 @@ def test_every_step_is_a_function_of_the_app() -> None:
     assert module.app.name == "tracer"
 
 
-def test_a_call_runs_the_lifecycle_that_the_local_host_runs(
-    world: World, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    module.store.cache_clear()
+@pytest.mark.usefixtures("container")
+def test_a_call_runs_the_lifecycle_that_the_local_host_runs(world: World) -> None:
     world.seed(3)
     world.tick()
-    module.call_normalize.local(world.ids())
-    module.store().close()
-    module.store.cache_clear()
+    asyncio.run(module.call_normalize.local(world.ids()))
     assert world.statuses() == {"COMPLETED": 3}
+
+
+@pytest.mark.usefixtures("container")
+def test_all_calls_of_a_container_share_one_pool(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[WorkerStore] = []
+    connect = WorkerStore.connect
+
+    def counted(url: str, max_size: int) -> WorkerStore:
+        pools.append(connect(url, max_size))
+        return pools[-1]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(module.call_normalize.local([i]) for i in world.ids()))
+
+    monkeypatch.setattr(WorkerStore, "connect", counted)
+    world.seed(10)
+    world.tick()
+    asyncio.run(all_at_once())
+    assert world.statuses() == {"COMPLETED": 10}
+    assert len(pools) == 1
+
+
+@pytest.mark.usefixtures("container")
+def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -> None:
+    world.seed(3, ["step_a"])
+    world.tick()
+    working, cancelled = Event(), Event()
+
+    def slow(_: CompanyView) -> StepA:
+        working.set()
+        cancelled.wait(10)
+        return StepA(attribute_count=0)
+
+    async def cancel_in_the_middle() -> None:
+        call = module.entry(replace(STEPS["step_a"], function=slow))
+        running = asyncio.ensure_future(call(world.ids()))
+        await asyncio.to_thread(working.wait, 10)
+        running.cancel()
+        await asyncio.sleep(0)  # now it has heard of it
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancel_in_the_middle())
+    assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
 
 
 def test_the_time_out_covers_a_whole_chunk() -> None:
@@ -40,14 +85,3 @@ def test_the_apps_name_comes_from_the_environment(monkeypatch: pytest.MonkeyPatc
     assert importlib.reload(module).app.name == "tracer-staging"
     monkeypatch.delenv("TRACER_MODAL_APP")
     importlib.reload(module)
-
-
-def test_a_dispatch_is_bounded_in_time_and_its_outcome_unknown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("MODAL_SERVER_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-test")
-    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-test")
-    chunk = Chunk("normalize", "tracer", "normalize", 1, 1, [1, 2], [1, 1], [1, 1])
-    (outcome,) = ModalSpawner(timeout_s=0.3).spawn([chunk])
-    assert isinstance(outcome, Unknown)

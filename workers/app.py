@@ -4,9 +4,12 @@ Each function is a shell around `lifecycle.work`, which the local host runs too.
 are off, since the tick owns them; inputs arrive at least once, which `begin` makes harmless.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
+from threading import Event, Lock
 
 import modal
 
@@ -27,6 +30,7 @@ PACKAGES = (
 )
 LONGEST_S = 24 * 60 * 60  # the longest time-out that Modal takes
 SECRET_KEYS = ["DATABASE_URL"]
+POOL_SIZE = 4  # connections per container, whatever the number of its calls: each is short
 
 
 def image(packages: tuple[str, ...] = ()) -> modal.Image:
@@ -38,24 +42,49 @@ def image(packages: tuple[str, ...] = ()) -> modal.Image:
     )
 
 
-@cache
+_FIRST = Lock()
+
+
 def store() -> WorkerStore:
-    """The container's one small pool of connections.
+    """The container's one small pool of connections, which all of its calls share.
 
     Raises:
         BadInput: the Modal secret has no DATABASE_URL.
     """
+    with _FIRST:  # calls come at once, and `cache` alone would let each of them connect
+        return _connect()
+
+
+@cache
+def _connect() -> WorkerStore:
     url = load_settings().database_url
     if not url:
         raise BadInput("The Modal secret has no DATABASE_URL.")
-    return WorkerStore.connect(url)
+    return WorkerStore.connect(url, max_size=POOL_SIZE)
 
 
-def entry(step: Step) -> Callable[[list[int]], None]:
-    """The function that Modal calls for `step`, with company ids and nothing else."""
+def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
+    """The function that Modal calls for `step`, with company ids and nothing else.
 
-    def call(company_ids: list[int]) -> None:
-        work(store(), step, company_ids)
+    It is async so that Modal can cancel one call: of a function that is not, it ends the whole
+    container, and with it what other calls there have paid for and not yet written.
+    """
+    threads = ThreadPoolExecutor(step.calls_per_container, thread_name_prefix=step.name)
+
+    def work_here(company_ids: list[int], stop: Event, call_id: str | None) -> None:
+        work(store(), step, company_ids, stop, call_id)
+
+    async def call(company_ids: list[int]) -> None:
+        stop = Event()
+        working = asyncio.get_running_loop().run_in_executor(
+            threads, work_here, company_ids, stop, modal.current_function_call_id()
+        )
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            stop.set()  # cancelled, or the container is to go: write what is done, begin no more
+            await working
+            raise
 
     # Modal finds a function in its container by this name in this module.
     call.__name__ = call.__qualname__ = f"call_{step.name}"
@@ -78,4 +107,4 @@ for _step in load_steps().values():
     _call = entry(_step)
     globals()[_call.__name__] = app.function(
         name=_step.name, image=image(_step.packages), retries=0, timeout=time_out(_step)
-    )(_call)
+    )(modal.concurrent(max_inputs=_step.calls_per_container)(_call))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
@@ -24,7 +25,8 @@ FLUSH_AFTER_S = 0.2
 BEATS_PER_LEASE = 3
 # What a result that its table does not take raises; no retry of the same values would help.
 UNWRITABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError)
-RETRY_S = 1.0  # between tries to write results while the database is away
+RETRY_S = 1.0  # between tries while the database is away
+BEGIN_PATIENCE_S = 30.0
 
 
 @dataclass
@@ -38,17 +40,23 @@ class WorkReport:
 
 
 def work(
-    store: WorkerStore, step: Step, company_ids: Sequence[int], stop: Event | None = None
+    store: WorkerStore,
+    step: Step,
+    company_ids: Sequence[int],
+    stop: Event | None = None,
+    call_id: str | None = None,
 ) -> WorkReport:
     """Do one call: begin what is QUEUED of `company_ids`, work each, write what came of it.
 
     A company that fails does so alone. With `stop` set, what is done is written, and the rest is
-    left to its lease.
+    left to its lease. `call_id` is what the call is known by where it was spawned.
 
     Raises:
-        psycopg.OperationalError: the database went away for longer than the lease.
+        psycopg.OperationalError: the database was away for `BEGIN_PATIENCE_S`, or for longer than
+            the lease when there were results to write.
     """
-    attempts = store.begin(step.name, company_ids)
+    begin = partial(store.begin, step.name, company_ids, call_id)
+    attempts = patiently(begin, BEGIN_PATIENCE_S)
     report = WorkReport(begun=len(attempts))
     if not attempts:
         return report
@@ -195,10 +203,10 @@ class Heart:
             self.release(a for a in beating if a.company.id not in ours)
 
 
-def patiently(write: Callable[[], set[int]], patience_s: float) -> set[int]:
+def patiently(write: Callable[[], T], patience_s: float) -> T:
     """Try a write until the database answers or `patience_s` have passed: results may be paid for.
 
-    Repeating is safe: a write that had landed unseen finds its attempt gone.
+    Repeating is safe: a write that had landed unseen finds its attempt gone, or nothing to begin.
     """
     deadline = monotonic() + patience_s
     while True:
@@ -207,7 +215,7 @@ def patiently(write: Callable[[], set[int]], patience_s: float) -> set[int]:
         except psycopg.OperationalError as error:
             if monotonic() >= deadline:
                 raise
-            log.warning("results wait for the database: %s", first_line(error))
+            log.warning("waiting for the database: %s", first_line(error))
             Event().wait(RETRY_S)
 
 

@@ -32,14 +32,17 @@ class RetryAfter(Exception):
 class Step:
     """A step of a blueprint: a function from a company to the row of its domain table.
 
-    `timeout_s` bounds one company's work. `packages` are what its Modal image needs beside
-    Tracer's own. `settings` are its first values in the registry, where they can be tuned.
+    `timeout_s` bounds one company's work. `calls_per_container` is how many calls share a Modal
+    container and its connections: many for a step that waits for others, 1 for one that computes.
+    `packages` are what its image needs beside Tracer's own. `settings` are its first values in the
+    registry, where they can be tuned.
     """
 
     name: str
     function: StepFunction
     table: type[StepResult]
     timeout_s: float = 60.0
+    calls_per_container: int = 10
     packages: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,12 +52,17 @@ class _Marked(Protocol):
 
 
 def step(
-    *, timeout_s: float = 60.0, packages: tuple[str, ...] = (), **settings: float
+    *,
+    timeout_s: float = 60.0,
+    calls_per_container: int = 10,
+    packages: tuple[str, ...] = (),
+    **settings: float,
 ) -> Callable[[StepFunction], StepFunction]:
     """Make a function a step, named as the function; its return annotation names the domain table.
 
     Args:
         timeout_s: seconds that one company may take.
+        calls_per_container: calls that one Modal container works at a time.
         packages: requirements for its Modal image, as pip writes them.
         settings: first values in the registry: max_attempts, lease_s, start_deadline_s, backoff_s,
             backoff_max_s, max_in_flight, chunk_size.
@@ -71,7 +79,10 @@ def step(
             raise TypeError(f"{function.__name__} must take one argument, the company")
         if not NAME.fullmatch(function.__name__):
             raise TypeError(f"{function.__name__} is no step name: use a-z, 0-9 and _")
-        made = Step(function.__name__, function, table, timeout_s, packages, settings)
+        made = Step(
+            *(function.__name__, function, table, timeout_s),
+            *(calls_per_container, packages, settings),
+        )
         function.tracer_step = made  # type: ignore[attr-defined]
         return function
 

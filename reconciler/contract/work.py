@@ -37,12 +37,17 @@ class Failure:
 class WorkerStore(Database):
     """The brain as a worker sees it."""
 
-    def begin(self, step_name: str, company_ids: Sequence[int]) -> list[Attempt]:
+    def begin(
+        self, step_name: str, company_ids: Sequence[int], call_id: str | None = None
+    ) -> list[Attempt]:
         """Take those of `company_ids` that are QUEUED for the step; the others are not its to do.
 
-        A call that arrives twice, or late, finds nothing QUEUED and gets an empty list.
+        A call that arrives twice, or late, finds nothing QUEUED and gets an empty list. `call_id`
+        is written down, since a dispatch without an answer could not do so.
         """
-        rows = self.rows(queries.BEGIN, step=step_name, company_ids=list(company_ids))
+        rows = self.rows(
+            queries.BEGIN, step=step_name, company_ids=list(company_ids), call_id=call_id
+        )
         return [
             Attempt(
                 company=CompanyView.model_construct(

@@ -7,6 +7,7 @@ from reconciler.contract.queries.held import SAME_ATTEMPT, held
 BEGIN = """
 UPDATE workflow_states w
 SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
+    call_id = coalesce(%(call_id)s, w.call_id),
     lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
 FROM companies c, enrichment_registry r
 WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s AND w.status = 'QUEUED'
@@ -15,11 +16,12 @@ RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.att
 """
 
 # heartbeat: IN_PROGRESS -> IN_PROGRESS, its lease renewed from now
+# Not that of an attempt that has failed: it was ended so that the next tick judges the row.
 HEARTBEAT = f"""
 UPDATE workflow_states w
 SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM {held()}
-WHERE {SAME_ATTEMPT} AND w.status = 'IN_PROGRESS'
+WHERE {SAME_ATTEMPT} AND w.status = 'IN_PROGRESS' AND w.error IS NULL
 RETURNING w.company_id
 """
 
