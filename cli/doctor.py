@@ -17,6 +17,7 @@ from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.spawners.local import NO_HOST
 from workers.step import load_steps
 
+Check = Callable[[], str]
 FRESH_S = 60.0  # a loop that has ticked within this is alive
 
 
@@ -32,7 +33,7 @@ class Finding:
 def doctor(as_json: AsJson = False) -> None:
     """Check every part; exit code 1 when one needs mending."""
     findings: list[Finding] = []
-    for part, check in CHECKS.items():
+    for part, check in checks().items():
         well = {finding.part for finding in findings if finding.ok}
         if well >= set(NEEDS.get(part, ())):
             findings.append(examine(part, check))
@@ -45,7 +46,7 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def examine(part: str, check: Callable[[], str]) -> Finding:
+def examine(part: str, check: Check) -> Finding:
     """Run one check; an error's message says how to mend it."""
     try:
         return Finding(part, True, check())
@@ -118,13 +119,24 @@ def _window() -> str:
     return "as long as the schedule's interval"
 
 
-def _workers() -> str:
+def _local_workers() -> str:
     settings = load_settings()
-    if settings.workers == "modal":
-        return "on Modal, as app " + settings.modal_app
     if not accepts(workers_socket(settings.home)):
         raise TracerError(f"{NO_HOST[0].upper()}{NO_HOST[1:]}.")
     return f"the worker host listens at {workers_socket(settings.home)}"
+
+
+def checks() -> dict[str, Check]:
+    """What there is to look at, in an order in which the first fault is the cause of others."""
+    try:
+        on_modal = load_settings().workers == "modal"
+    except TracerError:
+        on_modal = False  # the settings' own check says what is wrong
+    if not on_modal:
+        return COMMON | {"workers": _local_workers}
+    from cli.doctor_modal import CHECKS  # Modal's client takes 0.7 s to import
+
+    return COMMON | CHECKS
 
 
 # What cannot be looked at, and would only repeat the same words, where another part is not well.
@@ -133,8 +145,10 @@ NEEDS = {
     "steps": ("schema",),
     "loop": ("schema",),
     "window": ("schema", "prefect"),
+    "app": ("schema", "modal"),
+    "functions": ("app",),
 }
-CHECKS: dict[str, Callable[[], str]] = {
+COMMON: dict[str, Check] = {
     "settings": _settings,
     "database": _database,
     "schema": _schema,
@@ -142,5 +156,4 @@ CHECKS: dict[str, Callable[[], str]] = {
     "loop": _loop,
     "prefect": _prefect,
     "window": _window,
-    "workers": _workers,
 }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import psycopg
 import typer
 
-from cli import batches, db, doctor, export, interval, local, reconcile, seed, steps
+from cli import batches, db, doctor, export, interval, local, reconcile, seed, steer, steps
 from cli.render import say
 from reconciler.contract.errors import TracerError
 
@@ -24,6 +24,8 @@ app.add_typer(steps.app, name="steps")
 app.command()(seed.seed)
 app.command(name="batches")(batches.batches)
 app.command()(batches.inspect)
+app.command()(steer.explain)
+app.command()(steer.cancel)
 app.command()(export.export)
 app.command(name="reconcile")(reconcile.reconcile)
 app.add_typer(interval.app, name="interval")

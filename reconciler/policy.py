@@ -1,11 +1,13 @@
 """Pure decisions: retry or bury, and how long to wait. Nothing here reads a clock or a row."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from reconciler.contract.states import Status
-from reconciler.contract.store import Expired, Verdict
+from reconciler.contract.store import LIMIT, Chunk, Expired, Pace, Verdict
 
 NOT_BEGUN = "no worker began it before its start deadline"
+HOLD_MAX_S = 60.0  # asking once a minute whether spawns are taken again costs one call
 WENT_SILENT = "its worker stopped renewing the lease and is presumed dead"
 
 
@@ -30,3 +32,23 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
         return Verdict(None, error)
     wait = backoff(row.attempt, row.backoff_s, row.backoff_max_s, chance)
     return Verdict(max(now + wait, row.available_at), error)
+
+
+def pace(
+    chunk: Chunk, taken: int, faults: Sequence[str], now: datetime, chance: float
+) -> Pace | None:
+    """How the step of `chunk` goes on after a dispatch; None where nothing slows it, or did.
+
+    `taken` rows were spawned, and `faults` says why others were not. The step then claims no more
+    than was taken, at least one call, and that after a backoff which grows while nothing is taken.
+    Once all is taken again, what it may claim doubles with each tick, as TCP's slow start does.
+    """
+    if faults:
+        refusals = 0 if taken else chunk.refusals + 1
+        longest = min(chunk.backoff_max_s, HOLD_MAX_S)
+        until = now + backoff(refusals, chunk.backoff_s, longest, chance)
+        return Pace(chunk.step_name, until, max(taken, chunk.chunk_size), refusals, faults[-1])
+    if chunk.allowance is None:
+        return None
+    binding = taken >= chunk.allowance and 2 * chunk.allowance < LIMIT
+    return Pace(chunk.step_name, now, 2 * chunk.allowance if binding else None, 0, "")

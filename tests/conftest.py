@@ -16,8 +16,12 @@ from reconciler import embedded
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
+from tests.controlplane.client import use
+from tests.controlplane.plane import ControlPlane
+from tests.controlplane.terminal import project
 from tests.terminal import FILE, Terminal
 from tests.world import World
+from workers import app
 
 NUMBERS = count(1)
 
@@ -101,3 +105,31 @@ def file(tmp_path: Path) -> str:
     path = tmp_path / "companies.csv"
     path.write_text(FILE)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def deployment() -> Iterator[ControlPlane]:
+    """A control plane that the bundled steps are deployed on, by the real command."""
+    with project("postgresql://unused") as plane:
+        yield plane
+
+
+@pytest.fixture
+def plane(deployment: ControlPlane) -> Iterator[ControlPlane]:
+    """The control plane that this process's Modal client speaks to, as if just deployed on."""
+    with use(deployment):
+        yield deployment
+    deployment.clear_faults()
+    deployment.forget_calls()
+    missing, deployment.missing = deployment.missing, set()
+    assert not missing, f"the stand-in does not speak {missing}"
+
+
+@pytest.fixture
+def container(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as a container: it has the secret, and no connection yet."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    app._connect.cache_clear()
+    yield
+    app.store().close()
+    app._connect.cache_clear()

@@ -14,11 +14,10 @@ import pytest
 
 from cli.stack import accepts
 from reconciler.contract.settings import workers_socket
-from reconciler.contract.store import Chunk
 from reconciler.spawners.local import NO_HOST, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
-from tests.world import World
+from tests.world import World, chunk_of
 from workers.host import Call, Child
 
 
@@ -54,10 +53,6 @@ def hosting(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
 def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
     with hosting(home, url) as process:
         yield process
-
-
-def chunk(step: str, ids: list[int]) -> Chunk:
-    return Chunk(step, "tracer", step, 1, 1, ids, [1] * len(ids), [1] * len(ids))
 
 
 def spawner(home: Path) -> LocalSpawner:
@@ -120,7 +115,7 @@ def test_a_host_whose_owner_goes_finishes_what_it_took(
 
 @pytest.mark.usefixtures("host")
 def test_a_step_that_the_host_does_not_have_is_refused(home: Path) -> None:
-    answers = spawner(home).spawn([chunk("nonesuch", [1]), chunk("normalize", [])])
+    answers = spawner(home).spawn([chunk_of("nonesuch", [1]), chunk_of("normalize", [])])
     assert answers == [
         Refused("the worker host has no step 'nonesuch': restart it"),
         Spawned(),
@@ -142,7 +137,7 @@ def test_a_second_host_of_the_same_home_says_so(home: Path, url: str) -> None:
 
 
 def test_without_a_host_every_chunk_is_refused(home: Path) -> None:
-    assert spawner(home).spawn([chunk("a", [1]), chunk("b", [2])]) == [Refused(NO_HOST)] * 2
+    assert spawner(home).spawn([chunk_of("a", [1]), chunk_of("b", [2])]) == [Refused(NO_HOST)] * 2
 
 
 def test_a_host_that_does_not_answer_leaves_the_outcome_unknown(tmp_path: Path) -> None:
@@ -151,7 +146,7 @@ def test_a_host_that_does_not_answer_leaves_the_outcome_unknown(tmp_path: Path) 
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(path))
         silent.listen()
-        answers = LocalSpawner(path, timeout_s=0.1).spawn([chunk("a", [1]), chunk("b", [2])])
+        answers = LocalSpawner(path, timeout_s=0.1).spawn([chunk_of("a", [1]), chunk_of("b", [2])])
     assert all(isinstance(answer, Unknown) for answer in answers)
 
 
@@ -160,7 +155,7 @@ def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Pa
     with hosting(home, "postgresql://127.0.0.1:9/nowhere") as host:
         wait_until(lambda: children(host.pid))
         (child,) = children(host.pid)
-        assert spawner(home).spawn([chunk("normalize", [1])]) == [Spawned()]
+        assert spawner(home).spawn([chunk_of("normalize", [1])]) == [Spawned()]
         host.kill()
         wait_until(lambda: not argued(str(child)))
 

@@ -1,5 +1,6 @@
 """The words in which tests speak: seed some companies, tick, look at the rows."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,16 +17,47 @@ from workers.step import Step, load_steps
 STEPS = load_steps()
 
 
+def chunk_of(
+    step: str = "normalize",
+    company_ids: Sequence[int] = (1,),
+    batch_id: int = 1,
+    attempt: int = 1,
+    **changes: Any,
+) -> Chunk:
+    """A claimed chunk as the tick has it, with the registry's defaults."""
+    size = len(company_ids)
+    values: dict[str, Any] = {
+        "step_name": step,
+        "app_name": "tracer",
+        "function_name": step,
+        "chunk_size": 100,
+        "backoff_s": 1,
+        "backoff_max_s": 1,
+        "max_waiting": 10,
+        "allowance": None,
+        "refusals": 0,
+        "company_ids": list(company_ids),
+        "batch_ids": [batch_id] * size,
+        "attempts": [attempt] * size,
+    }
+    return Chunk(**values | changes)
+
+
 @dataclass
 class Scripted:
     """A spawner that starts nothing, remembers what it was asked, and answers as it was told."""
 
     answer: Outcome = field(default_factory=Spawned)
     asked: list[Chunk] = field(default_factory=list)
+    recalled: list[str] = field(default_factory=list)
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
         self.asked += chunks
         return [self.answer for _ in chunks]
+
+    def recall(self, call_ids: Sequence[str]) -> list[str]:
+        self.recalled += call_ids
+        return list(call_ids)
 
 
 @dataclass
@@ -82,3 +114,13 @@ class World:
     def sql(self, query: str, **values: Any) -> list[dict[str, Any]]:
         """Any statement, as the owner of the database."""
         return self.operator.rows(query, **values)
+
+    def wait_for_blocked(self) -> None:
+        """Return once some connection to this database waits for a lock of another."""
+        blocked = (
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        deadline = time.monotonic() + 10
+        while not self.sql(blocked):
+            assert time.monotonic() < deadline, "nothing waits"

@@ -21,7 +21,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 SCHEMA_REVISION = (
-    "0001"  # the revision that this code reads and writes; a test holds it at Alembic's head
+    "0002"  # the revision that this code reads and writes; a test holds it at Alembic's head
 )
 
 
@@ -109,7 +109,8 @@ class WorkflowState(ContractTable, table=True):
     """One step of one company in one batch: the contract between conductor and workers.
 
     `attempt` counts claims and fences every later write. `available_at` is the earliest moment of
-    the next claim. `advanced` says that the tick has seeded what follows this COMPLETED row.
+    the next claim. `advanced` says that the tick has seeded what follows this COMPLETED row, and
+    `recalled` that it has cancelled the call of this CANCELLED one.
     """
 
     __tablename__ = "workflow_states"
@@ -145,6 +146,11 @@ class WorkflowState(ContractTable, table=True):
             postgresql_where=text("status = 'COMPLETED' AND NOT advanced"),
         ),
         Index(
+            "ix_workflow_states_recall",
+            "call_id",
+            postgresql_where=text("status = 'CANCELLED' AND call_id IS NOT NULL AND NOT recalled"),
+        ),
+        Index(
             "uq_workflow_states_one_in_flight",
             *("company_id", "step_name"),
             unique=True,
@@ -165,6 +171,7 @@ class WorkflowState(ContractTable, table=True):
     call_id: str | None = None
     error: str | None = None
     advanced: bool = _default("false")
+    recalled: bool = _default("false")
     created_at: datetime = _now()
     queued_at: datetime | None = _moment()
     started_at: datetime | None = _moment()
@@ -194,6 +201,22 @@ class StepSettings(ContractTable, table=True):
     max_in_flight: int = _default("1000")
     chunk_size: int = _default("100")  # companies per spawned call
     enabled: bool = _default("true")
+
+
+class Throttle(ContractTable, table=True):
+    """A step whose last dispatches were not all taken: until when, and how much, it may claim.
+
+    Gone once a dispatch of a full claim is taken again.
+    """
+
+    __tablename__ = "throttles"
+    __table_args__ = (CheckConstraint("allowance > 0 AND refusals >= 0", name="counts_from_zero"),)
+
+    step_name: str = Field(primary_key=True, sa_type=_code())
+    held_until: datetime = Field(sa_type=DateTime(timezone=True))
+    allowance: int  # rows that its next claim may take
+    refusals: int  # dispatches in a row of which nothing was taken
+    reason: str  # of the last one
 
 
 class Polling(ContractTable, table=True):

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
         ge=1,
         validation_alias="TRACER_WORKER_PROCESSES",
     )
+    spawn_timeout_s: float = Field(10.0, gt=0, validation_alias="TRACER_SPAWN_TIMEOUT_S")
     modal_app: str = Field("tracer", validation_alias="TRACER_MODAL_APP")
     modal_secret: str = Field("tracer-database", validation_alias="TRACER_MODAL_SECRET")
 

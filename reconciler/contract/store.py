@@ -12,6 +12,7 @@ from reconciler.contract.states import Status
 # Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
 # bound keeps each transaction short. A tick that reaches it is followed by the next one at once.
 LIMIT = 10_000
+RECALL_LIMIT = 1000  # calls per tick
 TICKS_KEPT = timedelta(days=7)
 
 
@@ -36,16 +37,39 @@ class Polling:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Claimed rows of one step, to be spawned as one call; the three lists run in parallel."""
+    """Claimed rows of one step, to be spawned as one call; the three lists run in parallel.
+
+    `max_waiting` is how many full calls the step's whole budget makes. `allowance` and `refusals`
+    are of its throttle (see `Pace`), None and 0 where it has none.
+    """
 
     step_name: str
     app_name: str
     function_name: str
+    chunk_size: int
     backoff_s: float
     backoff_max_s: float
+    max_waiting: int
+    allowance: int | None
+    refusals: int
     company_ids: list[int]
     batch_ids: list[int]
     attempts: list[int]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a step may claim: nothing until `held_until`, then `allowance` rows a tick.
+
+    Without an allowance its throttle is taken away. `refusals` counts dispatches in a row of which
+    nothing was taken.
+    """
+
+    step_name: str
+    held_until: datetime
+    allowance: int | None
+    refusals: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -158,6 +182,27 @@ class Store(Database):
         if not chunks:
             return 0
         return len(self.rows(queries.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
+
+    def throttle(self, paces: Sequence[Pace]) -> None:
+        """Slow steps down, or let them go again."""
+        if paces:
+            self.rows(
+                queries.THROTTLE,
+                steps=[pace.step_name for pace in paces],
+                until=[pace.held_until for pace in paces],
+                allowances=[pace.allowance for pace in paces],
+                refusals=[pace.refusals for pace in paces],
+                reasons=[pace.reason for pace in paces],
+            )
+
+    def recallable(self) -> list[str]:
+        """The calls, `RECALL_LIMIT` at most, that carry nothing but cancelled rows."""
+        return [row["call_id"] for row in self.rows(queries.RECALLABLE, limit=RECALL_LIMIT)]
+
+    def note_recalled(self, call_ids: Sequence[str]) -> None:
+        """Keep that these calls are cancelled."""
+        if call_ids:
+            self.rows(queries.RECALLED, call_ids=list(call_ids))
 
     def finish(self, now: datetime) -> list[int]:
         """End every batch whose rows are all terminal; returns their ids."""

@@ -9,7 +9,7 @@ def make_spawner(settings: Settings) -> Spawner:
     if settings.workers == "modal":
         from reconciler.spawners.modal import ModalSpawner
 
-        return ModalSpawner()
+        return ModalSpawner(settings.spawn_timeout_s)
     from reconciler.spawners.local import LocalSpawner
 
-    return LocalSpawner(workers_socket(settings.home))
+    return LocalSpawner(workers_socket(settings.home), settings.spawn_timeout_s)

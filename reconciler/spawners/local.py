@@ -28,6 +28,10 @@ class LocalSpawner:
                 return [Refused(NO_HOST)] * len(chunks)
             return [self._ask(link, chunk) for chunk in chunks]
 
+    def recall(self, _: Sequence[str]) -> list[str]:
+        """See `Spawner.recall`: these are another spawner's, since local calls have no id."""
+        return []
+
     def _ask(self, link: socket.socket, chunk: Chunk) -> Outcome:
         request = {"step": chunk.step_name, "company_ids": chunk.company_ids}
         try:

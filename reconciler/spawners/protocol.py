@@ -40,3 +40,7 @@ class Spawner(Protocol):
         Returns one outcome per chunk, in order, and raises nothing: what goes wrong is an outcome.
         """
         ...
+
+    def recall(self, call_ids: Sequence[str]) -> list[str]:
+        """Cancel calls; returns those that are gone. The others are asked for again."""
+        ...

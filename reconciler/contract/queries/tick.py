@@ -6,7 +6,7 @@ always a Tid Scan whatever the statistics say (a join on the key costs 20 to 40 
 by their key and attempt where another process holds them.
 """
 
-from reconciler.contract.queries.held import SAME_ATTEMPT, held
+from reconciler.contract.queries.held import SAME_ATTEMPT, held, untouched
 
 # Two reconcilers that count the rows in flight at once would both spend the same budget: eight
 # claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
@@ -25,10 +25,12 @@ WITH in_flight AS (
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
     GROUP BY step_name
 ), budget AS (
-    SELECT r.step_name, least(r.max_in_flight - coalesce(f.rows, 0), %(limit)s) AS free
+    SELECT r.step_name, least(r.max_in_flight - coalesce(f.rows, 0), t.allowance, %(limit)s) AS free
     FROM enrichment_registry r
     LEFT JOIN in_flight f USING (step_name)
+    LEFT JOIN throttles t USING (step_name)
     WHERE r.enabled AND r.max_in_flight > coalesce(f.rows, 0)
+      AND (t.held_until IS NULL OR t.held_until <= %(now)s)
 ), backlog AS (
     SELECT s.step_name, s.free, b.id AS batch_id, b.priority, d.depth
     FROM budget s
@@ -97,26 +99,31 @@ WITH in_flight AS (
     WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen))
       AND w.status = 'PENDING' AND r.step_name = w.step_name
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt,
-        r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s
+        r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
+        greatest(r.max_in_flight / r.chunk_size, 1) AS max_waiting
 ), numbered AS (
     SELECT *, (row_number() OVER (PARTITION BY step_name ORDER BY batch_id, company_id) - 1)
         / chunk_size AS chunk
     FROM claimed
 )
-SELECT step_name, app_name, function_name, backoff_s, backoff_max_s,
+SELECT step_name, app_name, function_name, chunk_size, backoff_s, backoff_max_s, max_waiting,
+    max(t.allowance) AS allowance, coalesce(max(t.refusals), 0) AS refusals,
     array_agg(company_id ORDER BY batch_id, company_id) AS company_ids,
     array_agg(batch_id ORDER BY batch_id, company_id) AS batch_ids,
     array_agg(attempt ORDER BY batch_id, company_id) AS attempts
 FROM numbered
-GROUP BY step_name, app_name, function_name, backoff_s, backoff_max_s, chunk
+LEFT JOIN throttles t USING (step_name)
+GROUP BY step_name, app_name, function_name, chunk_size, backoff_s, backoff_max_s, max_waiting,
+    chunk
 ORDER BY chunk, step_name
 """
 
 # dispatch landed: the state stays, and may by now be any later one
+# A worker that has begun has written its call itself.
 RECORD_CALLS = f"""
 UPDATE workflow_states w SET call_id = held.call_ids
 FROM {held(call_ids="text")}
-WHERE {SAME_ATTEMPT}
+WHERE {SAME_ATTEMPT} AND {untouched("w.call_id IS NULL")}
 """
 
 # release: QUEUED -> PENDING, the attempt refunded
@@ -125,7 +132,7 @@ UPDATE workflow_states w
 SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, lease_expires_at = NULL,
     available_at = held.available, error = held.errors
 FROM {held(available="timestamptz", errors="text")}
-WHERE {SAME_ATTEMPT} AND w.status = 'QUEUED'
+WHERE {SAME_ATTEMPT} AND {untouched("w.status = 'QUEUED'")}
 RETURNING w.company_id
 """
 
@@ -133,8 +140,43 @@ RETURNING w.company_id
 NOTE_UNKNOWN = f"""
 UPDATE workflow_states w SET error = held.errors
 FROM {held(errors="text")}
-WHERE {SAME_ATTEMPT} AND w.status = 'QUEUED'
+WHERE {SAME_ATTEMPT} AND {untouched("w.status = 'QUEUED'")}
 RETURNING w.company_id
+"""
+
+# What a step's dispatches came to: its claim is held and cut, or free again where all is null.
+THROTTLE = """
+WITH given AS (
+    SELECT * FROM unnest(%(steps)s::text[], %(until)s::timestamptz[], %(allowances)s::int[],
+        %(refusals)s::int[], %(reasons)s::text[])
+        AS given (step_name, held_until, allowance, refusals, reason)
+), freed AS (
+    DELETE FROM throttles t USING given g
+    WHERE t.step_name = g.step_name AND g.allowance IS NULL
+)
+INSERT INTO throttles (step_name, held_until, allowance, refusals, reason)
+SELECT * FROM given WHERE allowance IS NOT NULL ORDER BY step_name
+ON CONFLICT (step_name) DO UPDATE
+SET held_until = excluded.held_until, allowance = excluded.allowance,
+    refusals = excluded.refusals, reason = excluded.reason
+"""
+
+# The calls that carry cancelled rows and none that is still to be worked.
+RECALLABLE = """
+SELECT DISTINCT c.call_id
+FROM workflow_states c
+WHERE c.status = 'CANCELLED' AND c.call_id IS NOT NULL AND NOT c.recalled
+  AND NOT EXISTS (
+      SELECT FROM workflow_states other
+      WHERE other.call_id = c.call_id AND other.status IN ('QUEUED', 'IN_PROGRESS'))
+ORDER BY c.call_id
+LIMIT %(limit)s
+"""
+
+# recall: the state stays, since the call of these rows is cancelled
+RECALLED = """
+UPDATE workflow_states SET recalled = true
+WHERE status = 'CANCELLED' AND call_id = ANY(%(call_ids)s) AND NOT recalled
 """
 
 # The leases that a reap judges; a registry row may be missing where a step was withdrawn.
@@ -164,7 +206,8 @@ RETURNING w.status
 
 # advance: COMPLETED, once -> the next step's PENDING
 # The flag and its partial index keep an idle advance at 1.2 ms with a million finished rows;
-# looking for a missing successor took 5,400.
+# looking for a missing successor took 5,400. The batches are held until the end, so that a cancel
+# comes either before this, and is seen, or after it, and sees what this has seeded.
 ADVANCE = """
 WITH advanced AS (
     UPDATE workflow_states
@@ -175,14 +218,18 @@ WITH advanced AS (
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED))
     RETURNING company_id, batch_id, position
+), living AS MATERIALIZED (
+    SELECT id, blueprint FROM batches
+    WHERE id IN (SELECT batch_id FROM advanced) AND status <> 'CANCELLED'
+    FOR SHARE
 ), seeded AS (
     INSERT INTO workflow_states
         (company_id, step_name, batch_id, position, available_at, created_at)
     SELECT a.company_id, coalesce(b.blueprint ->> (a.position + 1), 'null'), a.batch_id,
         a.position + 1, %(now)s, %(now)s
     FROM advanced a
-    JOIN batches b ON b.id = a.batch_id
-    WHERE a.position + 1 < jsonb_array_length(b.blueprint) AND b.status <> 'CANCELLED'
+    JOIN living b ON b.id = a.batch_id
+    WHERE a.position + 1 < jsonb_array_length(b.blueprint)
     ON CONFLICT (company_id, step_name, batch_id) DO NOTHING
 )
 SELECT count(*) FROM advanced

@@ -1,0 +1,54 @@
+"""What `tracer doctor` asks Modal: the account, the apps, and their functions."""
+
+from collections.abc import Callable, Iterable
+
+from cli.connect import operator
+from reconciler.contract.errors import TracerError
+from reconciler.contract.settings import load_settings
+from reconciler.spawners.modal import Place
+from reconciler.spawners.modal_account import DEPLOY, check_account, deployed_functions
+
+
+def _modal() -> str:
+    return f"{check_account(load_settings().spawn_timeout_s)}, token accepted"
+
+
+def _apps() -> str:
+    return f"deployed: {', '.join(sorted(_deployed()))}"
+
+
+def _functions() -> str:
+    deployed, registered = _deployed(), _registered()
+    if missing := sorted(registered - deployed_places(deployed)):
+        raise TracerError(f"Not deployed: {listed(missing)}. Run `{DEPLOY}`.")
+    if unknown := sorted(deployed_places(deployed) - registered):
+        raise TracerError(
+            f"Deployed, and not in the registry: {listed(unknown)}. Run `tracer steps sync` where "
+            f"their code is, or `{DEPLOY}` to replace them with what is here."
+        )
+    return f"{len(registered)} deployed, as the registry has them"
+
+
+def _registered() -> set[Place]:
+    with operator() as store:
+        return {(row["app_name"], row["function_name"]) for row in store.steps()}
+
+
+def _deployed() -> dict[str, set[str]]:
+    """The functions of each app that the registry names."""
+    timeout_s = load_settings().spawn_timeout_s
+    apps = sorted({app for app, _ in _registered()})
+    return {app: deployed_functions(app, timeout_s) for app in apps}
+
+
+def deployed_places(deployed: dict[str, set[str]]) -> set[Place]:
+    """Every function with its app."""
+    return {(app, function) for app, functions in deployed.items() for function in functions}
+
+
+def listed(places: Iterable[Place]) -> str:
+    """Functions for a sentence."""
+    return ", ".join(f"{function} (app {app})" for app, function in places)
+
+
+CHECKS: dict[str, Callable[[], str]] = {"modal": _modal, "app": _apps, "functions": _functions}

@@ -1,0 +1,69 @@
+"""What Modal knows of this account: whether it answers, and which functions are deployed."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import modal
+import modal.experimental
+
+from reconciler.contract.errors import Unreachable, WorkFailed
+from reconciler.spawners.modal import FAULTS, said
+
+T = TypeVar("T")
+DEPLOY = "modal deploy -m workers.app"
+
+
+def check_account(timeout_s: float) -> str:
+    """Say hello to Modal; returns the address that answered.
+
+    Raises:
+        Unreachable: nothing answers there within `timeout_s` seconds.
+        WorkFailed: it does not accept the token, or there is none.
+    """
+    _bounded(_hello(), timeout_s)
+    return server_url()
+
+
+def deployed_functions(app_name: str, timeout_s: float) -> set[str]:
+    """The names of the functions of a deployed app.
+
+    Raises:
+        Unreachable, WorkFailed: as `check_account`; or the app is not deployed.
+    """
+    lookup = modal.experimental.get_app_objects.aio(app_name)
+    try:
+        return set(_bounded(lookup, timeout_s))
+    except modal.exception.NotFoundError as error:
+        raise WorkFailed(f"The app {app_name!r} is not deployed: run `{DEPLOY}`.") from error
+
+
+def server_url() -> str:
+    """Where Modal is, as its client has it."""
+    return str(modal.config.config.get("server_url"))
+
+
+async def _hello() -> None:
+    client = await modal.Client.from_env.aio()
+    await client.hello.aio()  # type: ignore[no-untyped-call]
+
+
+def _bounded(request: Coroutine[Any, Any, T], timeout_s: float) -> T:
+    async def wait() -> T:
+        async with asyncio.timeout(timeout_s):
+            return await request
+
+    try:
+        return asyncio.run(wait())
+    except modal.exception.NotFoundError:
+        raise
+    except (modal.exception.AuthError, modal.exception.PermissionDeniedError) as error:
+        raise WorkFailed(
+            f"Modal does not accept the token ({said(error)}): `modal token new`, "
+            "or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET."
+        ) from error
+    except FAULTS as error:
+        raise Unreachable(
+            f"Modal does not answer at {server_url()} ({said(error)}): "
+            "check the network and MODAL_SERVER_URL."
+        ) from error

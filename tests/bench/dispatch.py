@@ -1,0 +1,62 @@
+"""How many ids a second one process dispatches: `python -m tests.bench.dispatch`, one JSON line.
+
+The control plane runs in a process of its own, as Modal's does, and executes nothing.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reconciler.spawners.modal import ModalSpawner
+from reconciler.spawners.protocol import Spawned
+from tests.controlplane.client import environment
+from tests.controlplane.terminal import ROOT
+from tests.world import chunk_of
+
+CHUNK, CALLS, ROUNDS = 150, 200, 5
+
+
+@contextmanager
+def separate_plane() -> Iterator[dict[str, str]]:
+    """A control plane in a process of its own, with the app deployed: the environment to use it."""
+    command = [sys.executable, "-m", "tests.controlplane"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            lines = [process.stdout.readline().strip() for _ in range(6)]
+            yield dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        finally:
+            process.terminate()
+
+
+def deploy(seen: dict[str, str]) -> None:
+    """Put the app there, with the real commands."""
+    for words in ("secret create tracer-database DATABASE_URL=unused", "deploy -m workers.app"):
+        command = [sys.executable, "-m", "modal", *words.split()]
+        subprocess.run(command, cwd=ROOT, env=os.environ | seen, check=True, capture_output=True)
+
+
+def rates() -> list[float]:
+    """Ids a second, of each round."""
+    ids = list(range(1, CHUNK + 1))
+    chunks = [chunk_of("normalize", ids, max_waiting=10**9) for _ in range(CALLS)]
+    with separate_plane() as seen, environment(seen):
+        deploy(seen)
+        spawner, found = ModalSpawner(), []
+        spawner.spawn(chunks[:1])  # connects, and looks the function up
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            outcomes = spawner.spawn(chunks)
+            found.append(CALLS * CHUNK / (time.perf_counter() - started))
+            assert all(isinstance(outcome, Spawned) for outcome in outcomes)
+    return found
+
+
+if __name__ == "__main__":
+    of_rounds = [round(rate) for rate in rates()]
+    measured = {"chunk": CHUNK, "calls": CALLS, "ids_per_s": of_rounds, "best": max(of_rounds)}
+    sys.stdout.write(json.dumps(measured) + "\n")

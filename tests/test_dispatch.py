@@ -1,0 +1,214 @@
+"""What a dispatch leaves behind: a step that is refused claims less and later, and recovers."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reconciler.contract.queries.steer import CANCEL_BATCH
+from reconciler.contract.queries.tick import ADVANCE
+from reconciler.contract.queries.work import BEGIN
+from reconciler.contract.store import LIMIT, Chunk, Pace
+from reconciler.policy import HOLD_MAX_S, pace
+from reconciler.spawners.protocol import Outcome, Refused, Spawned
+from reconciler.tick import tick
+from tests.world import World, chunk_of
+from workers.steps.normalize import Normalized
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Full:
+    """A spawner that takes only so many calls of a tick."""
+
+    takes: int
+    asked: list[int] = field(default_factory=list)
+
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+        self.asked.append(sum(len(chunk.company_ids) for chunk in chunks))
+        taken: list[Outcome] = [Spawned("fc-1") for _ in chunks[: self.takes]]
+        return taken + [Refused("full") for _ in chunks[self.takes :]]
+
+    def recall(self, call_ids: Sequence[str]) -> list[str]:
+        return list(call_ids)
+
+
+def test_nothing_slows_a_step_that_is_taken_whole() -> None:
+    assert pace(chunk_of(), 100, [], NOW, 0.5) is None
+
+
+def test_a_step_of_which_part_is_taken_claims_as_much_next_time() -> None:
+    found = pace(chunk_of(backoff_s=4, backoff_max_s=60), 300, ["full"], NOW, 0)
+    assert found == Pace("normalize", NOW + timedelta(seconds=2), 300, 0, "full")
+
+
+def test_a_step_of_which_nothing_is_taken_asks_with_one_call_and_ever_more_rarely() -> None:
+    waits = []
+    for refusals in range(8):
+        chunk = chunk_of(backoff_s=4, backoff_max_s=600, refusals=refusals)
+        found = pace(chunk, 0, ["down"], NOW, 0)
+        assert found
+        assert (found.allowance, found.refusals) == (100, refusals + 1)
+        waits.append((found.held_until - NOW).total_seconds())
+    assert waits == [2, 4, 8, 16, *[HOLD_MAX_S / 2] * 4]
+
+
+@pytest.mark.parametrize(
+    ("allowance", "taken", "then"),
+    [(100, 100, 200), (LIMIT // 2, LIMIT // 2, None), (100, 60, None)],
+    ids=["doubled", "as much as ever", "not even used up"],
+)
+def test_what_a_slowed_step_may_claim_grows_again(
+    allowance: int, taken: int, then: int | None
+) -> None:
+    found = pace(chunk_of(allowance=allowance, refusals=3), taken, [], NOW, 0.5)
+    assert found == Pace("normalize", NOW, then, 0, "")
+
+
+def test_a_refused_step_is_not_claimed_again_before_its_time(world: World) -> None:
+    world.seed(30)
+    world.operator.set_step("normalize", {"chunk_size": 2, "backoff_s": 10, "backoff_max_s": 10})
+    now, full = world.store.now(), Full(takes=0)
+    assert tick(world.store, full, now).released == 30
+    held = world.sql("SELECT * FROM throttles")[0]
+    assert (held["allowance"], held["refusals"], held["reason"]) == (2, 1, "full")
+    assert {row["available_at"] for row in world.rows()} == {held["held_until"]}
+    world.seed(["new"], name="of another batch")
+    assert not tick(world.store, full, now + timedelta(seconds=4))
+    assert tick(world.store, full, now + timedelta(seconds=11)).claimed == 2
+    assert full.asked == [30, 2]
+
+
+def test_a_step_that_is_taken_again_comes_back_to_full_speed(world: World) -> None:
+    world.seed(31)
+    world.operator.set_step("normalize", {"chunk_size": 2, "backoff_s": 1, "backoff_max_s": 1})
+    now, full = world.store.now(), Full(takes=0)
+    tick(world.store, full, now)
+    full.takes = 100
+    for after in range(2, 7):
+        tick(world.store, full, now + timedelta(seconds=after))
+    assert full.asked == [31, 2, 4, 8, 16, 1]
+    assert world.sql("SELECT * FROM throttles") == []
+
+
+def test_a_spawner_that_takes_little_is_offered_little(world: World) -> None:
+    """No pile of claimed rows that go back and forth: what is refused stays below what is taken."""
+    world.seed(400)
+    world.operator.set_step("normalize", {"chunk_size": 2, "backoff_s": 1, "backoff_max_s": 1})
+    now, full = world.store.now(), Full(takes=5)
+    reports = [tick(world.store, full, now + timedelta(seconds=2 * i)) for i in range(1, 41)]
+    assert world.statuses() == {"QUEUED": 400}
+    assert sum(report.released for report in reports[1:]) <= 400
+    assert {row["attempt"] for row in world.rows()} == {1}
+
+
+def test_one_steps_refusals_leave_the_others_alone(world: World) -> None:
+    world.seed(3, ["normalize"], name="refused")
+    world.spawner.answer = Refused("full")
+    world.tick()
+    world.seed(3, ["step_a"], name="well")
+    world.spawner.answer = Spawned("fc-1")
+    assert world.tick().spawned == 3
+
+
+def test_calls_of_a_cancelled_batch_are_cancelled_once(world: World) -> None:
+    world.seed(3)
+    world.spawner.answer = Spawned("fc-1")
+    world.tick()
+    assert world.operator.cancel(world.operator.batch("batch")) == 3
+    world.tick()
+    world.tick()
+    assert world.spawner.recalled == ["fc-1"]
+    assert {(row["status"], row["call_id"]) for row in world.rows()} == {("CANCELLED", "fc-1")}
+
+
+def test_a_call_that_also_carries_another_batch_goes_on_until_that_is_done(world: World) -> None:
+    world.seed(["a", "b"], name="cancelled")
+    world.seed(["c"], name="living")
+    world.spawner.answer = Spawned("fc-shared")
+    world.tick()
+    assert {row["call_id"] for row in world.rows()} == {"fc-shared"}
+    world.operator.cancel(world.operator.batch("cancelled"))
+    world.tick()
+    assert world.spawner.recalled == []
+    assert world.work().completed == 1
+    assert world.statuses() == {"CANCELLED": 2, "COMPLETED": 1}
+    world.tick()
+    assert world.spawner.recalled == ["fc-shared"]
+
+
+def test_a_call_that_could_not_be_cancelled_is_tried_again(world: World) -> None:
+    class Deaf(Full):
+        def recall(self, call_ids: Sequence[str]) -> list[str]:
+            self.asked.append(len(call_ids))
+            return []
+
+    world.seed(3)
+    world.spawner.answer = Spawned("fc-1")
+    world.tick()
+    world.operator.cancel(world.operator.batch("batch"))
+    deaf = Deaf(0)
+    for _ in range(2):
+        tick(world.store, deaf, world.store.now())
+    assert deaf.asked == [1, 1]
+
+
+def test_a_worker_that_finishes_a_cancelled_row_is_refused(world: World) -> None:
+    world.seed(2)
+    world.tick()
+    attempts = world.worker.begin("normalize", world.ids())
+    world.operator.cancel(world.operator.batch("batch"))
+    assert world.worker.complete(attempts, [Normalized(), Normalized()]) == set()
+    assert world.worker.heartbeat(attempts) == set()
+    assert world.sql("SELECT * FROM results.normalized") == []
+    assert world.statuses() == {"CANCELLED": 2}
+
+
+def test_an_advance_under_way_leaves_nothing_pending_in_a_batch_that_is_cancelled(
+    world: World,
+) -> None:
+    """The advance holds the batch until it has committed; the cancel then sees what it seeded."""
+    world.seed(1, ["normalize", "step_a"])
+    world.tick()
+    world.work()
+    batch = world.operator.batch("batch")
+    with ThreadPoolExecutor(1) as threads:
+        with world.store.transaction() as advancing:
+            advancing.execute(ADVANCE.encode(), {"now": world.store.now(), "limit": 10})
+            cancelled = threads.submit(world.operator.cancel, batch)
+            world.wait_for_blocked()
+        assert cancelled.result(10) == 1
+    assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 1}
+
+
+def test_a_cancel_under_way_is_seen_by_the_advance(world: World) -> None:
+    world.seed(1, ["normalize", "step_a"])
+    world.tick()
+    world.work()
+    batch = world.operator.batch("batch")
+    with ThreadPoolExecutor(1) as threads:
+        with world.operator.transaction() as cancelling:
+            cancelling.execute(CANCEL_BATCH, {"batch_id": batch.id})
+            advanced = threads.submit(world.store.advance, world.store.now())
+            world.wait_for_blocked()
+        assert advanced.result(10) == 1
+    assert world.statuses() == {"COMPLETED": 1}
+
+
+def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: World) -> None:
+    """The two could otherwise take the rows in opposite orders, and wait for each other."""
+    world.seed(3)
+    (chunk,) = world.store.claim(world.store.now())
+    with world.worker.transaction() as beginning:
+        values = {"step": "normalize", "company_ids": world.ids()[1:], "call_id": "fc-worker"}
+        beginning.execute(BEGIN, values)
+        world.store.record_calls([chunk], ["fc-tick"])
+        assert world.store.release([chunk], [world.store.now()], ["refused"]) == 1
+    assert [(r["status"], r["call_id"]) for r in world.rows()] == [
+        ("PENDING", "fc-tick"),
+        ("IN_PROGRESS", "fc-worker"),
+        ("IN_PROGRESS", "fc-worker"),
+    ]
