@@ -12,13 +12,13 @@ from cli.render import AsJson, document, out, seconds, table
 from cli.stack import accepts
 from reconciler.contract.database import check_revision, connect, place
 from reconciler.contract.errors import TracerError
+from reconciler.contract.explain import is_silent
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.spawners.local import NO_HOST
 from workers.step import load_steps
 
 Check = Callable[[], str]
-FRESH_S = 60.0  # a loop that has ticked within this is alive
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _loop() -> str:
     if polling["ticked_at"] is None:
         raise TracerError(f"No loop has ever ticked: {mend}")
     ago = (polling["now"] - polling["ticked_at"]).total_seconds()
-    if ago > max(FRESH_S, 2 * polling["idle_s"]):
+    if is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]):
         raise TracerError(f"No loop has ticked for {ago:.0f} s: {mend}")
     return f"ticked {ago:.1f} s ago"
 

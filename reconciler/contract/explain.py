@@ -136,8 +136,13 @@ def _unticked(facts: Facts) -> Iterator[Reason]:
         yield Reason("Polling is paused", "tracer interval resume")
     if facts.ticked_at is None:
         yield Reason("No reconciler has ever ticked", "tracer doctor")
-    elif facts.now - facts.ticked_at > max(SILENCE, timedelta(seconds=2 * facts.idle_s)):
+    elif is_silent(facts.now, facts.ticked_at, facts.idle_s):
         yield Reason(f"No reconciler has ticked since {moment(facts.ticked_at)}", "tracer doctor")
+
+
+def is_silent(now: datetime, ticked_at: datetime, idle_s: float) -> bool:
+    """Whether no loop is left that ticks, by the last sign of life."""
+    return now - ticked_at > max(SILENCE, timedelta(seconds=2 * idle_s))
 
 
 def _call(facts: Facts) -> str:
