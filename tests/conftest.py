@@ -16,9 +16,11 @@ from reconciler import embedded
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
+from reconciler.spawners.modal import ModalSpawner
 from tests.controlplane.client import use
 from tests.controlplane.plane import ControlPlane
 from tests.controlplane.terminal import project
+from tests.dispatcher import BOUND_S, Dispatcher
 from tests.terminal import FILE, Terminal
 from tests.world import World
 from workers import app
@@ -133,3 +135,8 @@ def container(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     app.store().close()
     app._connect.cache_clear()
+
+
+@pytest.fixture
+def modal(world: World, plane: ControlPlane) -> Dispatcher:
+    return Dispatcher(world, plane, ModalSpawner(BOUND_S))

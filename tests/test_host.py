@@ -18,7 +18,7 @@ from reconciler.spawners.local import NO_HOST, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
 from tests.world import World, chunk_of
-from workers.host import Call, Child
+from workers.child import Call, Child
 
 
 def wait_until(true: Callable[[], object], within_s: float = 30) -> None:

@@ -2,8 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from threading import Event
 
 import psycopg
@@ -11,18 +9,12 @@ import pytest
 
 from reconciler.contract.results import CompanyView
 from reconciler.contract.states import Status
-from reconciler.contract.work import Failure
-from tests.world import STEPS, World
+from tests.world import World, doing
 from workers import lifecycle
 from workers.lifecycle import WorkReport
 from workers.step import PermanentError, RetryAfter, Step
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
-
-
-def doing(function: Callable[[CompanyView], object], step: str = "normalize") -> Step:
-    """The bundled step with another function: what a user's own could do."""
-    return replace(STEPS[step], function=function)  # type: ignore[arg-type]
 
 
 def raising(error: BaseException) -> Step:
@@ -32,18 +24,13 @@ def raising(error: BaseException) -> Step:
     return doing(function)
 
 
-def claimed(world: World, companies: int = 3) -> None:
-    world.seed(companies)
-    world.tick()
-
-
 def only_row(world: World) -> dict[str, object]:
     (row,) = world.rows()
     return row
 
 
 def test_a_chunk_is_worked_and_every_green_row_has_its_domain_row(world: World) -> None:
-    claimed(world)
+    world.claimed()
     assert world.work() == WorkReport(begun=3, completed=3)
     assert world.statuses() == {"COMPLETED": 3}
     found = world.sql("SELECT * FROM results.normalized ORDER BY company_id")
@@ -53,7 +40,7 @@ def test_a_chunk_is_worked_and_every_green_row_has_its_domain_row(world: World) 
 
 
 def test_a_call_that_arrives_twice_works_once(world: World) -> None:
-    claimed(world)
+    world.claimed()
     world.work()
     assert world.work() == WorkReport()
     assert {row["attempt"] for row in world.rows()} == {1}
@@ -66,7 +53,7 @@ def test_a_call_for_what_was_never_claimed_does_nothing(world: World) -> None:
 
 
 def test_a_company_that_fails_does_so_alone(world: World) -> None:
-    claimed(world)
+    world.claimed()
     bad = world.ids()[1]
 
     def function(company: CompanyView) -> Normalized:
@@ -109,34 +96,34 @@ def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value:
 def test_text_that_postgres_cannot_hold_is_a_failure_and_not_a_crash(
     world: World, value: str
 ) -> None:
-    claimed(world, 1)
+    world.claimed(1)
     assert world.work(doing(lambda _: Normalized(short_name=value))).failed == 1
     assert world.work(raising(ValueError(value))).begun == 0
 
 
 @pytest.mark.parametrize("value", ["with NUL \x00", "lone surrogate \ud800"])
 def test_an_error_with_such_text_is_kept_readable(world: World, value: str) -> None:
-    claimed(world, 1)
+    world.claimed(1)
     assert world.work(raising(ValueError(value))).failed == 1
     assert str(only_row(world)["error"]).startswith("ValueError: ")
 
 
 def test_a_permanent_error_buries_at_once(world: World) -> None:
-    claimed(world, 1)
+    world.claimed(1)
     world.work(raising(PermanentError("no such company")))
     row = only_row(world)
     assert (row["status"], row["error"]) == ("FAILED", "PermanentError: no such company")
 
 
 def test_what_is_not_the_steps_table_buries_at_once(world: World) -> None:
-    claimed(world, 1)
+    world.claimed(1)
     world.work(doing(lambda _: {"domain": "x.com"}))
     row = only_row(world)
     assert (row["status"], row["error"]) == ("FAILED", "returned dict instead of Normalized")
 
 
 def test_a_retry_after_outlasts_the_backoff(world: World) -> None:
-    claimed(world, 1)
+    world.claimed(1)
     before = world.store.now()
     world.work(raising(RetryAfter(3600)))
     world.tick()
@@ -147,67 +134,13 @@ def test_a_retry_after_outlasts_the_backoff(world: World) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), MemoryError(), RecursionError("deep")])
 def test_whatever_a_step_raises_stays_its_own(world: World, error: BaseException) -> None:
-    claimed(world, 1)
+    world.claimed(1)
     assert world.work(raising(error)).failed == 1
     assert str(only_row(world)["error"]).startswith(type(error).__name__)
 
 
-def test_a_stale_attempt_writes_neither_status_nor_domain_row(world: World) -> None:
-    claimed(world, 1)
-
-    def overtaken(_: CompanyView) -> Normalized:
-        world.sql("UPDATE workflow_states SET attempt = attempt + 1")
-        return Normalized(short_name="late")
-
-    assert world.work(doing(overtaken)) == WorkReport(begun=1, stale=1)
-    assert only_row(world)["status"] == Status.IN_PROGRESS
-    assert world.sql("SELECT * FROM results.normalized") == []
-
-
-def test_a_heartbeat_keeps_the_lease_of_a_slow_step(world: World) -> None:
-    claimed(world, 1)
-    world.operator.set_step("normalize", {"lease_s": 1.5})
-
-    def slow(_: CompanyView) -> Normalized:
-        deadline = time.monotonic() + 2.5
-        while time.monotonic() < deadline:
-            assert not world.tick()  # at no moment is the lease over
-            time.sleep(0.05)
-        return Normalized()
-
-    assert world.work(doing(slow)).completed == 1
-
-
-def test_a_heartbeat_does_not_renew_what_has_failed(world: World) -> None:
-    claimed(world, 1)
-    attempts = world.worker.begin("normalize", world.ids())
-    world.worker.fail(attempts, [Failure("no answer")])
-    assert world.worker.heartbeat(attempts) == set()
-    assert world.tick().retried == 1
-
-
-def test_a_cancelled_company_is_not_paid_for(world: World) -> None:
-    claimed(world, 3)
-    world.operator.set_step("normalize", {"lease_s": 0.3})
-    worked: list[int] = []
-
-    def function(company: CompanyView) -> Normalized:
-        worked.append(company.id)
-        if len(worked) == 1:
-            world.sql(
-                "UPDATE workflow_states SET status = 'CANCELLED', lease_expires_at = NULL,"
-                " finished_at = now() WHERE company_id <> %(id)s",
-                id=company.id,
-            )
-            time.sleep(1.0)  # ten heartbeats long
-        return Normalized()
-
-    assert world.work(doing(function)) == WorkReport(begun=3, completed=1, stale=2)
-    assert len(worked) == 1
-
-
 def test_slow_results_are_written_one_by_one(world: World) -> None:
-    claimed(world, 2)
+    world.claimed(2)
     seen: list[dict[str, int]] = []
 
     def function(_: CompanyView) -> Normalized:
@@ -222,7 +155,7 @@ def test_slow_results_are_written_one_by_one(world: World) -> None:
 def test_results_survive_a_database_that_is_away_for_a_moment(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claimed(world, 2)
+    world.claimed(2)
     monkeypatch.setattr(lifecycle, "RETRY_S", 0.01)
     ended = Event()
 
@@ -239,7 +172,7 @@ def test_results_survive_a_database_that_is_away_for_a_moment(
 
 
 def test_a_stopped_worker_writes_what_is_done_and_leaves_the_rest(world: World) -> None:
-    claimed(world, 3)
+    world.claimed(3)
     stop = Event()
 
     def function(_: CompanyView) -> Normalized:
@@ -261,7 +194,7 @@ def test_the_domain_row_of_a_second_batch_replaces_the_first(world: World) -> No
 
 def test_green_cannot_be_had_without_the_domain_row(world: World) -> None:
     """The domain table is locked away: the transaction that would turn the row green fails."""
-    claimed(world, 1)
+    world.claimed(1)
     (attempt,) = world.worker.begin("normalize", world.ids())
     world.sql("ALTER TABLE results.normalized ADD CONSTRAINT never CHECK (company_id < 0)")
     with pytest.raises(psycopg.errors.CheckViolation):

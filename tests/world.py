@@ -1,12 +1,13 @@
 """The words in which tests speak: seed some companies, tick, look at the rows."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from reconciler.contract.operate import OperatorStore
+from reconciler.contract.results import CompanyView
 from reconciler.contract.store import Chunk, Store
 from reconciler.contract.work import WorkerStore
 from reconciler.spawners.protocol import Outcome, Spawned
@@ -15,6 +16,11 @@ from workers.lifecycle import WorkReport, work
 from workers.step import Step, load_steps
 
 STEPS = load_steps()
+
+
+def doing(function: Callable[[CompanyView], object], step: str = "normalize") -> Step:
+    """The bundled step with another function: what a user's own could do."""
+    return replace(STEPS[step], function=function)  # type: ignore[arg-type]
 
 
 def chunk_of(
@@ -87,6 +93,11 @@ class World:
             rows, name=name, blueprint=blueprint, columns=["Given"], priority=priority
         )
         return seeded.batch
+
+    def claimed(self, companies: int = 3) -> None:
+        """A batch of which every company is claimed."""
+        self.seed(companies)
+        self.tick()
 
     def tick(self, now: datetime | None = None) -> TickReport:
         """One tick, at `now` or by Postgres's clock."""

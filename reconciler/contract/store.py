@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.contract.database import Database, Row
+from reconciler.contract.queries import dispatch
 from reconciler.contract.queries import tick as queries
 from reconciler.contract.states import Status
 
@@ -160,7 +161,7 @@ class Store(Database):
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
         """Write which call each row travels in; `call_ids` has one per chunk."""
         if chunks:
-            self.rows(queries.RECORD_CALLS, **held(chunks), call_ids=spread(chunks, call_ids))
+            self.rows(dispatch.RECORD_CALLS, **held(chunks), call_ids=spread(chunks, call_ids))
 
     def release(
         self, chunks: Sequence[Chunk], available: Sequence[datetime], errors: Sequence[str]
@@ -170,7 +171,7 @@ class Store(Database):
             return 0
         return len(
             self.rows(
-                queries.RELEASE,
+                dispatch.RELEASE,
                 **held(chunks),
                 available=spread(chunks, available),
                 errors=spread(chunks, errors),
@@ -181,13 +182,13 @@ class Store(Database):
         """Keep why the outcome of a spawn is not known; the rows stay QUEUED."""
         if not chunks:
             return 0
-        return len(self.rows(queries.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
+        return len(self.rows(dispatch.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
 
     def throttle(self, paces: Sequence[Pace]) -> None:
         """Slow steps down, or let them go again."""
         if paces:
             self.rows(
-                queries.THROTTLE,
+                dispatch.THROTTLE,
                 steps=[pace.step_name for pace in paces],
                 until=[pace.held_until for pace in paces],
                 allowances=[pace.allowance for pace in paces],
@@ -197,12 +198,12 @@ class Store(Database):
 
     def recallable(self) -> list[str]:
         """The calls, `RECALL_LIMIT` at most, that carry nothing but cancelled rows."""
-        return [row["call_id"] for row in self.rows(queries.RECALLABLE, limit=RECALL_LIMIT)]
+        return [row["call_id"] for row in self.rows(dispatch.RECALLABLE, limit=RECALL_LIMIT)]
 
     def note_recalled(self, call_ids: Sequence[str]) -> None:
         """Keep that these calls are cancelled."""
         if call_ids:
-            self.rows(queries.RECALLED, call_ids=list(call_ids))
+            self.rows(dispatch.RECALLED, call_ids=list(call_ids))
 
     def finish(self, now: datetime) -> list[int]:
         """End every batch whose rows are all terminal; returns their ids."""
