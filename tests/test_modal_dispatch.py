@@ -6,8 +6,8 @@ from grpclib import Status as Code
 
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
-from tests.bench.dispatch import rates
-from tests.controlplane.faults import Delay, Fail, throttled
+from tests.bench.dispatch import rounds
+from tests.controlplane.faults import Delay, Fail, Hang, throttled
 from tests.dispatcher import Dispatcher
 from tests.terminal import Terminal
 
@@ -36,13 +36,13 @@ def test_a_function_is_looked_up_once_per_process(modal: Dispatcher) -> None:
 
 
 def test_what_does_not_fit_into_the_bound_is_not_sent_and_goes_back(modal: Dispatcher) -> None:
-    """More calls than requests are sent at once, and a server that is slow to answer."""
+    """More calls than are sent at once, and a server that answers none of them."""
     world = modal.world
     world.seed(250)
     world.operator.set_step("normalize", {"chunk_size": 1})
-    modal.plane.inject("FunctionMap", Delay(2))
+    modal.plane.inject("FunctionMap", Hang())
     report = tick(world.store, ModalSpawner(timeout_s=3), world.store.now())
-    assert (report.spawned, report.unknown, report.released) == (100, 100, 50)
+    assert (report.spawned, report.unknown, report.released) == (0, 100, 150)
     assert {r["attempt"] for r in world.rows("status = 'PENDING'")} == {0}
 
 
@@ -108,5 +108,9 @@ def test_a_refusal_can_be_read(modal: Dispatcher, tracer: Terminal) -> None:
 
 
 def test_one_process_dispatches_twenty_thousand_ids_a_second() -> None:
-    """In chunks of 150, to a control plane in a process of its own; 70,000 on a quiet machine."""
-    assert max(rates()) >= 20_000
+    """In chunks of 150, to a control plane in a process of its own.
+
+    By its CPU time, since other tests run beside this one; `python -m tests.bench.dispatch` on a
+    quiet machine says the same by the clock.
+    """
+    assert max(one.by_cpu for one in rounds()) >= 20_000

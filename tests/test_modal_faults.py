@@ -1,6 +1,7 @@
 """Everything that can go wrong between a tick and Modal, with the real client: nothing is lost."""
 
 import time
+from datetime import timedelta
 
 import pytest
 from grpclib import Status as Code
@@ -8,6 +9,7 @@ from grpclib import Status as Code
 from reconciler.spawners.modal import GRACE_S, ModalSpawner
 from reconciler.tick import tick
 from tests.controlplane.client import environment
+from tests.controlplane.execution import InProcess
 from tests.controlplane.faults import (
     Delay,
     Fail,
@@ -20,6 +22,7 @@ from tests.controlplane.faults import (
 )
 from tests.dispatcher import BOUND_S, Dispatcher
 from tests.world import World
+from workers import app
 
 SLACK_S = 1.5  # a busy machine's
 
@@ -173,3 +176,40 @@ def test_a_server_that_goes_away_is_asked_again(modal: Dispatcher) -> None:
     modal.plane.inject("FunctionGetCurrentStats", Fail(Code.UNAVAILABLE, "away"), times=4)
     assert modal.tick().released == 1
     assert modal.tick().spawned == 1
+
+
+@pytest.mark.parametrize("rpc", ["FunctionGet", "FunctionGetCurrentStats", "FunctionMap"])
+def test_no_answer_of_the_server_ends_a_tick(modal: Dispatcher, rpc: str) -> None:
+    """Every status that there is: refused or unknown, and never both or neither."""
+    world = modal.world
+    world.operator.set_step("normalize", {"backoff_s": 0, "max_in_flight": 1_000_000})
+    for status in set(Code) - {Code.OK}:
+        spawner = ModalSpawner(timeout_s=5)
+        world.seed([status.name], name=status.name)
+        modal.plane.inject(rpc, Fail(status, status.name))
+        report = tick(world.store, spawner, world.store.now())
+        modal.plane.clear_faults()
+        assert (report.spawned, report.released + report.unknown) == (0, report.claimed), status
+        if rpc != "FunctionMap":
+            assert report.released == report.claimed > 0, status
+
+
+def test_a_call_that_fails_before_it_begins_is_the_leases_to_decide(
+    modal: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container cannot connect: its secret has no database."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    app._connect.cache_clear()
+    world = modal.world
+    world.seed(3)
+    now = world.store.now()
+    modal.tick()
+    modal.plane.run_with(InProcess())
+    assert modal.plane.until(lambda: modal.plane.calls[0].done)
+    modal.plane.run_with(None)
+    assert not modal.plane.calls[0].succeeded
+    assert world.statuses() == {"QUEUED": 3}
+    assert tick(world.store, modal.spawner, now + timedelta(seconds=302)).retried == 3
+    assert {row["error"] for row in world.rows()} == {
+        "no worker began it before its start deadline"
+    }
