@@ -6,9 +6,10 @@ import psycopg
 from alembic import context
 from sqlalchemy import create_engine, pool
 
+from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
+from reconciler.contract.columns import ContractTable
 from reconciler.contract.database import connect, libpq_url
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import ContractTable
 from reconciler.contract.settings import load_settings
 
 # Not tracer's to compare: the domain tables (`tracer steps sync` owns them) are in another schema.

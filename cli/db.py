@@ -9,9 +9,9 @@ from alembic.config import Config
 from cli.connect import database_url
 from cli.render import AsJson, document, say
 from cli.steps import sync_steps
+from reconciler.contract.columns import SCHEMA_REVISION
 from reconciler.contract.database import connect, place, revision
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import SCHEMA_REVISION
 from reconciler.contract.settings import load_settings
 
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)

@@ -10,7 +10,7 @@ from cli.connect import database_url, operator
 from cli.render import AsJson, document, out, say, table
 from cli.tables import sync_tables
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import StepSettings
+from reconciler.contract.loop_models import StepSettings
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
 from workers.step import Step, load_steps

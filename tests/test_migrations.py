@@ -8,9 +8,9 @@ from alembic.script import ScriptDirectory
 
 from cli.db import REVISIONS, upgrade_schema
 from cli.tables import sync_tables
+from reconciler.contract.columns import SCHEMA_REVISION, ContractTable
 from reconciler.contract.database import connect, revision
 from reconciler.contract.errors import BadInput
-from reconciler.contract.models import SCHEMA_REVISION, ContractTable
 
 HERE = """
 SELECT table_schema || '.' || table_name AS name FROM information_schema.tables

@@ -11,9 +11,9 @@ import pytest
 from cli.db import upgrade_schema
 from cli.steps import sync_steps
 from reconciler.contract import operate
+from reconciler.contract.columns import SCHEMA_REVISION
 from reconciler.contract.database import behind_pooler, connect, revision
 from reconciler.contract.errors import Unreachable
-from reconciler.contract.models import SCHEMA_REVISION
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
 from reconciler.contract.work import Failure, WorkerStore

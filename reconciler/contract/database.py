@@ -10,8 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
+from reconciler.contract.columns import SCHEMA_REVISION
 from reconciler.contract.errors import BadInput, Unreachable
-from reconciler.contract.models import SCHEMA_REVISION
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import BigInteger, DateTime, MetaData, text
 from sqlmodel import Field, SQLModel
 
-from reconciler.contract.models import NAMING
+from reconciler.contract.columns import NAMING
 
 RESULTS_SCHEMA = "results"  # of the domain tables: the conductor has no USAGE on it
 

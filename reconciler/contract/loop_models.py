@@ -1,0 +1,87 @@
+"""The tables that steer the loop: how steps are dispatched, how often it ticks, what ticks did."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime
+from sqlmodel import Field
+
+from reconciler.contract.columns import ContractTable, code, default, moment, now
+
+
+class StepSettings(ContractTable, table=True):
+    """A step: where its function is and how its rows are treated; editable while running."""
+
+    __tablename__ = "enrichment_registry"
+    __table_args__ = (
+        CheckConstraint("max_attempts BETWEEN 1 AND 1000", name="max_attempts"),
+        CheckConstraint("lease_s > 0 AND start_deadline_s > 0", name="leases"),
+        CheckConstraint("backoff_s >= 0 AND backoff_max_s >= backoff_s", name="backoff"),
+        CheckConstraint("max_in_flight >= 0", name="max_in_flight"),
+        CheckConstraint("chunk_size BETWEEN 1 AND 100000", name="chunk_size"),
+    )
+
+    step_name: str = Field(primary_key=True, sa_type=code())
+    app_name: str  # of the deployed Modal app
+    function_name: str  # in that app
+    max_attempts: int = default("5")
+    lease_s: float = default("60")  # a running attempt's, renewed by heartbeats
+    start_deadline_s: float = default("300")  # from claim to begin
+    backoff_s: float = default("5")  # before the second attempt; doubles with each further one
+    backoff_max_s: float = default("600")
+    max_in_flight: int = default("1000")
+    chunk_size: int = default("100")  # companies per spawned call
+    enabled: bool = default("true")
+
+
+class Throttle(ContractTable, table=True):
+    """A step whose last dispatches were not all taken: until when, and how much, it may claim.
+
+    Gone once a dispatch of a full claim is taken again.
+    """
+
+    __tablename__ = "throttles"
+    __table_args__ = (CheckConstraint("allowance > 0 AND refusals >= 0", name="counts_from_zero"),)
+
+    step_name: str = Field(primary_key=True, sa_type=code())
+    held_until: datetime = Field(sa_type=DateTime(timezone=True))
+    allowance: int  # rows that its next claim may take
+    refusals: int  # dispatches in a row of which nothing was taken
+    reason: str  # of the last one
+
+
+class Polling(ContractTable, table=True):
+    """The one row that every tick reads: how often to tick, and which loop may."""
+
+    __tablename__ = "polling"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        CheckConstraint("poll_s > 0 AND idle_s >= poll_s AND every_s > 0", name="intervals"),
+    )
+
+    id: int = default("1", primary_key=True)
+    poll_s: float = default("1")  # between ticks while there is work
+    idle_s: float = default("10")  # between ticks while there is none
+    every_s: float = default("120")  # Prefect's schedule: the window of one loop
+    latency_target_s: float = default("2")
+    paused: bool = default("false")
+    generation: int = default("0")  # of the newest loop; an older one leaves
+    changed_at: datetime = now()
+    ticked_at: datetime | None = moment()
+
+
+class Tick(ContractTable, table=True):
+    """What one tick did and cost; ticks that did nothing are not kept."""
+
+    __tablename__ = "ticks"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)
+    at: datetime = now(index=True)
+    duration_ms: float
+    retried: int
+    buried: int
+    advanced: int
+    claimed: int
+    spawned: int
+    released: int
+    unknown: int
+    finished: int
