@@ -1,6 +1,7 @@
 """`tracer batches` and `tracer inspect`: what there is, and how far it has come."""
 
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from cli.connect import operator
-from cli.render import AsJson, BatchName, bars, document, headline, out, say, table, text
+from cli.render import AsJson, BatchName, bars, document, headline, moment, out, say, table, text
 from reconciler.contract.operate import OperatorStore
 
 REFRESH_S = 0.5
@@ -90,4 +91,13 @@ def show_company(store: OperatorStore, name: str, key: str, as_json: bool) -> No
     out.print(text(f"{found['name'] or found['key']}  {found['domain'] or ''}"), style="bold")
     fields = ("step", "status", "attempt", "queued_at", "started_at", "finished_at", "error")
     columns = [f"#{f}" if f == "attempt" else f.removesuffix("_at") for f in fields]
-    out.print(table(columns, [[row[f] for f in fields] for row in rows]))
+    shown = [line for row in rows for line in (*earlier(row), row)]
+    out.print(table(columns, [[row[f] for f in fields] for row in shown]))
+
+
+def earlier(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The attempts before a row's last one, as rows of their own."""
+    for attempt in row["attempts"]:
+        moments = ("queued_at", "started_at", "ended_at")
+        at = {name: moment(attempt[name]) for name in moments}
+        yield {**attempt, **at, "step": row["step"], "status": "", "finished_at": at["ended_at"]}

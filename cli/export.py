@@ -14,7 +14,8 @@ from sqlalchemy import Boolean, Column, Float, Integer, Table
 from cli.connect import operator
 from cli.render import BatchName, say
 from reconciler.contract.errors import BadInput
-from reconciler.contract.operate import BatchView, OperatorStore
+from reconciler.contract.operate import OperatorStore
+from reconciler.contract.steer import BatchView
 from workers.step import load_steps
 
 WRITTEN_BY_US = {"company_id"}

@@ -50,6 +50,11 @@ def text(value: Any) -> Text:
     return Text(visible(f"{value:g}" if isinstance(value, float) else str(value)))
 
 
+def moment(text: str | None) -> datetime | None:
+    """A moment from its ISO 8601 form."""
+    return datetime.fromisoformat(text) if text else None
+
+
 def visible(given: str) -> str:
     """`given` with its control characters written out: data must not steer the terminal."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], given)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.prefect_api import Api, find_place, speak
-from cli.schedule import find_deployment, moment, of_deployment, on_deployment
+from cli.render import moment
+from cli.schedule import find_deployment, of_deployment, on_deployment
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import Settings
 

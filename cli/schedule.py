@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cli.prefect_api import Api, configured_place, find_place, speak
+from cli.render import moment
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings
 
@@ -201,8 +202,3 @@ def _pool_online(api: Api) -> bool | None:
 def of_deployment(deployment: dict[str, Any]) -> dict[str, Any]:
     """A filter for what belongs to `deployment`."""
     return {"deployments": {"id": {"any_": [deployment["id"]]}}}
-
-
-def moment(text: str | None) -> datetime | None:
-    """A time as Prefect writes it."""
-    return datetime.fromisoformat(text) if text else None

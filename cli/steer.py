@@ -1,4 +1,4 @@
-"""`tracer cancel` and `tracer explain`: the operator's word, and why a row is where it is."""
+"""The operator's word: `tracer retry`, `pause`, `resume`, `cancel`; and `tracer explain`."""
 
 import sys
 from typing import Annotated
@@ -25,6 +25,42 @@ def cancel(batch: BatchName, yes: Yes = False) -> None:
         confirm(f"Cancels {batch}: {pending} rows pending, {in_flight} in flight", yes)
         cancelled = store.cancel(found)
     say(f"{batch}: {cancelled} rows cancelled. The next tick cancels their calls.")
+
+
+def retry(
+    batch: BatchName,
+    step: Annotated[str | None, typer.Option(help="Only rows of this step.")] = None,
+    error: Annotated[
+        str | None, typer.Option(help="Only rows with this text in their error.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Give failed rows all their attempts again."""
+    with operator() as store:
+        found = store.batch(batch)
+        if step is not None and step not in found.blueprint:
+            raise BadInput(f"{batch} has no step {step!r}: {', '.join(found.blueprint)}.")
+        count = store.count_failed(found, step, error)
+        if not count:
+            say(f"{batch}: no failed row is like that. Nothing was done.")
+            return
+        confirm(f"Retries {batch}: {count} failed rows", yes)
+        retried = store.retry(found, step, error)
+    say(f"{batch}: {retried} rows are pending again.")
+
+
+def pause(batch: BatchName) -> None:
+    """Claim no more of a batch; what is in flight goes on."""
+    with operator() as store:
+        store.pause(store.batch(batch))
+    say(f"{batch} is paused: `tracer resume {batch}`.")
+
+
+def resume(batch: BatchName) -> None:
+    """Go on with a batch that is paused."""
+    with operator() as store:
+        store.pause(store.batch(batch), paused=False)
+    say(f"{batch} goes on with the next tick.")
 
 
 def confirm(what: str, yes: bool) -> None:

@@ -24,13 +24,15 @@ def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> timedel
 def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     """Whether a row whose lease has ended gets another attempt, and from when.
 
-    A Retry-After that the worker left in `available_at` is a lower bound.
+    Attempts that an operator's retry has forgiven do not count. A Retry-After that the worker left
+    in `available_at` is a lower bound.
     """
+    attempt = row.attempt - row.forgiven
     silent = NOT_BEGUN if row.status is Status.QUEUED else WENT_SILENT
     error = row.error or silent
-    if row.attempt >= row.max_attempts:
+    if attempt >= row.max_attempts:
         return Verdict(None, error)
-    wait = backoff(row.attempt, row.backoff_s, row.backoff_max_s, chance)
+    wait = backoff(attempt, row.backoff_s, row.backoff_max_s, chance)
     return Verdict(max(now + wait, row.available_at), error)
 
 

@@ -77,7 +77,7 @@ def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -
 
 
 def test_the_time_out_covers_a_whole_chunk() -> None:
-    assert module.time_out(STEPS["step_a"]) == 30 * 5 + 60
+    assert module.time_out(STEPS["step_a"]) == 30 * 5 * 10 + 60
 
 
 def test_the_apps_name_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ def expired(**changes: object) -> Expired:
         "step_name": "step",
         "batch_id": 1,
         "attempt": 1,
+        "forgiven": 0,
         "status": Status.IN_PROGRESS,
         "available_at": NOW - timedelta(hours=1),
         "error": None,

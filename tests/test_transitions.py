@@ -33,7 +33,7 @@ def put(world: World, status: Status) -> dict[str, object]:
 
 def held(world: World, attempt: int) -> Attempt:
     row = world.rows()[0]
-    company = CompanyView(id=row["company_id"], key="k", name=None, domain=None, attributes={})
+    company = CompanyView.model_construct(id=row["company_id"])
     return Attempt(company, "normalize", row["batch_id"], attempt, lease_s=60)
 
 

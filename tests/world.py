@@ -18,9 +18,11 @@ from workers.step import Step, load_steps
 STEPS = load_steps()
 
 
-def doing(function: Callable[[CompanyView], object], step: str = "normalize") -> Step:
+def doing(
+    function: Callable[[CompanyView], object], step: str = "normalize", **changes: Any
+) -> Step:
     """The bundled step with another function: what a user's own could do."""
-    return replace(STEPS[step], function=function)  # type: ignore[arg-type]
+    return replace(STEPS[step], function=function, **changes)  # type: ignore[arg-type]
 
 
 def chunk_of(

@@ -12,11 +12,12 @@ from importlib.metadata import version
 from threading import Event, Lock
 
 import modal
+import modal.experimental
 
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.work import WorkerStore
-from workers.lifecycle import work
+from workers.lifecycle import WorkReport, work
 from workers.step import Step, load_steps
 
 PYTHON = "3.12"
@@ -28,6 +29,7 @@ PACKAGES = (
     "pydantic-settings",
     "tldextract",
 )
+CHUNK_GROWS = 10
 LONGEST_S = 24 * 60 * 60  # the longest time-out that Modal takes
 SECRET_KEYS = ["DATABASE_URL"]
 POOL_SIZE = 4  # connections per container, whatever the number of its calls: each is short
@@ -71,8 +73,8 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
     """
     threads = ThreadPoolExecutor(step.calls_per_container, thread_name_prefix=step.name)
 
-    def work_here(company_ids: list[int], stop: Event, call_id: str | None) -> None:
-        work(store(), step, company_ids, stop, call_id)
+    def work_here(company_ids: list[int], stop: Event, call_id: str | None) -> WorkReport:
+        return work(store(), step, company_ids, stop, call_id)
 
     async def call(company_ids: list[int]) -> None:
         stop = Event()
@@ -80,11 +82,13 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
             threads, work_here, company_ids, stop, modal.current_function_call_id()
         )
         try:
-            await asyncio.shield(working)
+            report = await asyncio.shield(working)
         except asyncio.CancelledError:
             stop.set()  # cancelled, or the container is to go: write what is done, begin no more
             await working
             raise
+        if report.left_behind and not modal.is_local():
+            await modal.experimental.stop_fetching_inputs.aio()
 
     # Modal finds a function in its container by this name in this module.
     call.__name__ = call.__qualname__ = f"call_{step.name}"
@@ -92,9 +96,12 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
 
 
 def time_out(step: Step) -> int:
-    """Seconds that one call may take: its companies one after another, and their writes."""
+    """Seconds after which Modal ends a call, whatever it does: a company has a time-out of its own.
+
+    It is laid down at deploy and the chunk's size can be raised later, hence `CHUNK_GROWS`.
+    """
     chunk = int(step.settings.get("chunk_size", 100))
-    return min(LONGEST_S, int(step.timeout_s * chunk) + 60)
+    return min(LONGEST_S, int(step.timeout_s * chunk * CHUNK_GROWS) + 60)
 
 
 settings = load_settings()

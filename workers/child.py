@@ -11,7 +11,7 @@ import psycopg
 
 from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.work import WorkerStore
-from workers.lifecycle import work
+from workers.lifecycle import WorkReport, work
 from workers.step import load_steps
 
 log = logging.getLogger("tracer.host")
@@ -39,13 +39,15 @@ class Child:
         theirs.close()
 
     def do(self, call: Call, limit_s: float) -> bool:
-        """Have one call done; False when the process is gone, by itself or for taking too long."""
+        """Have one call done; False when the process is gone, or not to be used again."""
         try:
             self._pipe.send(call)
-            if self._pipe.poll(limit_s):
-                self._pipe.recv()
+            if not self._pipe.poll(limit_s):
+                log.warning("%s took longer than %.0f s: its process is ended", call.step, limit_s)
+            elif self._pipe.recv():
+                log.warning("%s hangs for a company: its process is ended", call.step)
+            else:
                 return True
-            log.warning("%s took longer than %.0f s: its process is ended", call.step, limit_s)
         except (EOFError, OSError):
             log.warning("a worker process died during %s: another takes its place", call.step)
         self._process.kill()
@@ -65,15 +67,17 @@ def child_main(pipe: Connection, database_url: str) -> None:
             call = pipe.recv()
         except EOFError:
             return
+        report = WorkReport()
         try:
             store = store or wait_for_database(database_url, pipe)
-            log.debug("%s: %s", call.step, work(store, steps[call.step], call.company_ids))
+            report = work(store, steps[call.step], call.company_ids)
+            log.debug("%s: %s", call.step, report)
         except (psycopg.OperationalError, BadInput) as error:
             log.warning("a call of %s is left to its lease: %s", call.step, error)
         except EOFError:
             return
         try:
-            pipe.send(None)
+            pipe.send(report.left_behind)
         except OSError:
             return
 

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import psycopg
-from pydantic import ValidationError
 
-from reconciler.contract.results import StepResult
+from reconciler.contract.results import CompanyView, StepResult
 from reconciler.contract.work import Attempt, Failure, WorkerStore
-from workers.step import PermanentError, RetryAfter, Step
+from workers.outcome import failure
+from workers.step import Step
+from workers.timed import Timed
 
 T = TypeVar("T")
 log = logging.getLogger("tracer.worker")
@@ -31,12 +32,17 @@ BEGIN_PATIENCE_S = 30.0
 
 @dataclass
 class WorkReport:
-    """What became of one call's companies; `stale`: the attempt was no longer this worker's."""
+    """What became of one call's companies.
+
+    `stale`: the attempt was no longer this worker's. `left_behind`: step functions that hang, each
+    on a thread that cannot be ended but with this program.
+    """
 
     begun: int = 0
     completed: int = 0
     failed: int = 0
     stale: int = 0
+    left_behind: int = 0
 
 
 def work(
@@ -60,43 +66,24 @@ def work(
     report = WorkReport(begun=len(attempts))
     if not attempts:
         return report
-    with Heart(store, attempts) as heart:
+    with Heart(store, attempts) as heart, Timed(step) as function:
         ledger = Ledger(store, heart, report)
         for attempt in attempts:
             if stop and stop.is_set():
                 break
             if heart.holds(attempt):
-                ledger.add(attempt, run(step, attempt))
+                ledger.add(attempt, run(function, attempt.company))
             else:
                 report.stale += 1
         ledger.flush()
+        report.left_behind = function.left_behind
     return report
 
 
-def run(step: Step, attempt: Attempt) -> StepResult | Failure:
+def run(function: Timed, company: CompanyView) -> StepResult | Failure:
     """Call the step function; whatever it raises is a fact about this one company."""
-    try:
-        result = step.function(attempt.company)
-    except PermanentError as error:
-        return Failure(f"{type(error).__name__}: {error}", permanent=True)
-    except RetryAfter as error:
-        return Failure(f"{type(error).__name__}: {error}", retry_after_s=error.seconds)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code: anything may come
-        return Failure(f"{type(error).__name__}: {error}")
-    if not isinstance(result, step.table):
-        kind = type(result).__name__
-        return Failure(f"returned {kind} instead of {step.table.__name__}", permanent=True)
-    return checked(result)
-
-
-def checked(result: StepResult) -> StepResult | Failure:
-    """`result` with its fields as their types say: SQLModel does not look when a table is made."""
-    table = type(result)
-    try:
-        return table.model_validate({name: getattr(result, name) for name in table.model_fields})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return Failure(f"returned a {table.__name__} that does not fit: {wrong}")
+    result, error = function(company)
+    return failure(error) if result is None else result
 
 
 @dataclass

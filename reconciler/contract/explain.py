@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from shlex import quote
 
 from reconciler.contract.states import BatchStatus, Status
 
@@ -25,6 +26,7 @@ class Facts:
     finished_at: datetime | None
     call_id: str | None
     error: str | None
+    batch: str
     last: bool
     batch_status: str
     batch_paused: bool
@@ -64,7 +66,10 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
     step, why = facts.step, f": {facts.error}" if facts.error else ""
     match facts.status:
         case Status.FAILED:
-            yield Reason(f"{step} FAILED at attempt {facts.attempt}{why}")
+            yield Reason(
+                f"{step} FAILED at attempt {facts.attempt}{why}",
+                f"tracer retry {quote(facts.batch)}",
+            )
         case Status.CANCELLED:
             yield Reason(f"{step} was cancelled by an operator")
         case Status.COMPLETED if facts.last:
@@ -93,7 +98,7 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
 def _pending(facts: Facts) -> Iterator[Reason]:
     step = facts.step
     if facts.batch_paused:
-        yield Reason("The batch is paused")
+        yield Reason("The batch is paused", f"tracer resume {quote(facts.batch)}")
     if facts.enabled is None:
         yield Reason(f"The step {step} is not registered", "tracer steps sync")
     if not facts.enabled:

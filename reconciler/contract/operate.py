@@ -1,42 +1,24 @@
 """The operator's verbs: seed, look, tune. The command line is their only caller."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from reconciler.contract.database import Database, Row
+from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed
-from reconciler.contract.explain import Facts
-from reconciler.contract.queries import steer, views
+from reconciler.contract.queries import views
 from reconciler.contract.seeding import Seeded, SeedRow, seed_batch
 from reconciler.contract.states import Status
+from reconciler.contract.steer import BatchView, Steering
 
 RATE_WINDOW = timedelta(seconds=30)
 EXPORT_ROWS = 2000  # fetched at a time
 
 
-@dataclass(frozen=True)
-class BatchView:
-    """A batch as it was seeded, and where it is; `now` is Postgres's clock when it was read."""
-
-    id: int
-    name: str
-    blueprint: list[str]
-    columns: list[str]
-    status: str
-    priority: int
-    paused: bool
-    created_at: datetime
-    finished_at: datetime | None
-    companies: int
-    now: datetime
-
-
-class OperatorStore(Database):
+class OperatorStore(Steering):
     """The brain as the operator sees it."""
 
     def seed(
@@ -108,28 +90,6 @@ class OperatorStore(Database):
         if not rows:
             raise BadInput(f"Batch {batch.name!r} has no company with the key {key!r}.")
         return found[0], rows
-
-    def facts(self, batch: BatchView, key: str) -> Facts:
-        """All that can explain where a company is in the batch.
-
-        Raises:
-            BadInput: the batch has no such company.
-        """
-        found = self.rows(steer.EXPLAIN, batch_id=batch.id, key=key)
-        if not found:
-            raise BadInput(f"Batch {batch.name!r} has no company with the key {key!r}.")
-        return Facts(**found[0])
-
-    def cancel(self, batch: BatchView) -> int:
-        """End the batch and every row of it that has not ended; returns how many those were.
-
-        Raises:
-            BadInput: the batch has ended.
-        """
-        with self.transaction() as connection:
-            if not connection.execute(steer.CANCEL_BATCH, {"batch_id": batch.id}).rowcount:
-                raise BadInput(f"Batch {batch.name!r} has ended already.")
-            return connection.execute(steer.CANCEL, {"batch_id": batch.id}).rowcount
 
     def steps(self) -> list[Row]:
         """The registry."""

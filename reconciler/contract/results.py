@@ -36,10 +36,15 @@ class StepResult(SQLModel):
 
 
 class CompanyView(BaseModel, frozen=True):
-    """A company as a step function gets it: read from `companies` when the attempt begins."""
+    """A company as a step function gets it: read from `companies` when the attempt begins.
+
+    `idempotency_key` is the same for every attempt of this step at this company in this batch, and
+    another one elsewhere: an API that is handed it can tell a repetition from a new order.
+    """
 
     id: int
     key: str
     name: str | None
     domain: str | None
     attributes: dict[str, Any]
+    idempotency_key: str

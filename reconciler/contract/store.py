@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.contract.database import Database, Row
 from reconciler.contract.queries import dispatch
 from reconciler.contract.queries import tick as queries
+from reconciler.contract.queries.roles import CONDUCTOR
 from reconciler.contract.states import Status
 
 # Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
@@ -81,6 +82,7 @@ class Expired:
     step_name: str
     batch_id: int
     attempt: int
+    forgiven: int
     status: Status
     available_at: datetime
     error: str | None
@@ -117,6 +119,8 @@ def spread(chunks: Sequence[Chunk], values: Sequence[Any]) -> list[Any]:
 
 class Store(Database):
     """The brain as a tick sees it."""
+
+    role = CONDUCTOR
 
     def now(self) -> datetime:
         """Postgres's clock, the only one that decides anything."""
@@ -207,7 +211,13 @@ class Store(Database):
 
     def finish(self, now: datetime) -> list[int]:
         """End every batch whose rows are all terminal; returns their ids."""
-        return [row["id"] for row in self.rows(queries.FINISH, now=now)]
+        with self.transaction() as connection:
+            ended = [row["id"] for row in connection.execute(queries.ENDED.encode())]
+            if not ended:
+                return []
+            finish = queries.FINISH.encode()
+            moved = connection.execute(finish, {"now": now, "batch_ids": ended})
+            return [row["id"] for row in moved]
 
     def record_tick(self, at: datetime, duration_ms: float, **counts: int) -> None:
         """Keep what a tick did."""

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from reconciler.contract.database import Database
 from reconciler.contract.queries import work as queries
+from reconciler.contract.queries.roles import WORKER
 from reconciler.contract.results import CompanyView, StepResult
 
 ERROR_CHARS = 2000  # of an error's text that a row keeps
@@ -37,6 +38,8 @@ class Failure:
 class WorkerStore(Database):
     """The brain as a worker sees it."""
 
+    role = WORKER
+
     def begin(
         self, step_name: str, company_ids: Sequence[int], call_id: str | None = None
     ) -> list[Attempt]:
@@ -51,7 +54,8 @@ class WorkerStore(Database):
         return [
             Attempt(
                 company=CompanyView.model_construct(
-                    **{name: row[name] for name in ("id", "key", "name", "domain", "attributes")}
+                    **{name: row[name] for name in ("id", "key", "name", "domain", "attributes")},
+                    idempotency_key=f"tracer-{row['batch_id']}-{step_name}-{row['id']}",
                 ),
                 step_name=step_name,
                 batch_id=row["batch_id"],

@@ -14,11 +14,50 @@ SET status = 'CANCELLED', finished_at = now(), lease_expires_at = NULL
 WHERE batch_id = %(batch_id)s AND status IN ('PENDING', 'QUEUED', 'IN_PROGRESS')
 """
 
+# A batch that had finished runs again. It goes first here too, since `finish` looks for it.
+REOPEN_BATCH = """
+UPDATE batches SET status = 'RUNNING', finished_at = NULL
+WHERE id = %(batch_id)s AND status <> 'CANCELLED'
+"""
+
+_FAILED = """
+batch_id = %(batch_id)s AND status = 'FAILED'
+    AND (%(step)s::text IS NULL OR step_name = %(step)s)
+    AND (%(error)s::text IS NULL OR strpos(error, %(error)s) > 0)
+"""
+COUNT_FAILED = f"SELECT count(*) AS rows FROM workflow_states WHERE {_FAILED}"
+
+# retry: FAILED -> PENDING, with all its attempts before it; the attempt that failed is kept
+RETRY = f"""
+WITH failed AS (
+    SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at, call_id,
+        error
+    FROM workflow_states
+    WHERE {_FAILED}
+    FOR UPDATE
+), moved AS (
+    UPDATE workflow_states w
+    SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
+        error = NULL
+    FROM failed f
+    WHERE w.company_id = f.company_id AND w.step_name = f.step_name AND w.batch_id = f.batch_id
+    RETURNING f.*
+), kept AS (
+    INSERT INTO attempts (company_id, step_name, batch_id, attempt, queued_at, started_at,
+        ended_at, call_id, error)
+    SELECT * FROM moved
+    ON CONFLICT (company_id, step_name, batch_id, attempt) DO NOTHING
+)
+SELECT count(*) AS rows FROM moved
+"""
+
+PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s AND status = 'RUNNING'"
+
 # A company's newest row in a batch, with everything that can keep it there.
 EXPLAIN = """
 SELECT w.step_name AS step, w.status, w.attempt, w.available_at, w.queued_at, w.started_at,
     w.lease_expires_at, w.finished_at, w.call_id, w.error,
-    w.position + 1 >= jsonb_array_length(b.blueprint) AS last,
+    b.name AS batch, w.position + 1 >= jsonb_array_length(b.blueprint) AS last,
     b.status AS batch_status, b.paused AS batch_paused,
     r.enabled, r.max_attempts, r.max_in_flight,
     t.held_until, t.allowance, t.reason AS held_because,

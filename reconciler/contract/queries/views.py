@@ -43,7 +43,14 @@ COMPANY = "SELECT id, key, name, domain, attributes FROM companies WHERE key = %
 
 TIMELINE = """
 SELECT w.step_name AS step, w.position, w.status, w.attempt, w.created_at, w.available_at,
-    w.queued_at, w.started_at, w.finished_at, w.lease_expires_at, w.call_id, w.error
+    w.queued_at, w.started_at, w.finished_at, w.lease_expires_at, w.call_id, w.error,
+    coalesce((
+        SELECT json_agg(json_build_object(
+            'attempt', a.attempt, 'queued_at', a.queued_at, 'started_at', a.started_at,
+            'ended_at', a.ended_at, 'call_id', a.call_id, 'error', a.error) ORDER BY a.attempt)
+        FROM attempts a
+        WHERE a.company_id = w.company_id AND a.step_name = w.step_name
+          AND a.batch_id = w.batch_id), '[]') AS attempts
 FROM workflow_states w
 WHERE w.batch_id = %(batch_id)s AND w.company_id = %(company_id)s
 ORDER BY w.position

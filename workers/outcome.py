@@ -1,0 +1,60 @@
+"""What a step function returned or raised, as the database keeps it. Nothing here writes."""
+
+from pydantic import ValidationError
+
+from reconciler.contract.results import CompanyView, StepResult
+from reconciler.contract.work import Failure
+from workers.step import PermanentError, RetryAfter, Step
+
+
+class TookTooLong(Exception):
+    """The function has not returned within its time-out."""
+
+
+class WrongKind(Exception):
+    """The function returned something else than its table."""
+
+
+class Misfit(Exception):
+    """The function returned its table with values that do not fit."""
+
+
+def produce(step: Step, company: CompanyView) -> StepResult:
+    """The step's result, with its fields as their types say: SQLModel does not look.
+
+    Raises:
+        WrongKind, Misfit: it returned what cannot be written.
+        BaseException: whatever the function raises.
+    """
+    result = step.function(company)
+    if not isinstance(result, step.table):
+        raise WrongKind(f"returned {type(result).__name__} instead of {step.table.__name__}")
+    try:
+        values = {name: getattr(result, name) for name in step.table.model_fields}
+        return step.table.model_validate(values)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise Misfit(f"returned a {step.table.__name__} that does not fit: {wrong}") from error
+
+
+def failure(error: BaseException | None) -> Failure:
+    """Why there is no result."""
+    match error:
+        case PermanentError():
+            return Failure(says(error), permanent=True)
+        case RetryAfter(seconds=seconds):
+            return Failure(says(error), retry_after_s=seconds)
+        case WrongKind():
+            return Failure(str(error), permanent=True)
+        case Misfit() | TookTooLong():
+            return Failure(str(error))
+    return Failure(says(error))
+
+
+def says(error: BaseException | None) -> str:
+    """The kind of an error and its text, which may itself be out of order."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception:  # noqa: BLE001 - a stranger's __str__
+        return kind
