@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check chaos mutants format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -29,6 +29,12 @@ check: setup  ## Format, lint, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+chaos: setup  ## Minutes of SIGKILL, SIGSTOP and cut connections, and nothing is lost
+	@$(BIN)/python -m tests.chaos
+
+mutants: setup  ## Take each guard away, and see a test fail
+	@$(BIN)/python -m tests.mutants
 
 format: setup  ## Bring the code to its format
 	@$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
-"""`tracer db`: bring the schema to what this code needs, and say where it is."""
+"""`tracer db`: bring the schema to what this code needs, say where it is, and who may do what."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from alembic import command
@@ -8,13 +9,17 @@ from alembic.config import Config
 
 from cli.connect import database_url
 from cli.render import AsJson, document, say
+from cli.role_urls import STDOUT, open_urls, set_passwords, urls_of
+from cli.roles import make_roles, shortcomings
 from cli.steps import sync_steps
+from cli.tables import as_owner
 from reconciler.contract.columns import SCHEMA_REVISION
-from reconciler.contract.database import connect, place, revision
+from reconciler.contract.database import connect, place, plainly, revision
 from reconciler.contract.errors import BadInput
+from reconciler.contract.queries.roles import ROLES
 from reconciler.contract.settings import load_settings
 
-app = typer.Typer(help="The database's schema.", no_args_is_help=True)
+app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
 REVISIONS = Path(__file__).parent.parent / "alembic"
 
 
@@ -50,14 +55,51 @@ def status(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def roles(
+    urls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Set new passwords, and write the DATABASE_URLs to it (- is stdout).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the roles of conductor, worker and operator, or mend their grants.
+
+    Exit code 1 when a role may less or more than it should, for a reason that grants do not reach.
+    """
+    if urls == STDOUT and as_json:
+        raise BadInput("--json has no passwords in it: give --urls a file.")
+    url = database_url(load_settings())
+    with connect(url) as connection, open_urls(urls) as write:
+        made = make_roles(connection)
+        wrong = shortcomings(connection)
+        if write:
+            write(urls_of(connection, url, set_passwords(connection)))
+    if as_json:
+        found = [{"role": role, "created": role in made} for role in ROLES]
+        document({"roles": found, "passwords": "new" if urls else "kept", "wrong": wrong})
+    else:
+        for role in ROLES:
+            say(f"{role}: {'made, ' if role in made else ''}granted what it needs")
+        for line in wrong:
+            say(line)
+        if made and not urls:
+            say("New roles have no password: `tracer db roles --urls FILE` sets and writes them.")
+    if wrong:
+        raise typer.Exit(1)
+
+
 def upgrade_schema(url: str) -> str | None:
     """Migrate to `SCHEMA_REVISION`; returns the revision before.
 
     Raises:
         Unreachable: no database answers.
-        BadInput: the database is newer than this code.
+        BadInput: the database is newer than this code, or the role may not change it.
     """
-    with connect(url) as connection:
+    with connect(url) as connection, plainly(connection.info.user):
         before = revision(connection)
     if before and before > SCHEMA_REVISION:
         raise BadInput(
@@ -65,5 +107,6 @@ def upgrade_schema(url: str) -> str | None:
         )
     config = Config(attributes={"database_url": url})
     config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
-    command.upgrade(config, "head")
+    with as_owner(url):
+        command.upgrade(config, "head")
     return before

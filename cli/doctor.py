@@ -62,8 +62,8 @@ def _settings() -> str:
 def _database() -> str:
     url = database_url(load_settings())
     with connect(url) as connection:
-        version = connection.info.server_version
-    return f"{place(url)}, Postgres {version // 10000}"
+        version, role = connection.info.server_version, connection.info.user
+    return f"{place(url)}, Postgres {version // 10000}, as {role}"
 
 
 def _schema() -> str:

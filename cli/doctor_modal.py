@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 from cli.connect import operator
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import load_settings
-from reconciler.spawners.modal import Place
 from reconciler.spawners.modal_account import DEPLOY, check_account, deployed_functions
+from reconciler.spawners.modal_lane import Place
+
+SYNC = "tracer steps sync"
 
 
 def _modal() -> str:
@@ -20,11 +22,11 @@ def _apps() -> str:
 def _functions() -> str:
     deployed, registered = _deployed(), _registered()
     if missing := sorted(registered - deployed_places(deployed)):
-        raise TracerError(f"Not deployed: {listed(missing)}. Run `{DEPLOY}`.")
+        raise TracerError(f"Not deployed: {listed(missing)}. Run `{SYNC}`, then `{DEPLOY}`.")
     if unknown := sorted(deployed_places(deployed) - registered):
         raise TracerError(
-            f"Deployed, and not in the registry: {listed(unknown)}. Run `tracer steps sync` where "
-            f"their code is, or `{DEPLOY}` to replace them with what is here."
+            f"Deployed, and not in the registry: {listed(unknown)}. Run `{SYNC}` where their code "
+            f"is, or `{DEPLOY}` to replace them with what is here."
         )
     return f"{len(registered)} deployed, as the registry has them"
 
@@ -37,7 +39,12 @@ def _registered() -> set[Place]:
 def _deployed() -> dict[str, set[str]]:
     """The functions of each app that the registry names."""
     timeout_s = load_settings().spawn_timeout_s
-    apps = sorted({app for app, _ in _registered()})
+    apps = {app for app, _ in _registered()}
+    if apps - {here := load_settings().modal_app}:
+        raise TracerError(
+            f"The registry has {', '.join(sorted(apps))}, and TRACER_MODAL_APP here is {here}: set "
+            f"that, or run `{SYNC}`."
+        )
     return {app: deployed_functions(app, timeout_s) for app in apps}
 
 

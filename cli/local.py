@@ -40,7 +40,7 @@ def demo(
 ) -> None:
     """The whole system on this machine, from nothing: a batch goes through, unattended."""
     started = time.monotonic()
-    with stack() as (running, url, run_id):
+    with stack(all_here=True) as (running, url, run_id):
         with OperatorStore.connect(url) as store:
             name = seed_demo(store, companies)
             show(store, running, name, started)
@@ -52,7 +52,7 @@ def demo(
 
 
 def up() -> None:
-    """The same stack until Ctrl-C, without a batch."""
+    """The same stack until Ctrl-C, without a batch; its workers may be Modal's."""
     with stack() as (running, _, _):
         say(f"Prefect's UI: {running.ui_url}")
         say(
@@ -74,9 +74,9 @@ def down() -> None:
 
 
 @contextmanager
-def stack() -> Iterator[tuple[Stack, str, str]]:
+def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
     """Everything up, in the order of need; everything that was started is stopped at the end."""
-    settings = local_settings()
+    settings = stack_settings(all_here)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, in order
     try:
         with Stack() as running:
@@ -119,15 +119,20 @@ def keep_schedule(settings: Settings, url: str) -> None:
         set_every(settings, wanted)
 
 
-def local_settings() -> Settings:
-    """The settings, for a stack whose workers are here.
+def stack_settings(all_here: bool) -> Settings:
+    """The settings, for a stack whose workers are here, or may be Modal's.
 
     Raises:
-        BadInput: TRACER_WORKERS asks for Modal's.
+        BadInput: TRACER_WORKERS asks for Modal's where they must be here, or have no database.
     """
     settings = load_settings()
-    if settings.workers != "local":
+    if settings.workers == "modal" and all_here:
         raise BadInput("This runs everything here: unset TRACER_WORKERS, or set it to local.")
+    if settings.workers == "modal" and not settings.database_url:
+        raise BadInput(
+            "Modal's containers cannot reach a Postgres that is started here: set DATABASE_URL to "
+            "one that they can, or TRACER_WORKERS to local."
+        )
     return settings
 
 

@@ -12,6 +12,7 @@ from cli.workers import worker_host
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
+from reconciler.dispatch import settle, settled
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import tick
@@ -29,14 +30,18 @@ def reconcile(
         raise BadInput("Say either --once or --until-done.")
     settings = load_settings()
     url = database_url(settings)
-    with Store.connect(url) as store, worker_host(settings, url):
-        spawner = make_spawner(settings)
+    with (
+        Store.connect(url) as store,
+        worker_host(settings, url),
+        settled(store, make_spawner(settings)) as spawner,
+    ):
         if once:
             polling = store.beat()
             if polling.paused:
                 say("Polling is paused: `tracer interval resume`.")
                 return
             report = tick(store, spawner, polling.now)
+            report = report.with_late(settle(store, spawner, polling.now))
             document(report.counts()) if as_json else say(str(report) or "Nothing to do.")
             return
         stop = Event()

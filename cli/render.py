@@ -81,7 +81,10 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-COUNTED = (("COMPLETED", "green"), ("IN_PROGRESS", "yellow"), ("QUEUED", "blue"), ("FAILED", "red"))
+COUNTED = (
+    *(("COMPLETED", "green"), ("IN_PROGRESS", "yellow"), ("QUEUED", "blue"), ("FAILED", "red")),
+    ("CANCELLED", "magenta"),
+)
 
 
 def bars(progress: dict[str, Any]) -> Progress:

@@ -93,9 +93,16 @@ def load(
     """Seed a batch of the first `limit` rows; returns the report that `seed --json` prints."""
     rejected: list[Rejection] = []
     rows = Counted(source, rejected, limit)
-    seeded: Seeded = store.seed(
-        rows, name=name, blueprint=steps, columns=source.columns.attributes, priority=priority
-    )
+    columns = source.columns.attributes
+    try:
+        seeded: Seeded = store.seed(
+            rows, name=name, blueprint=steps, columns=columns, priority=priority
+        )
+    except BadInput as error:
+        if not rejected:
+            raise
+        first = rejected[0]
+        raise BadInput(f"{error} Line {first.line}: {first.reason}.") from error
     return {
         "batch": seeded.batch,
         "rows": rows.count,

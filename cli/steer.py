@@ -9,7 +9,7 @@ from cli.connect import operator
 from cli.render import AsJson, BatchName, document, out, say, table, text
 from reconciler.contract.errors import BadInput
 from reconciler.contract.explain import explain as reason_of
-from reconciler.contract.states import IN_FLIGHT, Status
+from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 CompanyKey = Annotated[str, typer.Argument(metavar="COMPANY", help="The company's key.")]
@@ -19,12 +19,15 @@ def cancel(batch: BatchName, yes: Yes = False) -> None:
     """End a batch: nothing more of it is spawned, what runs is told to stop, results stay."""
     with operator() as store:
         found = store.batch(batch)
+        if found.status != BatchStatus.RUNNING:
+            raise BadInput(f"Batch {batch!r} has ended already: it is {found.status}.")
         steps = store.progress(found)["steps"]
         pending = sum(step[Status.PENDING] for step in steps)
         in_flight = sum(step[status] for step in steps for status in IN_FLIGHT)
         confirm(f"Cancels {batch}: {pending} rows pending, {in_flight} in flight", yes)
         cancelled = store.cancel(found)
-    say(f"{batch}: {cancelled} rows cancelled. The next tick cancels their calls.")
+    calls = " The next tick cancels their calls." if in_flight else ""
+    say(f"{batch}: {cancelled} rows cancelled.{calls}")
 
 
 def retry(
@@ -88,7 +91,7 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
         told = {"reason": reason.says, "mend": reason.mend, "evidence": facts.evidence()}
         document({**named, **told})
         return
-    out.print(text(f"{reason.says}."), style="bold")
+    out.print(text(f"{reason.says.rstrip('.')}."), style="bold")
     if reason.mend:
         out.print(text(f"What would move it: {reason.mend}"))
     out.print(table(["", ""], facts.evidence().items()))

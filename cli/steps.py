@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.connect import database_url, operator
 from cli.render import AsJson, document, out, say, table
+from cli.roles import mend_roles
 from cli.tables import sync_tables
 from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import StepSettings
@@ -17,6 +18,7 @@ from workers.step import Step, load_steps
 
 SHOWN = {
     "step": "step_name",
+    "app": "app_name",
     "#attempts": "max_attempts",
     "#lease": "lease_s",
     "#start": "start_deadline_s",
@@ -88,19 +90,38 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def sync_steps(url: str) -> list[str]:
     """Make registry and domain tables follow the code; returns what was done, a line each.
 
+    Where the database has roles, they are granted what is new.
+
     Raises:
         BadInput: a table differs from its model in a way that only a person can settle.
     """
     found = load_steps()
     lines = sync_tables(url)
     with OperatorStore.connect(url) as store:
-        new = [step.name for step in found.values() if register(store, step)]
-    return [*lines, *(f"Step {name} registered" for name in new)] or ["Steps: up to date"]
+        before = {row["step_name"]: place(row) for row in store.steps()}
+        for step in found.values():
+            register(store, step)
+        after = {row["step_name"]: place(row) for row in store.steps()}
+    mend_roles(url)
+    changed = (moved(name, before.get(name), after[name]) for name in found)
+    return [*lines, *filter(None, changed)] or ["Steps: up to date"]
 
 
-def register(store: OperatorStore, step: Step) -> bool:
-    """Write a step's place, and where it is new its settings; returns whether it is new."""
+def place(row: dict[str, Any]) -> str:
+    """Where a registered step is worked."""
+    return f"function {row['function_name']} of app {row['app_name']}"
+
+
+def moved(step: str, before: str | None, after: str) -> str | None:
+    """A line on a step that is new, or elsewhere than before."""
+    if before is None:
+        return f"Step {step} registered"
+    return f"Step {step}: {before} -> {after}" if before != after else None
+
+
+def register(store: OperatorStore, step: Step) -> None:
+    """Write a step's place, and where it is new its settings."""
     unknown = set(step.settings) - set(KEYS)
     if unknown:
         raise BadInput(f"Step {step.name} names unknown settings: {', '.join(sorted(unknown))}.")
-    return store.sync_step(step.name, load_settings().modal_app, step.settings)
+    store.sync_step(step.name, load_settings().modal_app, step.settings)

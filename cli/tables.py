@@ -1,16 +1,18 @@
 """Makes the domain tables follow their models, with Alembic's comparison; nothing is dropped."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine, pool
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from reconciler.contract.database import libpq_url
+from reconciler.contract.database import libpq_url, plainly
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 
@@ -22,7 +24,7 @@ def sync_tables(url: str) -> list[str]:
 
     Raises:
         BadInput: a column's type or nullability differs, or a new one must not be null in a table
-            that has rows.
+            that has rows, or the role may not make them.
     """
     engine = create_engine(
         "postgresql+psycopg://",
@@ -30,13 +32,29 @@ def sync_tables(url: str) -> list[str]:
         poolclass=pool.NullPool,
     )
     try:
-        with engine.begin() as connection:
+        with as_owner(url), engine.begin() as connection:
             context = MigrationContext.configure(connection, opts=COMPARISON)
             changes = list(_flat(compare_metadata(context, StepResult.metadata)))
             return [line for change in changes if (line := _apply(Operations(context), change))]
     except IntegrityError as error:
         reason = str(error.orig).splitlines()[0]
         raise BadInput(f"A new column cannot be added: {reason}. Let it be None.") from error
+
+
+@contextmanager
+def as_owner(url: str) -> Iterator[None]:
+    """Say in a sentence that the role of `url` may not change the schema.
+
+    Raises:
+        NotAllowed: so it is.
+    """
+    try:
+        yield
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        with plainly(str(conninfo_to_dict(libpq_url(url)).get("user") or "of this URL")):
+            raise error.orig from error
 
 
 def _in_results(name: str | None, kind: str, parents: Any) -> bool:

@@ -1,51 +1,91 @@
 """Spawn what was claimed, and write down what became of it: taken, refused, or unknown."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from reconciler import policy
-from reconciler.contract.store import Chunk, Pace, Store
-from reconciler.spawners.protocol import Outcome, Refused, Spawned, Spawner, Unknown
+import psycopg
 
-Dispatches = Sequence[tuple[Chunk, Outcome]]
+from reconciler import policy
+from reconciler.contract.claimed import Chunk, Pace
+from reconciler.contract.store import Store
+from reconciler.spawners.protocol import (
+    Answer,
+    Outcome,
+    Refused,
+    Spawned,
+    Spawner,
+    Unanswered,
+    Unknown,
+)
+
+Answers = Sequence[Answer]
 
 
 @dataclass(frozen=True)
 class Dispatched:
-    """How the claimed rows fared, in rows."""
+    """How the claimed rows fared, in rows; `faults` has a line per step and reason."""
 
     spawned: int = 0
     released: int = 0
     unknown: int = 0
+    faults: tuple[str, ...] = ()
 
 
 def dispatch(store: Store, spawner: Spawner, chunks: Sequence[Chunk], now: datetime) -> Dispatched:
-    """Spawn the claimed chunks; a step of which not all was taken is slowed down.
+    """Spawn the claimed chunks, and write down what is answered of these and of earlier ones."""
+    started = perf_counter()
+    answers = spawner.late()
+    if chunks:
+        outcomes = zip(chunks, spawner.spawn(chunks), strict=True)
+        answers += [(c, o) for c, o in outcomes if not isinstance(o, Unanswered)]
+    return write_down(store, answers, now + timedelta(seconds=perf_counter() - started))
 
-    Refused rows go back and wait as long as their step does. What has no answer stays QUEUED: a
+
+def settle(store: Store, spawner: Spawner, now: datetime) -> Dispatched:
+    """Wait for all answers that are still to come, and write them down: before a loop leaves."""
+    started = perf_counter()
+    answers = spawner.late(settle=True)
+    recall(store, spawner)
+    return write_down(store, answers, now + timedelta(seconds=perf_counter() - started))
+
+
+@contextmanager
+def settled(store: Store, spawner: Spawner) -> Iterator[Spawner]:
+    """The spawner, for as long as it is needed; what is answered late is written down at the end.
+
+    Where the database is away by then, the leases decide.
+    """
+    with closing(spawner):
+        yield spawner
+        with suppress(psycopg.OperationalError):
+            settle(store, spawner, store.now())
+
+
+def write_down(store: Store, answers: Answers, now: datetime) -> Dispatched:
+    """Keep what became of chunks; a step of which not all was taken is slowed down.
+
+    Refused rows go back with a backoff. What has no answer, or an unknown one, stays QUEUED: a
     worker may have it already, and its lease decides.
     """
-    if not chunks:
+    if not answers:
         return Dispatched()
-    started = perf_counter()
-    outcomes = list(zip(chunks, spawner.spawn(chunks), strict=True))
-    answered = now + timedelta(seconds=perf_counter() - started)
-    paces = pace_steps(outcomes, answered)
-    record(store, outcomes)
-    release(store, outcomes, {pace.step_name: pace.held_until for pace in paces})
-    note_unknown(store, outcomes)
-    store.throttle(paces)
+    record(store, answers)
+    release(store, answers, now)
+    note_unknown(store, answers)
+    store.throttle(pace_steps(answers, now))
     return Dispatched(
-        spawned=rows_of(outcomes, Spawned),
-        released=rows_of(outcomes, Refused),
-        unknown=rows_of(outcomes, Unknown),
+        spawned=rows_of(answers, Spawned),
+        released=rows_of(answers, Refused),
+        unknown=rows_of(answers, Unknown),
+        faults=faults_of(answers),
     )
 
 
-def pace_steps(outcomes: Dispatches, now: datetime) -> list[Pace]:
+def pace_steps(outcomes: Answers, now: datetime) -> list[Pace]:
     """How each step goes on, where that is not as before."""
     steps: dict[str, list[tuple[Chunk, Outcome]]] = {}
     for chunk, outcome in outcomes:
@@ -58,27 +98,36 @@ def pace_steps(outcomes: Dispatches, now: datetime) -> list[Pace]:
     return [pace for pace in paces if pace]
 
 
-def record(store: Store, outcomes: Dispatches) -> None:
+def faults_of(outcomes: Answers) -> tuple[str, ...]:
+    """Each step's reasons, once."""
+    found = {f"{c.step_name}: {o.reason}": None for c, o in outcomes if not isinstance(o, Spawned)}
+    return tuple(found)
+
+
+def record(store: Store, outcomes: Answers) -> None:
     """Keep which call each row travels in, where calls have a name."""
     named = [(c, o.call_id) for c, o in outcomes if isinstance(o, Spawned) and o.call_id]
     store.record_calls([c for c, _ in named], [call_id for _, call_id in named])
 
 
-def release(store: Store, outcomes: Dispatches, until: dict[str, datetime]) -> None:
-    """Put what was refused back, with the reason, until its step may claim again."""
+def release(store: Store, outcomes: Answers, now: datetime) -> None:
+    """Put what was refused back, with the reason, to wait as after a first failure."""
     refused = [(c, o.reason) for c, o in outcomes if isinstance(o, Refused)]
     store.release(
         [c for c, _ in refused],
-        [until[c.step_name] for c, _ in refused],
+        [
+            now + policy.backoff(1, c.backoff_s, c.backoff_max_s, random.random())
+            for c, _ in refused
+        ],
         [f"spawn refused: {reason}" for _, reason in refused],
     )
 
 
-def note_unknown(store: Store, outcomes: Dispatches) -> None:
+def note_unknown(store: Store, outcomes: Answers) -> None:
     """Keep why there is no answer, for whoever asks."""
     unknown = [(c, o.reason) for c, o in outcomes if isinstance(o, Unknown)]
     store.note_unknown(
-        [c for c, _ in unknown], [f"spawn outcome unknown: {reason}" for _, reason in unknown]
+        [c for c, _ in unknown], [f"{policy.UNKNOWN}{reason}" for _, reason in unknown]
     )
 
 
@@ -95,6 +144,6 @@ def rows(chunks: Sequence[Chunk]) -> int:
     return sum(len(chunk.company_ids) for chunk in chunks)
 
 
-def rows_of(outcomes: Dispatches, kind: type[Outcome]) -> int:
+def rows_of(outcomes: Answers, kind: type[Outcome]) -> int:
     """How many rows fared as `kind`."""
     return rows([chunk for chunk, outcome in outcomes if isinstance(outcome, kind)])

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict
 from reconciler.contract.states import Status
-from reconciler.contract.store import LIMIT, Chunk, Expired, Pace, Verdict
+from reconciler.contract.store import LIMIT
 
+UNKNOWN = "spawn outcome unknown: "  # how the error of a row begins whose spawn had no answer
 NOT_BEGUN = "no worker began it before its start deadline"
 HOLD_MAX_S = 60.0  # asking once a minute whether spawns are taken again costs one call
 WENT_SILENT = "its worker stopped renewing the lease and is presumed dead"
@@ -24,16 +26,17 @@ def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> timedel
 def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     """Whether a row whose lease has ended gets another attempt, and from when.
 
-    Attempts that an operator's retry has forgiven do not count. A Retry-After that the worker left
-    in `available_at` is a lower bound.
+    Forgiven attempts do not count: those before an operator's retry, and one whose spawn had no
+    answer and that nobody began, since an outage must not bury rows. A Retry-After that the worker
+    left in `available_at` is a lower bound.
     """
-    attempt = row.attempt - row.forgiven
-    silent = NOT_BEGUN if row.status is Status.QUEUED else WENT_SILENT
-    error = row.error or silent
-    if attempt >= row.max_attempts:
+    attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
+    error = row.error or (NOT_BEGUN if queued else WENT_SILENT)
+    forgiven = queued and error.startswith(UNKNOWN)
+    if attempt >= row.max_attempts and not forgiven:
         return Verdict(None, error)
     wait = backoff(attempt, row.backoff_s, row.backoff_max_s, chance)
-    return Verdict(max(now + wait, row.available_at), error)
+    return Verdict(max(now + wait, row.available_at), error, forgiven)
 
 
 def pace(
@@ -42,15 +45,17 @@ def pace(
     """How the step of `chunk` goes on after a dispatch; None where nothing slows it, or did.
 
     `taken` rows were spawned, and `faults` says why others were not. The step then claims no more
-    than was taken, at least one call, and that after a backoff which grows while nothing is taken.
-    Once all is taken again, what it may claim doubles with each tick, as TCP's slow start does.
+    than was taken at a time; when nothing was, a single call, and that after a backoff which grows
+    for as long. Once all is taken again, what it may claim doubles with each tick, as TCP's slow
+    start does.
     """
     if faults:
         refusals = 0 if taken else chunk.refusals + 1
         longest = min(chunk.backoff_max_s, HOLD_MAX_S)
-        until = now + backoff(refusals, chunk.backoff_s, longest, chance)
-        return Pace(chunk.step_name, until, max(taken, chunk.chunk_size), refusals, faults[-1])
+        hold = timedelta() if taken else backoff(refusals, chunk.backoff_s, longest, chance)
+        allowance = max(taken, chunk.chunk_size)
+        return Pace(chunk.step_name, now + hold, allowance, refusals, faults[-1])
     if chunk.allowance is None:
         return None
-    binding = taken >= chunk.allowance and 2 * chunk.allowance < LIMIT
-    return Pace(chunk.step_name, now, 2 * chunk.allowance if binding else None, 0, "")
+    doubled = 2 * chunk.allowance
+    return Pace(chunk.step_name, now, doubled if doubled < LIMIT else None, 0, "")

@@ -7,6 +7,7 @@ from time import monotonic
 
 import psycopg
 
+from reconciler.contract.outage import Outage
 from reconciler.contract.store import Polling, Store
 from reconciler.spawners.protocol import Spawner
 from reconciler.tick import TickReport, tick
@@ -32,6 +33,7 @@ def poll(
     Intervals are read anew at every tick. An unreachable database is waited for.
     """
     generation = None if until_done else store.take_over()
+    store.prune_ticks(store.now())
     opened, wait_s, totals = monotonic(), 0.0, Counter[str]()
     outage = Outage(log)
     while not stop.wait(wait_s):
@@ -78,27 +80,3 @@ def summary(reason: str, totals: Counter[str]) -> str:
     """One line on a loop that has left."""
     did = ", ".join(f"{name} {count}" for name, count in totals.items() if count)
     return f"Left because {reason}: {did or 'nothing to do'}"
-
-
-class Outage:
-    """Waits out an unreachable database: one line when it goes, one when it is back."""
-
-    FIRST_S, LONGEST_S = 0.5, 10.0
-
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
-        self._wait_s = 0.0
-
-    def wait(self, error: psycopg.OperationalError) -> float:
-        """Note that the database is away; returns the seconds to wait before the next try."""
-        if not self._wait_s:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._log(f"The database is away, waiting for it: {reason}")
-        self._wait_s = min(max(2 * self._wait_s, self.FIRST_S), self.LONGEST_S)
-        return self._wait_s
-
-    def over(self) -> None:
-        """Note that the database answers."""
-        if self._wait_s:
-            self._log("The database is back")
-            self._wait_s = 0.0

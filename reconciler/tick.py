@@ -1,19 +1,23 @@
 """One pass over the state: the whole reconciler in one screen."""
 
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from time import perf_counter
+from typing import Self
 
 from reconciler import policy
 from reconciler.contract.store import LIMIT, Store
-from reconciler.dispatch import dispatch, recall, rows
+from reconciler.dispatch import Dispatched, dispatch, recall, rows
 from reconciler.spawners.protocol import Spawner
 
 
 @dataclass(frozen=True)
 class TickReport:
-    """What a tick did, in rows (`finished`: in batches)."""
+    """What a tick did, in rows (`recalled`: in calls; `finished`: in batches).
+
+    `faults` says why rows were released or their outcome is unknown.
+    """
 
     retried: int
     buried: int
@@ -22,7 +26,9 @@ class TickReport:
     spawned: int
     released: int
     unknown: int
+    recalled: int
     finished: int
+    faults: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether the tick did anything."""
@@ -30,7 +36,18 @@ class TickReport:
 
     def counts(self) -> dict[str, int]:
         """The figures by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        named = (field.name for field in fields(self) if field.type == "int" or field.type is int)
+        return {name: getattr(self, name) for name in named}
+
+    def with_late(self, late: Dispatched) -> Self:
+        """The report with what was answered only after the tick."""
+        return replace(
+            self,
+            spawned=self.spawned + late.spawned,
+            released=self.released + late.released,
+            unknown=self.unknown + late.unknown,
+            faults=(*self.faults, *late.faults),
+        )
 
     @property
     def saturated(self) -> bool:
@@ -38,7 +55,8 @@ class TickReport:
         return max(self.retried + self.buried, self.advanced, self.claimed) >= LIMIT
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {count}" for name, count in self.counts().items() if count)
+        did = ", ".join(f"{name} {count}" for name, count in self.counts().items() if count)
+        return "; ".join([did, *self.faults])
 
 
 def tick(store: Store, spawner: Spawner, now: datetime) -> TickReport:
@@ -51,9 +69,9 @@ def tick(store: Store, spawner: Spawner, now: datetime) -> TickReport:
     started = perf_counter()
     retried, buried = store.reap(now, lambda row: policy.judge(row, now, random.random()))
     advanced = store.advance(now)
+    recalled = recall(store, spawner)
     chunks = store.claim(now)
     dispatched = dispatch(store, spawner, chunks, now)
-    recall(store, spawner)
     finished = store.finish(now)
     report = TickReport(
         retried=retried,
@@ -63,7 +81,9 @@ def tick(store: Store, spawner: Spawner, now: datetime) -> TickReport:
         spawned=dispatched.spawned,
         released=dispatched.released,
         unknown=dispatched.unknown,
+        recalled=recalled,
         finished=len(finished),
+        faults=dispatched.faults,
     )
     if report:
         store.record_tick(now, (perf_counter() - started) * 1000, **report.counts())

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -131,12 +132,12 @@ def plane(deployment: ControlPlane) -> Iterator[ControlPlane]:
 def container(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process as a container: it has the secret, and no connection yet."""
     monkeypatch.setenv("DATABASE_URL", url)
-    app._connect.cache_clear()
+    monkeypatch.setattr(app, "POOL", app.Pool())
     yield
-    app.store().close()
-    app._connect.cache_clear()
+    app.POOL.store().close()
 
 
 @pytest.fixture
-def modal(world: World, plane: ControlPlane) -> Dispatcher:
-    return Dispatcher(world, plane, ModalSpawner(BOUND_S))
+def modal(world: World, plane: ControlPlane) -> Iterator[Dispatcher]:
+    with closing(ModalSpawner(BOUND_S)) as spawner:
+        yield Dispatcher(world, plane, spawner)

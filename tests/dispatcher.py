@@ -1,8 +1,12 @@
 """A tick that dispatches to a control plane: both sides, and what tests say of them."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
 
+from reconciler.dispatch import settle
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import TickReport, tick
 from tests.controlplane.execution import InProcess
@@ -20,8 +24,17 @@ class Dispatcher:
     plane: ControlPlane
     spawner: ModalSpawner
 
-    def tick(self) -> TickReport:
-        return tick(self.world.store, self.spawner, self.world.store.now())
+    def tick(self, now: datetime | None = None) -> TickReport:
+        """A tick with all of its answers, as `reconcile --once` has it."""
+        store, moment = self.world.store, now or self.world.store.now()
+        report = tick(store, self.spawner, moment)
+        return report.with_late(settle(store, self.spawner, moment))
+
+    @contextmanager
+    def within(self, timeout_s: float) -> Iterator["Dispatcher"]:
+        """The same with another time-out, and nothing looked up yet."""
+        with closing(ModalSpawner(timeout_s)) as spawner:
+            yield replace(self, spawner=spawner)
 
     def timed(self) -> tuple[TickReport, float]:
         started = time.monotonic()

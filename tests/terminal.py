@@ -19,11 +19,16 @@ class Terminal:
         self._capture = capture
         self.out = self.err = ""
 
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        found = run(arguments)
+    def run(self, *arguments: str) -> int:
+        """The exit code; what was said is in `out` and `err`, and is no traceback."""
+        code = run(arguments)
         self.out, self.err = self._capture.readouterr()
-        assert found == code, self.err
         assert "Traceback" not in self.err
+        return code
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        found = self.run(*arguments)
+        assert found == code, self.err
         return self.out
 
     def json(self, *arguments: str, code: int = 0) -> Any:

@@ -7,33 +7,32 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.contract.queries.steer import CANCEL_BATCH
+from reconciler.contract.claimed import Chunk, Pace
+from reconciler.contract.columns import SCHEMA_REVISION
+from reconciler.contract.queries.steer import CANCEL, CANCEL_BATCH
 from reconciler.contract.queries.tick import ADVANCE
 from reconciler.contract.queries.work import BEGIN
-from reconciler.contract.store import LIMIT, Chunk, Pace
+from reconciler.contract.store import LIMIT
 from reconciler.policy import HOLD_MAX_S, pace
-from reconciler.spawners.protocol import Outcome, Refused, Spawned
+from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, Unknown
 from reconciler.tick import tick
-from tests.world import World, chunk_of
+from tests.world import Scripted, World, chunk_of
 from workers.steps.normalize import Normalized
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class Full:
+class Full(Scripted):
     """A spawner that takes only so many calls of a tick."""
 
-    takes: int
-    asked: list[int] = field(default_factory=list)
+    takes: int = 0
+    offered: list[int] = field(default_factory=list)
 
-    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
-        self.asked.append(sum(len(chunk.company_ids) for chunk in chunks))
-        taken: list[Outcome] = [Spawned("fc-1") for _ in chunks[: self.takes]]
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
+        self.offered.append(sum(len(chunk.company_ids) for chunk in chunks))
+        taken: list[Outcome | Unanswered] = [Spawned("fc-1") for _ in chunks[: self.takes]]
         return taken + [Refused("full") for _ in chunks[self.takes :]]
-
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
-        return list(call_ids)
 
 
 def test_nothing_slows_a_step_that_is_taken_whole() -> None:
@@ -42,7 +41,7 @@ def test_nothing_slows_a_step_that_is_taken_whole() -> None:
 
 def test_a_step_of_which_part_is_taken_claims_as_much_next_time() -> None:
     found = pace(chunk_of(backoff_s=4, backoff_max_s=60), 300, ["full"], NOW, 0)
-    assert found == Pace("normalize", NOW + timedelta(seconds=2), 300, 0, "full")
+    assert found == Pace("normalize", NOW, 300, 0, "full")
 
 
 def test_a_step_of_which_nothing_is_taken_asks_with_one_call_and_ever_more_rarely() -> None:
@@ -58,8 +57,8 @@ def test_a_step_of_which_nothing_is_taken_asks_with_one_call_and_ever_more_rarel
 
 @pytest.mark.parametrize(
     ("allowance", "taken", "then"),
-    [(100, 100, 200), (LIMIT // 2, LIMIT // 2, None), (100, 60, None)],
-    ids=["doubled", "as much as ever", "not even used up"],
+    [(100, 100, 200), (LIMIT // 2, LIMIT // 2, None)],
+    ids=["doubled", "as much as ever"],
 )
 def test_what_a_slowed_step_may_claim_grows_again(
     allowance: int, taken: int, then: int | None
@@ -75,11 +74,11 @@ def test_a_refused_step_is_not_claimed_again_before_its_time(world: World) -> No
     assert tick(world.store, full, now).released == 30
     held = world.sql("SELECT * FROM throttles")[0]
     assert (held["allowance"], held["refusals"], held["reason"]) == (2, 1, "full")
-    assert {row["available_at"] for row in world.rows()} == {held["held_until"]}
+    assert min(row["available_at"] for row in world.rows()) > now
     world.seed(["new"], name="of another batch")
     assert not tick(world.store, full, now + timedelta(seconds=4))
     assert tick(world.store, full, now + timedelta(seconds=11)).claimed == 2
-    assert full.asked == [30, 2]
+    assert full.offered == [30, 2]
 
 
 def test_a_step_that_is_taken_again_comes_back_to_full_speed(world: World) -> None:
@@ -90,8 +89,10 @@ def test_a_step_that_is_taken_again_comes_back_to_full_speed(world: World) -> No
     full.takes = 100
     for after in range(2, 7):
         tick(world.store, full, now + timedelta(seconds=after))
-    assert full.asked == [31, 2, 4, 8, 16, 1]
-    assert world.sql("SELECT * FROM throttles") == []
+    assert full.offered == [31, 2, 4, 8, 16, 1]
+    assert world.sql("SELECT allowance, refusals FROM throttles") == [
+        {"allowance": 64, "refusals": 0}
+    ]
 
 
 def test_a_spawner_that_takes_little_is_offered_little(world: World) -> None:
@@ -143,17 +144,17 @@ def test_a_call_that_also_carries_another_batch_goes_on_until_that_is_done(world
 def test_a_call_that_could_not_be_cancelled_is_tried_again(world: World) -> None:
     class Deaf(Full):
         def recall(self, call_ids: Sequence[str]) -> list[str]:
-            self.asked.append(len(call_ids))
+            self.offered.append(len(call_ids))
             return []
 
     world.seed(3)
     world.spawner.answer = Spawned("fc-1")
     world.tick()
     world.operator.cancel(world.operator.batch("batch"))
-    deaf = Deaf(0)
+    deaf = Deaf()
     for _ in range(2):
         tick(world.store, deaf, world.store.now())
-    assert deaf.asked == [1, 1]
+    assert deaf.offered == [1, 1]
 
 
 def test_a_worker_that_finishes_a_cancelled_row_is_refused(world: World) -> None:
@@ -184,18 +185,19 @@ def test_an_advance_under_way_leaves_nothing_pending_in_a_batch_that_is_cancelle
     assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 1}
 
 
-def test_a_cancel_under_way_is_seen_by_the_advance(world: World) -> None:
-    world.seed(1, ["normalize", "step_a"])
+def test_the_advance_does_not_wait_for_a_cancel_that_is_under_way(world: World) -> None:
+    """It would hold up the tick of all batches, and the two could wait for each other's rows."""
+    world.seed(1, ["normalize", "step_a"], name="cancelled")
+    world.seed(["other"], ["normalize", "step_a"], name="other")
     world.tick()
     world.work()
-    batch = world.operator.batch("batch")
-    with ThreadPoolExecutor(1) as threads:
-        with world.operator.transaction() as cancelling:
-            cancelling.execute(CANCEL_BATCH, {"batch_id": batch.id})
-            advanced = threads.submit(world.store.advance, world.store.now())
-            world.wait_for_blocked()
-        assert advanced.result(10) == 1
-    assert world.statuses() == {"COMPLETED": 1}
+    batch = world.operator.batch("cancelled")
+    with world.operator.transaction() as cancelling:
+        cancelling.execute(CANCEL_BATCH, {"batch_id": batch.id})
+        assert world.store.advance(world.store.now()) == 1
+        cancelling.execute(CANCEL, {"batch_id": batch.id})
+    assert world.store.advance(world.store.now()) == 0
+    assert world.statuses() == {"COMPLETED": 2, "PENDING": 1}
 
 
 def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: World) -> None:
@@ -204,7 +206,7 @@ def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: Wo
     (chunk,) = world.store.claim(world.store.now())
     with world.worker.transaction() as beginning:
         values = {"step": "normalize", "company_ids": world.ids()[1:], "call_id": "fc-worker"}
-        beginning.execute(BEGIN, values)
+        beginning.execute(BEGIN, {**values, "revision": SCHEMA_REVISION})
         world.store.record_calls([chunk], ["fc-tick"])
         assert world.store.release([chunk], [world.store.now()], ["refused"]) == 1
     assert [(r["status"], r["call_id"]) for r in world.rows()] == [
@@ -212,3 +214,82 @@ def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: Wo
         ("IN_PROGRESS", "fc-worker"),
         ("IN_PROGRESS", "fc-worker"),
     ]
+
+
+def test_a_call_that_a_worker_has_written_stays_written(world: World) -> None:
+    world.seed(1)
+    (chunk,) = world.store.claim(world.store.now())
+    world.worker.begin("normalize", world.ids(), "fc-worker")
+    world.store.record_calls([chunk], ["fc-tick"])
+    assert world.rows()[0]["call_id"] == "fc-worker"
+
+
+def test_a_claim_begins_with_neither_call_nor_error(world: World) -> None:
+    world.seed(1)
+    world.spawner.answer = Unknown("no answer")
+    now = world.store.now()
+    world.tick(now)
+    world.sql("UPDATE workflow_states SET call_id = 'fc-old'")
+    world.tick(now + timedelta(seconds=301))
+    world.spawner.answer = Spawned()
+    world.tick(now + timedelta(seconds=600))
+    (row,) = world.rows()
+    assert (row["status"], row["call_id"], row["error"]) == ("QUEUED", None, None)
+
+
+def test_a_worker_that_begins_after_an_unknown_outcome_has_a_heart(world: World) -> None:
+    world.seed(1)
+    world.spawner.answer = Unknown("no answer")
+    world.tick()
+    attempts = world.worker.begin("normalize", world.ids())
+    assert world.worker.heartbeat(attempts) == set(world.ids())
+
+
+def test_a_call_is_not_recalled_while_a_worker_is_at_another_batchs_row(world: World) -> None:
+    world.seed(["a"], name="cancelled")
+    world.seed(["b"], name="living")
+    world.spawner.answer = Spawned("fc-shared")
+    world.tick()
+    world.worker.begin("normalize", world.ids())
+    world.operator.cancel(world.operator.batch("cancelled"))
+    world.tick()
+    assert world.spawner.recalled == []
+
+
+def test_an_outage_of_the_spawner_buries_no_row(world: World) -> None:
+    """An attempt of which nobody knows whether it was started, and that none began, is forgiven."""
+    world.seed(1)
+    world.operator.set_step("normalize", {"max_attempts": 2})
+    world.spawner.answer = Unknown("no answer")
+    now = world.store.now()
+    for _ in range(5):
+        assert world.tick(now).unknown == 1
+        now += timedelta(seconds=301)
+        assert world.tick(now).retried == 1
+        now += timedelta(seconds=301)
+    world.spawner.answer = Spawned()
+    world.tick(now)
+    assert world.work().completed == 1
+    assert world.rows()[0]["attempt"] == 6
+
+
+def test_two_ticks_that_slow_steps_down_do_not_wait_for_each_other(world: World) -> None:
+    def paces(*steps: str) -> list[Pace]:
+        return [Pace(step, NOW, None if step == "b" else 5, 1, "full") for step in steps]
+
+    world.store.throttle(paces("a", "b", "c"))
+    with ThreadPoolExecutor(2) as threads:
+        orders = [paces("a", "b", "c"), paces("c", "b", "a")] * 50
+        for done in [threads.submit(world.store.throttle, order) for order in orders]:
+            done.result(10)
+
+
+def test_a_batch_whose_companies_are_all_in_flight_elsewhere_takes_no_share(world: World) -> None:
+    world.operator.set_step("normalize", {"max_in_flight": 20})
+    shared = [f"shared-{i}" for i in range(10)]
+    world.seed(shared, name="first")
+    world.tick()
+    world.seed(shared, name="urgent", priority=5)
+    world.seed([f"own-{i}" for i in range(10)], name="modest")
+    assert world.tick().claimed == 10
+    assert {row["status"] for row in world.rows("batch_id = 3")} == {"QUEUED"}

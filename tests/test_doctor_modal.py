@@ -63,8 +63,15 @@ def test_no_token_at_all(tracer: Terminal, plane: ControlPlane) -> None:
 
 
 @pytest.mark.usefixtures("plane")
-def test_an_app_that_is_not_deployed(tracer: Terminal, world: World) -> None:
+def test_an_app_that_is_not_deployed(
+    tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.sql("UPDATE enrichment_registry SET app_name = 'tracer-staging'")
+    assert findings(tracer)["app"]["says"] == (
+        "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or run "
+        "`tracer steps sync`."
+    )
+    monkeypatch.setenv("TRACER_MODAL_APP", "tracer-staging")
     found = findings(tracer)
     assert list(found) == ["modal", "app"]
     assert found["app"]["says"] == (
@@ -79,7 +86,8 @@ def test_a_registered_function_that_is_not_deployed(tracer: Terminal, world: Wor
         " VALUES ('headcount', 'tracer', 'headcount')"
     )
     says = findings(tracer)["functions"]["says"]
-    assert says == "Not deployed: headcount (app tracer). Run `modal deploy -m workers.app`."
+    mend = "Run `tracer steps sync`, then `modal deploy -m workers.app`."
+    assert says == f"Not deployed: headcount (app tracer). {mend}"
 
 
 @pytest.mark.usefixtures("plane")

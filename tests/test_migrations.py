@@ -1,5 +1,8 @@
 """Revisions and models say the same, and a database can go up, down and up again."""
 
+import re
+from threading import Event
+
 import psycopg
 import pytest
 from alembic import command
@@ -11,6 +14,9 @@ from cli.tables import sync_tables
 from reconciler.contract.columns import SCHEMA_REVISION, ContractTable
 from reconciler.contract.database import connect, revision
 from reconciler.contract.errors import BadInput
+from reconciler.poll import poll
+from tests.world import World
+from workers.steps.normalize import Normalized
 
 HERE = """
 SELECT table_schema || '.' || table_name AS name FROM information_schema.tables
@@ -71,3 +77,41 @@ def test_a_newer_database_is_not_touched(url: str) -> None:
         with pytest.raises(BadInput, match="newer than this Tracer"):
             upgrade_schema(url)
         assert revision(connection) == "9999"
+
+
+@pytest.mark.parametrize("found", ["0001", "9999"], ids=["older", "newer"])
+def test_a_schema_that_moves_under_a_running_program_stops_it_before_it_writes(
+    world: World, found: str
+) -> None:
+    world.seed(3)
+    world.tick()
+    world.sql("UPDATE alembic_version SET version_num = %(found)s", found=found)
+    before = world.sql("SELECT * FROM polling"), world.rows()
+    says = f"at revision {found}, and this Tracer needs {SCHEMA_REVISION}: "
+    mend = "run `tracer db upgrade`" if found == "0001" else "update Tracer"
+    with pytest.raises(BadInput, match=re.escape(says + mend)):
+        poll(world.store, world.spawner, Event(), str, until_done=True)
+    with pytest.raises(BadInput, match=re.escape(says + mend)):
+        world.work()
+    assert (world.sql("SELECT * FROM polling"), world.rows()) == before
+
+
+def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
+    """Rows in every state, at the first revision; the programs are started anew, as always."""
+    world.seed(6, ["normalize", "step_a"])
+    world.tick()
+    ids = world.ids()
+    world.work(ids=ids[:2])
+    held = world.worker.begin("normalize", ids[2:4])
+    command.downgrade(config(url), "0001")
+    upgrade_schema(url)
+    results = [Normalized() for _ in held]
+    assert world.worker.complete(held, results) == set(ids[2:4])
+    for _ in range(4):
+        world.tick()
+        world.work()
+        world.work("step_a")
+    world.tick()
+    assert world.statuses() == {"COMPLETED": 12}
+    assert {row["attempt"] for row in world.rows()} == {1}
+    assert world.operator.batch("batch").status == "FINISHED"

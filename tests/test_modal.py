@@ -8,10 +8,12 @@ from threading import Event
 import modal
 import pytest
 
+from reconciler.contract.errors import Unreachable
 from reconciler.contract.results import CompanyView
 from reconciler.contract.work import WorkerStore
 from tests.world import STEPS, World
 from workers import app as module
+from workers.lifecycle import WorkReport, work
 from workers.steps.step_a import StepA
 
 
@@ -49,6 +51,7 @@ def test_all_calls_of_a_container_share_one_pool(
     asyncio.run(all_at_once())
     assert world.statuses() == {"COMPLETED": 10}
     assert len(pools) == 1
+    assert pools[0]._pool.max_size == module.POOL_SIZE <= 5
 
 
 @pytest.mark.usefixtures("container")
@@ -74,6 +77,37 @@ def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -
 
     asyncio.run(cancel_in_the_middle())
     assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
+
+
+def test_a_call_that_is_cancelled_before_it_begins_begins_nothing(world: World) -> None:
+    world.claimed(2)
+    stop = Event()
+    stop.set()
+    assert work(world.worker, STEPS["normalize"], world.ids(), stop) == WorkReport()
+    assert world.statuses() == {"QUEUED": 2}
+
+
+@pytest.mark.usefixtures("container")
+def test_a_container_that_starts_before_its_database_answers_waits_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its calls wait for the one that connects."""
+    connect, tries = WorkerStore.connect, []
+
+    def late(url: str, max_size: int) -> WorkerStore:
+        tries.append(url)
+        if len(tries) == 1:
+            raise Unreachable("not yet")
+        return connect(url, max_size)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(module.call_normalize.local([i]) for i in world.ids()))
+
+    monkeypatch.setattr(WorkerStore, "connect", late)
+    world.claimed(8)
+    asyncio.run(all_at_once())
+    assert world.statuses() == {"COMPLETED": 8}
+    assert len(tries) == 2
 
 
 def test_the_time_out_covers_a_whole_chunk() -> None:

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from grpclib import Status as Code
 
-from reconciler.spawners.modal import ModalSpawner
-from reconciler.tick import tick
+from reconciler.spawners.modal_lane import AT_ONCE
 from tests.bench.dispatch import rounds
 from tests.controlplane.faults import Delay, Fail, Hang, throttled
 from tests.dispatcher import Dispatcher
@@ -41,8 +40,9 @@ def test_what_does_not_fit_into_the_bound_is_not_sent_and_goes_back(modal: Dispa
     world.seed(250)
     world.operator.set_step("normalize", {"chunk_size": 1})
     modal.plane.inject("FunctionMap", Hang())
-    report = tick(world.store, ModalSpawner(timeout_s=3), world.store.now())
-    assert (report.spawned, report.unknown, report.released) == (0, 100, 150)
+    with modal.within(3) as patient:
+        report = patient.tick()
+    assert (report.spawned, report.unknown, report.released) == (0, AT_ONCE, 250 - AT_ONCE)
     assert {r["attempt"] for r in world.rows("status = 'PENDING'")} == {0}
 
 
@@ -50,44 +50,50 @@ def test_a_deep_backlog_slows_the_claim_instead_of_piling_up(modal: Dispatcher) 
     """Two whole budgets' worth of calls wait there, of which this database knows none."""
     world = modal.world
     world.seed(500)
-    world.operator.set_step("normalize", {"max_in_flight": 100, "chunk_size": 10})
+    world.operator.set_step("normalize", {"max_in_flight": 200, "chunk_size": 1})
     world.operator.set_step("normalize", {"backoff_s": 10, "backoff_max_s": 10})
-    modal.plane.set_backlog("normalize", 20)
+    modal.plane.set_backlog("normalize", 400)
     now = world.store.now()
-    report = tick(world.store, modal.spawner, now)
-    assert (report.claimed, report.released) == (100, 100)
-    reason = "spawn refused: 20 calls of it are waiting on Modal already"
+    report = modal.tick(now)
+    assert (report.claimed, report.released) == (200, 200)
+    reason = "spawn refused: 400 calls of it are waiting on Modal already"
     assert {row["error"] for row in world.rows("error IS NOT NULL")} == {reason}
-    assert not tick(world.store, modal.spawner, now + timedelta(seconds=4))
+    assert not modal.tick(now + timedelta(seconds=4))
     modal.plane.set_backlog("normalize", 0)
-    claims = []
-    for tick_number in range(5):
-        at = now + timedelta(seconds=12 + tick_number)
-        claims.append(tick(world.store, modal.spawner, at).claimed)
-    assert claims == [10, 20, 40, 30, 0]
+    claims = [modal.tick(now + timedelta(seconds=12 + i)).claimed for i in range(9)]
+    assert claims == [1, 2, 4, 8, 16, 32, 64, 73, 0]
 
 
 def test_a_backlog_leaves_room_for_what_is_short_of_a_budget(modal: Dispatcher) -> None:
     world = modal.world
-    world.seed(100)
-    world.operator.set_step("normalize", {"max_in_flight": 100, "chunk_size": 10})
-    modal.plane.set_backlog("normalize", 7)
+    world.seed(200)
+    world.operator.set_step("normalize", {"max_in_flight": 200, "chunk_size": 1})
+    modal.plane.set_backlog("normalize", 170)
     report = modal.tick()
-    assert (report.spawned, report.released) == (30, 70)
+    assert (report.spawned, report.released) == (30, 170)
+
+
+def test_a_few_calls_may_always_wait(modal: Dispatcher) -> None:
+    """However large a step's chunks are: that they wait need not mean that they pile up."""
+    modal.world.seed(5)
+    modal.world.operator.set_step("normalize", {"max_in_flight": 100, "chunk_size": 100})
+    modal.plane.set_backlog("normalize", 99)
+    assert modal.tick().spawned == 5
 
 
 def test_a_rate_limit_slows_the_claim_and_loses_nothing(modal: Dispatcher) -> None:
     world = modal.world
     world.seed(200)
     world.operator.set_step("normalize", {"chunk_size": 1, "backoff_s": 2, "backoff_max_s": 2})
-    now, patient, reports = world.store.now(), ModalSpawner(), []
-    for tick_number in range(40):
-        modal.plane.clear_faults()
-        modal.plane.inject("FunctionMap", Delay(0), times=20)
-        modal.plane.inject("FunctionMap", throttled(60))
-        reports.append(tick(world.store, patient, now + timedelta(seconds=3 * tick_number)))
-        if world.statuses() == {"QUEUED": 200}:
-            break
+    now, reports = world.store.now(), []
+    with modal.within(30) as patient:
+        for second in range(0, 120, 3):
+            modal.plane.clear_faults()
+            modal.plane.inject("FunctionMap", Delay(0), times=20)
+            modal.plane.inject("FunctionMap", throttled(60))
+            reports.append(patient.tick(now + timedelta(seconds=second)))
+            if world.statuses() == {"QUEUED": 200}:
+                break
     assert world.statuses() == {"QUEUED": 200}
     assert {row["attempt"] for row in world.rows()} == {1}
     assert len(modal.plane.calls) == 200

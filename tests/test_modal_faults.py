@@ -1,12 +1,14 @@
 """Everything that can go wrong between a tick and Modal, with the real client: nothing is lost."""
 
 import time
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 from grpclib import Status as Code
 
-from reconciler.spawners.modal import GRACE_S, ModalSpawner
+from reconciler.dispatch import settle
+from reconciler.spawners.modal import ANSWER_WITHIN_S, ModalSpawner
 from reconciler.tick import tick
 from tests.controlplane.client import environment
 from tests.controlplane.execution import InProcess
@@ -120,22 +122,45 @@ def test_an_input_that_is_delivered_twice_is_worked_once(modal: Dispatcher) -> N
     assert len(world.sql("SELECT * FROM results.normalized")) == 5
 
 
-def test_one_steps_broken_function_does_not_delay_another_step(modal: Dispatcher) -> None:
-    world, patient = modal.world, ModalSpawner(timeout_s=30)
-    world.seed(3, ["normalize"], name="well")
-    world.seed(3, ["step_a"], name="broken")
-    world.operator.set_step("step_a", {"backoff_s": 60, "backoff_max_s": 60})
-    modal.plane.inject("FunctionMap", Hang(), function="step_a")
-    started = time.monotonic()
-    report = tick(world.store, patient, world.store.now())
-    assert time.monotonic() - started < GRACE_S + SLACK_S
-    assert (report.spawned, report.unknown) == (3, 3)
-    world.seed(["a", "b"], ["normalize"], name="more of the well one")
-    world.seed(["a", "b"], ["step_a"], name="more of the broken one")
-    started = time.monotonic()
-    report = tick(world.store, patient, world.store.now())
-    assert time.monotonic() - started < SLACK_S
-    assert (report.claimed, report.spawned) == (2, 2)
+@pytest.mark.parametrize("rpc", ["FunctionGet", "FunctionGetCurrentStats", "FunctionMap"])
+def test_one_steps_broken_function_does_not_delay_another_step(modal: Dispatcher, rpc: str) -> None:
+    """A thousand calls hang, tick after tick; each row of the other step is sent at once."""
+    world = modal.world
+    world.operator.set_step("step_a", {"chunk_size": 1, "backoff_s": 2, "backoff_max_s": 2})
+    world.seed([f"broken-{i}" for i in range(1500)], ["step_a"], name="broken")
+    modal.plane.inject(rpc, Hang(), function="step_a")
+    slowest = 0.0
+    with modal.within(3) as patient:
+        deadline = time.monotonic() + 12
+        while time.monotonic() < deadline:
+            name = f"well-{deadline - time.monotonic():.3f}"
+            world.seed([name], ["normalize"], name=name)
+            started = time.monotonic()
+            tick(world.store, patient.spawner, world.store.now())
+            slowest = max(slowest, time.monotonic() - started)
+            assert modal.spawned("normalize")[-1] == world.ids()[-1:]
+            time.sleep(0.2)
+    assert slowest < ANSWER_WITHIN_S + SLACK_S
+    assert modal.spawned("step_a") == []
+
+
+def test_a_function_that_answers_slowly_is_waited_for_beside_a_fast_one(
+    modal: Dispatcher,
+    container: None,  # noqa: ARG001 - it is this process
+) -> None:
+    world = modal.world
+    world.seed(20, ["step_a"], name="slow")
+    world.seed(3, ["normalize"], name="fast")
+    modal.plane.inject("FunctionMap", Delay(3), function="step_a")
+    with modal.within(10) as patient:
+        started = time.monotonic()
+        report = tick(world.store, patient.spawner, world.store.now())
+        assert time.monotonic() - started < ANSWER_WITHIN_S + SLACK_S
+        assert (report.claimed, report.spawned, report.unknown) == (23, 3, 0)
+        assert patient.plane.until(lambda: len(modal.spawned("step_a")) == 4)
+        late = settle(world.store, patient.spawner, world.store.now())
+    assert (late.spawned, late.unknown) == (20, 0)
+    assert world.rows("call_id IS NULL") == []
 
 
 def test_an_app_that_is_deployed_anew_is_found_again(modal: Dispatcher) -> None:
@@ -157,11 +182,14 @@ def test_a_server_that_is_not_there_costs_no_more_than_the_bound(world: World, a
     with silent_server() as silent:
         url = dead_url() if away == "unreachable" else silent
         account = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}
-        with environment({"MODAL_SERVER_URL": url, **account}):
+        with (
+            environment({"MODAL_SERVER_URL": url, **account}),
+            closing(ModalSpawner(BOUND_S)) as spawner,
+        ):
             started = time.monotonic()
-            report = tick(world.store, ModalSpawner(BOUND_S), world.store.now())
+            tick(world.store, spawner, world.store.now())
+            assert settle(world.store, spawner, world.store.now()).released in (0, 3)
             assert time.monotonic() - started < BOUND_S + SLACK_S
-    assert report.released == 3
     reason = "spawn refused: not sent: Modal did not answer within 1 s"
     assert {row["error"] for row in world.rows()} == {reason}
 
@@ -184,10 +212,10 @@ def test_no_answer_of_the_server_ends_a_tick(modal: Dispatcher, rpc: str) -> Non
     world = modal.world
     world.operator.set_step("normalize", {"backoff_s": 0, "max_in_flight": 1_000_000})
     for status in set(Code) - {Code.OK}:
-        spawner = ModalSpawner(timeout_s=5)
         world.seed([status.name], name=status.name)
-        modal.plane.inject(rpc, Fail(status, status.name))
-        report = tick(world.store, spawner, world.store.now())
+        modal.plane.inject(rpc, Fail(status, f"{status.name} \0"))
+        with modal.within(5) as anew:
+            report = anew.tick()
         modal.plane.clear_faults()
         assert (report.spawned, report.released + report.unknown) == (0, report.claimed), status
         if rpc != "FunctionMap":
@@ -199,7 +227,7 @@ def test_a_call_that_fails_before_it_begins_is_the_leases_to_decide(
 ) -> None:
     """The container cannot connect: its secret has no database."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    app._connect.cache_clear()
+    monkeypatch.setattr(app, "POOL", app.Pool())
     world = modal.world
     world.seed(3)
     now = world.store.now()
@@ -209,7 +237,7 @@ def test_a_call_that_fails_before_it_begins_is_the_leases_to_decide(
     modal.plane.run_with(None)
     assert not modal.plane.calls[0].succeeded
     assert world.statuses() == {"QUEUED": 3}
-    assert tick(world.store, modal.spawner, now + timedelta(seconds=302)).retried == 3
+    assert modal.tick(now + timedelta(seconds=302)).retried == 3
     assert {row["error"] for row in world.rows()} == {
         "no worker began it before its start deadline"
     }

@@ -11,6 +11,7 @@ import pytest
 from cli.stack import Stack
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings
+from reconciler.dispatch import settled
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
 from tests.controlplane.client import use
@@ -33,11 +34,12 @@ def modal(url: str) -> Iterator[ControlPlane]:
 
 def run(world: World, until: Callable[[], bool], within_s: float = 60) -> None:
     """Tick as the loop does."""
-    spawner, deadline = ModalSpawner(), time.monotonic() + within_s
-    while not until():
-        assert time.monotonic() < deadline, world.statuses()
-        tick(world.store, spawner, world.store.now())
-        time.sleep(0.1)
+    deadline = time.monotonic() + within_s
+    with settled(world.store, ModalSpawner()) as spawner:
+        while not until():
+            assert time.monotonic() < deadline, world.statuses()
+            tick(world.store, spawner, world.store.now())
+            time.sleep(0.1)
 
 
 def finished(world: World, name: str = "batch") -> bool:

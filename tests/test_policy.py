@@ -6,8 +6,8 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.contract.claimed import Expired
 from reconciler.contract.states import Status
-from reconciler.contract.store import Expired
 from reconciler.policy import NOT_BEGUN, WENT_SILENT, backoff, judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from reconciler.contract.claimed import Chunk
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.results import CompanyView
-from reconciler.contract.store import Chunk, Store
+from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
 from reconciler.poll import poll
 from reconciler.spawners.protocol import Outcome, Spawned

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from reconciler.contract.claimed import Chunk
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.results import CompanyView
-from reconciler.contract.store import Chunk, Store
+from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
-from reconciler.spawners.protocol import Outcome, Spawned
+from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered
 from reconciler.tick import TickReport, tick
 from workers.lifecycle import WorkReport, work
 from workers.step import Step, load_steps
@@ -59,9 +60,15 @@ class Scripted:
     asked: list[Chunk] = field(default_factory=list)
     recalled: list[str] = field(default_factory=list)
 
-    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         self.asked += chunks
         return [self.answer for _ in chunks]
+
+    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
+        return []
+
+    def close(self) -> None:
+        pass
 
     def recall(self, call_ids: Sequence[str]) -> list[str]:
         self.recalled += call_ids

@@ -6,19 +6,20 @@ are off, since the tick owns them; inputs arrive at least once, which `begin` ma
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from importlib.metadata import version
 from threading import Event, Lock
+from time import monotonic, sleep
 
 import modal
 import modal.experimental
 
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import load_settings
 from reconciler.contract.work import WorkerStore
-from workers.lifecycle import WorkReport, work
-from workers.step import Step, load_steps
+from workers.lifecycle import BEGIN_PATIENCE_S, WorkReport, work
+from workers.step import LONGEST_S, Step, load_steps
 
 PYTHON = "3.12"
 PACKAGES = (
@@ -30,7 +31,6 @@ PACKAGES = (
     "tldextract",
 )
 CHUNK_GROWS = 10
-LONGEST_S = 24 * 60 * 60  # the longest time-out that Modal takes
 SECRET_KEYS = ["DATABASE_URL"]
 POOL_SIZE = 4  # connections per container, whatever the number of its calls: each is short
 
@@ -44,25 +44,48 @@ def image(packages: tuple[str, ...] = ()) -> modal.Image:
     )
 
 
-_FIRST = Lock()
+class Pool:
+    """A container's one small pool of connections, which all of its calls share."""
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._connecting: Future[WorkerStore] | None = None
+
+    def store(self) -> WorkerStore:
+        """The open store: the first call connects, for all that come meanwhile.
+
+        Raises:
+            BadInput: the Modal secret has no DATABASE_URL, or its schema is another.
+            Unreachable: no database has answered for `BEGIN_PATIENCE_S`.
+        """
+        with self._turn:
+            failed = self._connecting and self._connecting.done() and self._connecting.exception()
+            if first := not self._connecting or bool(failed):
+                self._connecting = Future()
+            connecting = self._connecting
+        if first:
+            try:
+                connecting.set_result(connect_patiently())
+            except TracerError as error:
+                connecting.set_exception(error)
+        return connecting.result()
 
 
-def store() -> WorkerStore:
-    """The container's one small pool of connections, which all of its calls share.
-
-    Raises:
-        BadInput: the Modal secret has no DATABASE_URL.
-    """
-    with _FIRST:  # calls come at once, and `cache` alone would let each of them connect
-        return _connect()
-
-
-@cache
-def _connect() -> WorkerStore:
-    url = load_settings().database_url
+def connect_patiently() -> WorkerStore:
+    """Connect, again and again: a call that is given up costs its companies an attempt each."""
+    url, deadline = load_settings().database_url, monotonic() + BEGIN_PATIENCE_S
     if not url:
         raise BadInput("The Modal secret has no DATABASE_URL.")
-    return WorkerStore.connect(url, max_size=POOL_SIZE)
+    while True:
+        try:
+            return WorkerStore.connect(url, max_size=POOL_SIZE)
+        except Unreachable:
+            if monotonic() >= deadline:
+                raise
+            sleep(1)
+
+
+POOL = Pool()
 
 
 def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
@@ -74,7 +97,7 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
     threads = ThreadPoolExecutor(step.calls_per_container, thread_name_prefix=step.name)
 
     def work_here(company_ids: list[int], stop: Event, call_id: str | None) -> WorkReport:
-        return work(store(), step, company_ids, stop, call_id)
+        return work(POOL.store(), step, company_ids, stop, call_id)
 
     async def call(company_ids: list[int]) -> None:
         stop = Event()
@@ -85,7 +108,9 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
             report = await asyncio.shield(working)
         except asyncio.CancelledError:
             stop.set()  # cancelled, or the container is to go: write what is done, begin no more
-            await working
+            while not working.done():
+                with suppress(asyncio.CancelledError):  # a second time
+                    await asyncio.shield(working)
             raise
         if report.left_behind and not modal.is_local():
             await modal.experimental.stop_fetching_inputs.aio()

@@ -11,6 +11,8 @@ from typing import Self, TypeVar
 
 import psycopg
 
+from reconciler.contract.errors import NotAllowed
+from reconciler.contract.outage import Outage, first_line
 from reconciler.contract.results import CompanyView, StepResult
 from reconciler.contract.work import Attempt, Failure, WorkerStore
 from workers.outcome import failure
@@ -19,14 +21,21 @@ from workers.timed import Timed
 
 T = TypeVar("T")
 log = logging.getLogger("tracer.worker")
+OUTAGE = Outage(log.warning)
 
 # Results wait at most this long for company, so that fast steps land as one transaction per chunk
 # while of a slow, paid step hardly more than the call under way is lost when the process dies.
 FLUSH_AFTER_S = 0.2
 BEATS_PER_LEASE = 3
 # What a result that its table does not take raises; no retry of the same values would help.
-UNWRITABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError)
-RETRY_S = 1.0  # between tries while the database is away
+UNWRITABLE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.ProgrammingError,
+    NotAllowed,
+    ValueError,
+)
+RETRY_S = 5.0  # at most, between tries while the database is away
 BEGIN_PATIENCE_S = 30.0
 
 
@@ -61,6 +70,8 @@ def work(
         psycopg.OperationalError: the database was away for `BEGIN_PATIENCE_S`, or for longer than
             the lease when there were results to write.
     """
+    if stop and stop.is_set():
+        return WorkReport()
     begin = partial(store.begin, step.name, company_ids, call_id)
     attempts = patiently(begin, BEGIN_PATIENCE_S)
     report = WorkReport(begun=len(attempts))
@@ -77,6 +88,8 @@ def work(
                 report.stale += 1
         ledger.flush()
         report.left_behind = function.left_behind
+    if report.stale:
+        log.info("%s: %d were no longer this worker's, and were refused", step.name, report.stale)
     return report
 
 
@@ -185,8 +198,10 @@ class Heart:
             try:
                 ours = self._store.heartbeat(beating)
             except psycopg.OperationalError as error:
-                log.warning("heartbeat missed: %s", first_line(error))
+                OUTAGE.wait(error)  # the next beat is its next try
                 continue
+            if beating:
+                OUTAGE.over()
             self.release(a for a in beating if a.company.id not in ours)
 
 
@@ -198,18 +213,16 @@ def patiently(write: Callable[[], T], patience_s: float) -> T:
     deadline = monotonic() + patience_s
     while True:
         try:
-            return write()
+            written = write()
         except psycopg.OperationalError as error:
+            wait_s = min(OUTAGE.wait(error), RETRY_S)
             if monotonic() >= deadline:
                 raise
-            log.warning("waiting for the database: %s", first_line(error))
-            Event().wait(RETRY_S)
+            Event().wait(wait_s)
+        else:
+            OUTAGE.over()
+            return written
 
 
 def _columns(pairs: Sequence[tuple[Attempt, T]]) -> tuple[list[Attempt], list[T]]:
     return [attempt for attempt, _ in pairs], [value for _, value in pairs]
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -6,6 +6,8 @@ from reconciler.contract.results import CompanyView, StepResult
 from reconciler.contract.work import Failure
 from workers.step import PermanentError, RetryAfter, Step
 
+LONGEST_WAIT_S = 31_536_000.0  # a year
+
 
 class TookTooLong(Exception):
     """The function has not returned within its time-out."""
@@ -43,12 +45,19 @@ def failure(error: BaseException | None) -> Failure:
         case PermanentError():
             return Failure(says(error), permanent=True)
         case RetryAfter(seconds=seconds):
-            return Failure(says(error), retry_after_s=seconds)
+            return Failure(says(error), retry_after_s=waitable(seconds))
         case WrongKind():
             return Failure(str(error), permanent=True)
         case Misfit() | TookTooLong():
             return Failure(str(error))
     return Failure(says(error))
+
+
+def waitable(seconds: object) -> float:
+    """Seconds that a row can wait for: what is no number, or none that makes sense, is no wait."""
+    if not isinstance(seconds, (int, float)) or not seconds >= 0:
+        return 0.0
+    return min(float(seconds), LONGEST_WAIT_S)
 
 
 def says(error: BaseException | None) -> str:

@@ -13,6 +13,8 @@ from reconciler.contract.results import CompanyView, StepResult
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
+LONGEST_S = 24 * 60 * 60  # the longest time-out that Modal takes
+
 StepFunction = Callable[[CompanyView], StepResult]
 
 
@@ -69,7 +71,10 @@ def step(
 
     Raises:
         TypeError: the function does not take one company, or returns no StepResult table.
+        ValueError: `timeout_s` is no time that can be waited for.
     """
+    if not 0 < timeout_s <= LONGEST_S:
+        raise ValueError(f"timeout_s is between 0 and {LONGEST_S} (it is {timeout_s!r})")
 
     def mark(function: StepFunction) -> StepFunction:
         table = get_type_hints(function).get("return")

@@ -17,7 +17,7 @@ def upgrade() -> None:
         "throttles",
         sa.Column("step_name", sa.Text(collation="C"), nullable=False),
         sa.Column("held_until", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("allowance", sa.Integer(), nullable=False),
+        sa.Column("allowance", sa.Integer(), nullable=True),
         sa.Column("refusals", sa.Integer(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.CheckConstraint(

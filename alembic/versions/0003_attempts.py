@@ -1,4 +1,4 @@
-"""Every attempt that failed is kept, and an operator's retry forgives those before it.
+"""Failed attempts are kept, an operator's retry forgives them, and no value can end a tick.
 
 Revision: 0003
 """
@@ -10,6 +10,38 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+
+
+# In Postgres NaN is above every number: a bound from above refuses it too. No interval has so many
+# seconds, and the statement that makes one would fail in every tick.
+YEAR_S = 31_536_000
+BOUNDED = {
+    ("enrichment_registry", "leases"): (
+        "lease_s > 0 AND start_deadline_s > 0",
+        f"lease_s > 0 AND lease_s <= {YEAR_S} "
+        f"AND start_deadline_s > 0 AND start_deadline_s <= {YEAR_S}",
+    ),
+    ("enrichment_registry", "backoff"): (
+        "backoff_s >= 0 AND backoff_max_s >= backoff_s",
+        f"backoff_s >= 0 AND backoff_max_s >= backoff_s AND backoff_max_s <= {YEAR_S}",
+    ),
+    ("polling", "intervals"): (
+        "poll_s > 0 AND idle_s >= poll_s AND every_s > 0",
+        f"poll_s > 0 AND idle_s >= poll_s AND idle_s <= {YEAR_S} "
+        f"AND every_s > 0 AND every_s <= {YEAR_S}",
+    ),
+}
+# A blueprint is a list of different names. What is edited by hand is refused by Postgres, since the
+# steps behind a gap or a repetition would silently not happen.
+IS_BLUEPRINT = """
+CREATE FUNCTION is_blueprint(jsonb) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
+    SELECT jsonb_typeof($1) = 'array'
+        AND (SELECT count(*) > 0 AND count(*) = count(DISTINCT step)
+                AND bool_and(jsonb_typeof(step) = 'string' AND step <> '""')
+             FROM jsonb_array_elements(
+                 CASE jsonb_typeof($1) WHEN 'array' THEN $1 ELSE '[]' END) AS step)
+$$
+"""
 
 
 def upgrade() -> None:
@@ -45,9 +77,32 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("ck_workflow_states_forgiven"), "workflow_states", "forgiven BETWEEN 0 AND attempt"
     )
+    op.add_column(
+        "ticks", sa.Column("recalled", sa.Integer(), server_default=sa.text("0"), nullable=False)
+    )
+    for (table, name), (_, bounded) in BOUNDED.items():
+        replace_check(table, name, bounded)
+    op.execute(IS_BLUEPRINT)
+    op.drop_constraint(op.f("ck_batches_blueprint_array"), "batches")
+    op.create_check_constraint(op.f("ck_batches_blueprint"), "batches", "is_blueprint(blueprint)")
 
 
 def downgrade() -> None:
+    op.drop_constraint(op.f("ck_batches_blueprint"), "batches")
+    op.create_check_constraint(
+        op.f("ck_batches_blueprint_array"), "batches", "jsonb_typeof(blueprint) = 'array'"
+    )
+    op.execute("DROP FUNCTION is_blueprint(jsonb)")
+    for (table, name), (before, _) in BOUNDED.items():
+        replace_check(table, name, before)
+    op.drop_column("ticks", "recalled")
     op.drop_constraint(op.f("ck_workflow_states_forgiven"), "workflow_states")
     op.drop_column("workflow_states", "forgiven")
     op.drop_table("attempts")
+
+
+def replace_check(table: str, name: str, condition: str) -> None:
+    """Give a check another condition."""
+    constraint = op.f(f"ck_{table}_{name}")
+    op.drop_constraint(constraint, table)
+    op.create_check_constraint(constraint, table, condition)

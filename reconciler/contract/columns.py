@@ -19,6 +19,14 @@ NAMING = {
 }
 
 
+ERROR_CHARS = 2000  # of an error's text that a row keeps
+
+
+def kept_text(text: str) -> str:
+    """An error's text as a row keeps it; what Postgres cannot (NUL, lone surrogates) is visible."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()[:ERROR_CHARS]
+
+
 def listed(statuses: tuple[Status | BatchStatus, ...]) -> str:
     """Statuses as a list in SQL has them."""
     return ", ".join(f"'{status}'" for status in statuses)

@@ -1,9 +1,10 @@
 """A small pool of connections to the brain, and what is wrong when there is none."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -11,7 +12,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
 from reconciler.contract.columns import SCHEMA_REVISION
-from reconciler.contract.errors import BadInput, Unreachable
+from reconciler.contract.errors import BadInput, NotAllowed, Unreachable
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]
@@ -21,6 +22,14 @@ CERTIFICATE = (
     "Give in DATABASE_URL the host as its certificate has it, and as sslrootcert the file of the "
     "authority that signed it."
 )
+# A character of a password that was not percent-encoded is read as the end of it, and what follows
+# as a host, a port or a database, which messages do name.
+ENCODE = (
+    "DATABASE_URL is not a Postgres URL or connection string. In a URL, write what is special in a "
+    "user or password percent-encoded: @ is %40, / is %2F, a space is %20."
+)
+# An @ before the query that is not the one behind the password.
+SPILT = re.compile(r"postgres(ql)?(\+\w+)?://([^/?]*@[^/?]*@|[^?]*/[^?]*@)")
 
 
 def libpq_url(url: str) -> str:
@@ -30,13 +39,19 @@ def libpq_url(url: str) -> str:
 
 
 def place(url: str) -> str:
-    """Where `url` points, for a message: never a password."""
+    """Where `url` points, for a message: never a password.
+
+    Raises:
+        BadInput: `url` is none, or may have a piece of its password where a host should be.
+    """
     try:
         parts = conninfo_to_dict(libpq_url(url))
-    except psycopg.ProgrammingError as error:
-        raise BadInput("DATABASE_URL is not a Postgres URL or connection string.") from error
+    except psycopg.ProgrammingError:
+        raise BadInput(ENCODE) from None  # the error quotes the URL, and a traceback would show it
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     name, port = parts.get("dbname") or "of the default name", parts.get("port") or 5432
+    if not re.fullmatch(r"[\d,]+", str(port)) or SPILT.match(url):
+        raise BadInput(ENCODE)
     return f"database {name} at {host}:{port}"
 
 
@@ -110,12 +125,35 @@ def check_revision(connection: Connection) -> None:
         )
 
 
+@contextmanager
+def plainly(user: str, role: str = "the owner") -> Iterator[None]:
+    """Say in a sentence that `user` may not do what `role` may.
+
+    Raises:
+        NotAllowed: so it is.
+    """
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        denied = error.diag.message_primary
+        raise NotAllowed(
+            f"The role {user} lacks a grant that it needs ({denied}): run `tracer db roles` as the "
+            "database's owner."
+            if user == role
+            else f"The role {user} may not do this, which is for {role} ({denied}): name another "
+            "role in DATABASE_URL."
+        ) from error
+
+
 class Database:
     """Connections to one database whose schema this code knows.
 
     Subclasses hold the verbs of one side. Each verb is one transaction, and leaves nothing in its
-    session: through a pooler, the next one may run in another.
+    session: through a pooler, the next one may run in another. `role` is the Postgres role that
+    may do what this side does, and no more.
     """
+
+    role: ClassVar[str]
 
     def __init__(self, url: str, max_size: int, *, prepare: bool) -> None:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
@@ -132,6 +170,9 @@ class Database:
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,
+            # Its waits double until then, so that after an hour's outage it would sleep for minutes
+            # on; once it has given up, whoever asks for a connection has it try anew.
+            reconnect_timeout=CONNECT_TIMEOUT_S,
             open=False,
         )
 
@@ -144,7 +185,8 @@ class Database:
             BadInput: its schema is not the one that this code knows.
         """
         with connect(url) as connection:
-            check_revision(connection)
+            with plainly(connection.info.user, cls.role):
+                check_revision(connection)
             # Once, for connections that are opened later too: a URL keeps its pooler in a failover.
             prepare = not behind_pooler(connection)
         database = cls(url, max_size, prepare=prepare)
@@ -166,14 +208,31 @@ class Database:
         """Give the connections back; a second call does nothing."""
         self._pool.close()
 
+    def check_revision(self) -> None:
+        """See `check_revision`, for the schema as it is now."""
+        with self._connection() as connection:
+            check_revision(connection)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection inside a transaction: committed at the end, rolled back on an exception."""
-        with self._pool.connection() as connection, connection.transaction():
-            yield connection
+        """A connection inside a transaction: committed at the end, rolled back on an exception.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost, or was ended while this slept.
+        """
+        try:
+            with self._connection() as connection, connection.transaction():
+                yield connection
+        except psycopg.errors.IdleInTransactionSessionTimeout as error:
+            raise psycopg.OperationalError(str(error)) from error
 
     def rows(self, query: str, **parameters: Any) -> list[Row]:
         """Run one statement in a transaction of its own; its rows, none for one without."""
-        with self._pool.connection() as connection:
+        with self._connection() as connection:
             cursor = connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self._pool.connection() as connection, plainly(connection.info.user, self.role):
+            yield connection

@@ -3,6 +3,7 @@
     TracerError
     ├── WorkFailed     exit code 1: the work was tried and failed
     ├── BadInput       exit code 2: wrong usage or bad input
+    │   └── NotAllowed     DATABASE_URL names a role that may not do this
     └── Unreachable    exit code 3: a service that is needed does not answer
 
 Every message is one sentence or two for a person: what is wrong, and what to do about it.
@@ -25,6 +26,10 @@ class BadInput(TracerError):
     """Wrong usage, or input that cannot be used; nothing was written."""
 
     exit_code = 2
+
+
+class NotAllowed(BadInput):
+    """The database's role may not do this; nothing was written."""
 
 
 class Unreachable(TracerError):

@@ -83,6 +83,8 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
             yield from _pending(facts)
         case Status.QUEUED:
             yield from _late(facts)
+            if facts.enabled is None:
+                yield Reason(f"The step {step} is no longer registered", "tracer steps sync")
             yield Reason(
                 f"Claimed, and not begun: {_call(facts)} has until {moment(facts.lease_expires_at)}"
                 f" to begin {step}{why}"
@@ -105,11 +107,13 @@ def _pending(facts: Facts) -> Iterator[Reason]:
         yield Reason(f"The step {step} is disabled", f"tracer steps set {step} enabled=true")
     if facts.available_at > facts.now:
         why = facts.error or "an attempt failed"
-        yield Reason(f"{step} waits until {moment(facts.available_at)}, since {why}")
+        mend = "tracer doctor" if why.startswith("spawn") else None
+        yield Reason(f"{step} waits until {moment(facts.available_at)}, since {why}", mend)
     if facts.held_until and facts.held_until > facts.now:
         yield Reason(
             f"No {step} is spawned until {moment(facts.held_until)}, since the last spawns were "
-            f"not all taken: {facts.held_because}"
+            f"not all taken: {facts.held_because}",
+            "tracer doctor",
         )
     if facts.working_batch:
         yield Reason(f"The batch {facts.working_batch!r} has {step} of this company in flight")

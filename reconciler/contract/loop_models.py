@@ -7,6 +7,15 @@ from sqlmodel import Field
 
 from reconciler.contract.columns import ContractTable, code, default, moment, now
 
+# Bounded from above because an interval of more, of Infinity or of NaN seconds does not exist: the
+# statement that makes one would fail in every tick. (NaN is above every number in Postgres.)
+YEAR_S = 31_536_000
+
+
+def seconds(column: str) -> str:
+    """The condition that a column holds a duration that can be waited for."""
+    return f"{column} > 0 AND {column} <= {YEAR_S}"
+
 
 class StepSettings(ContractTable, table=True):
     """A step: where its function is and how its rows are treated; editable while running."""
@@ -14,8 +23,11 @@ class StepSettings(ContractTable, table=True):
     __tablename__ = "enrichment_registry"
     __table_args__ = (
         CheckConstraint("max_attempts BETWEEN 1 AND 1000", name="max_attempts"),
-        CheckConstraint("lease_s > 0 AND start_deadline_s > 0", name="leases"),
-        CheckConstraint("backoff_s >= 0 AND backoff_max_s >= backoff_s", name="backoff"),
+        CheckConstraint(f"{seconds('lease_s')} AND {seconds('start_deadline_s')}", name="leases"),
+        CheckConstraint(
+            f"backoff_s >= 0 AND backoff_max_s >= backoff_s AND backoff_max_s <= {YEAR_S}",
+            name="backoff",
+        ),
         CheckConstraint("max_in_flight >= 0", name="max_in_flight"),
         CheckConstraint("chunk_size BETWEEN 1 AND 100000", name="chunk_size"),
     )
@@ -34,9 +46,9 @@ class StepSettings(ContractTable, table=True):
 
 
 class Throttle(ContractTable, table=True):
-    """A step whose last dispatches were not all taken: until when, and how much, it may claim.
+    """A step whose dispatches were once not all taken: until when, and how much, it may claim.
 
-    Gone once a dispatch of a full claim is taken again.
+    It is as free as any other step once it has no allowance.
     """
 
     __tablename__ = "throttles"
@@ -44,7 +56,7 @@ class Throttle(ContractTable, table=True):
 
     step_name: str = Field(primary_key=True, sa_type=code())
     held_until: datetime = Field(sa_type=DateTime(timezone=True))
-    allowance: int  # rows that its next claim may take
+    allowance: int | None = None  # rows that its next claim may take
     refusals: int  # dispatches in a row of which nothing was taken
     reason: str  # of the last one
 
@@ -55,7 +67,10 @@ class Polling(ContractTable, table=True):
     __tablename__ = "polling"
     __table_args__ = (
         CheckConstraint("id = 1", name="one_row"),
-        CheckConstraint("poll_s > 0 AND idle_s >= poll_s AND every_s > 0", name="intervals"),
+        CheckConstraint(
+            f"poll_s > 0 AND idle_s >= poll_s AND idle_s <= {YEAR_S} AND {seconds('every_s')}",
+            name="intervals",
+        ),
     )
 
     id: int = default("1", primary_key=True)
@@ -84,4 +99,5 @@ class Tick(ContractTable, table=True):
     spawned: int
     released: int
     unknown: int
+    recalled: int = default("0")
     finished: int

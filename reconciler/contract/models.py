@@ -24,7 +24,7 @@ class Batch(ContractTable, table=True):
     __tablename__ = "batches"
     __table_args__ = (
         CheckConstraint(f"status IN ({listed(tuple(BatchStatus))})", name="status"),
-        CheckConstraint("jsonb_typeof(blueprint) = 'array'", name="blueprint_array"),
+        CheckConstraint("is_blueprint(blueprint)", name="blueprint"),  # different names, in a list
         CheckConstraint("(finished_at IS NULL) = (status = 'RUNNING')", name="finished_iff_ended"),
     )
 

@@ -110,8 +110,8 @@ class OperatorStore(Steering):
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
 
-    def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> bool:
-        """Register a step, or its new place; returns whether it is new. Tuned values stay."""
+    def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> None:
+        """Register a step, or its new place. Tuned values stay."""
         names = list(settings)
         query = sql.SQL(views.SYNC_STEP).format(
             columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(n)) for n in names),
@@ -119,8 +119,7 @@ class OperatorStore(Steering):
         )
         place = {"step_name": step, "app_name": app, "function_name": step}
         with self.transaction() as connection:
-            row = connection.execute(query, {**settings, **place}).fetchone()
-        return bool(row and row["new"])
+            connection.execute(query, {**settings, **place})
 
     def polling(self) -> Row:
         """Both intervals in seconds, whether polling is paused, and when it last ticked."""

@@ -14,7 +14,7 @@ from reconciler.contract.errors import BadInput
 class Settings(BaseSettings):
     """What the environment says; see the table in the README."""
 
-    database_url: str | None = Field(None, validation_alias="DATABASE_URL")
+    database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
     home: Path = Field(Path(".tracer"), validation_alias="TRACER_HOME")
     workers: Literal["local", "modal"] = Field("local", validation_alias="TRACER_WORKERS")
     worker_processes: int = Field(

@@ -1,5 +1,7 @@
 """The operator's verbs that move a batch's rows, and why a row is where it is."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +12,8 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.explain import Facts
 from reconciler.contract.queries import steer
 from reconciler.contract.queries.roles import OPERATOR
+
+DEADLOCKS = 5  # that an operator's verb gets over
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,20 @@ class Steering(Database):
         Raises:
             BadInput: the batch has ended.
         """
+        return self._in_turn(lambda: self._cancel(batch))
+
+    def _cancel(self, batch: BatchView) -> int:
+        values = {"batch_id": batch.id}
         with self.transaction() as connection:
-            if not connection.execute(steer.CANCEL_BATCH, {"batch_id": batch.id}).rowcount:
+            if not connection.execute(steer.CANCEL_BATCH, values).rowcount:
                 raise BadInput(f"Batch {batch.name!r} has ended already.")
-            return connection.execute(steer.CANCEL, {"batch_id": batch.id}).rowcount
+            cancelled = connection.execute(steer.CANCEL, values).rowcount
+            connection.execute(steer.CANCEL_ADVANCE, values)
+            return cancelled
+
+    def _in_turn(self, verb: Callable[[], int]) -> int:
+        """Do it, again where workers took the rows in another order and Postgres ended this one."""
+        for _ in range(DEADLOCKS):
+            with suppress(psycopg.errors.DeadlockDetected):
+                return verb()
+        return verb()

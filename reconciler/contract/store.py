@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from reconciler.contract.database import Database, Row
-from reconciler.contract.queries import dispatch
+from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict, held, judged, spread
+from reconciler.contract.columns import SCHEMA_REVISION, kept_text
+from reconciler.contract.database import Database
+from reconciler.contract.queries import dispatch, loop
 from reconciler.contract.queries import tick as queries
 from reconciler.contract.queries.roles import CONDUCTOR
 from reconciler.contract.states import Status
@@ -15,6 +16,7 @@ from reconciler.contract.states import Status
 # bound keeps each transaction short. A tick that reaches it is followed by the next one at once.
 LIMIT = 10_000
 RECALL_LIMIT = 1000  # calls per tick
+FEW_CALLS = 100  # may always wait with the workers, however small the step's budget is
 TICKS_KEPT = timedelta(days=7)
 
 
@@ -37,84 +39,7 @@ class Polling:
     busy: bool
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Claimed rows of one step, to be spawned as one call; the three lists run in parallel.
-
-    `max_waiting` is how many full calls the step's whole budget makes. `allowance` and `refusals`
-    are of its throttle (see `Pace`), None and 0 where it has none.
-    """
-
-    step_name: str
-    app_name: str
-    function_name: str
-    chunk_size: int
-    backoff_s: float
-    backoff_max_s: float
-    max_waiting: int
-    allowance: int | None
-    refusals: int
-    company_ids: list[int]
-    batch_ids: list[int]
-    attempts: list[int]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a step may claim: nothing until `held_until`, then `allowance` rows a tick.
-
-    Without an allowance its throttle is taken away. `refusals` counts dispatches in a row of which
-    nothing was taken.
-    """
-
-    step_name: str
-    held_until: datetime
-    allowance: int | None
-    refusals: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Expired:
-    """A row whose lease has run out, with what its step's settings say about retries."""
-
-    company_id: int
-    step_name: str
-    batch_id: int
-    attempt: int
-    forgiven: int
-    status: Status
-    available_at: datetime
-    error: str | None
-    max_attempts: int
-    backoff_s: float
-    backoff_max_s: float
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What becomes of an expired row: claimable from `available_at`, or FAILED where it is None."""
-
-    available_at: datetime | None
-    error: str
-
-
 Judge = Callable[[Expired], Verdict]
-
-
-def held(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
-    """The rows of `chunks` as the parallel arrays by which a statement names held rows."""
-    return {
-        "company_ids": [i for c in chunks for i in c.company_ids],
-        "steps": [c.step_name for c in chunks for _ in c.company_ids],
-        "batch_ids": [i for c in chunks for i in c.batch_ids],
-        "attempts": [i for c in chunks for i in c.attempts],
-    }
-
-
-def spread(chunks: Sequence[Chunk], values: Sequence[Any]) -> list[Any]:
-    """One value per row from one per chunk."""
-    return [v for c, v in zip(chunks, values, strict=True) for _ in c.company_ids]
 
 
 class Store(Database):
@@ -128,12 +53,19 @@ class Store(Database):
         return now
 
     def beat(self) -> Polling:
-        """Leave a sign of life and read the clock and the intervals."""
-        return Polling(**self.rows(queries.BEAT)[0])
+        """Leave a sign of life and read the clock and the intervals.
+
+        Raises:
+            BadInput: the schema is not the one that this code knows: it was migrated meanwhile.
+        """
+        found = self.rows(loop.BEAT, revision=SCHEMA_REVISION)
+        if not found:
+            self.check_revision()
+        return Polling(**found[0])
 
     def take_over(self) -> int:
         """Become the newest loop; returns the generation that says so."""
-        generation: int = self.rows(queries.TAKE_OVER)[0]["generation"]
+        generation: int = self.rows(loop.TAKE_OVER)[0]["generation"]
         return generation
 
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
@@ -145,7 +77,7 @@ class Store(Database):
             rows = [Expired(**{**row, "status": Status(row["status"])}) for row in found]
             verdicts = [judge(row) for row in rows]
             moved = connection.execute(
-                queries.REAP.encode(), {"now": now, **_judged(rows, verdicts)}
+                queries.REAP.encode(), {"now": now, **judged(rows, verdicts)}
             ).fetchall()
         buried = sum(row["status"] == Status.FAILED for row in moved)
         return len(moved) - buried, buried
@@ -159,7 +91,8 @@ class Store(Database):
         """Take what the budgets allow, PENDING to QUEUED, in chunks ready to spawn."""
         with self.transaction() as connection:
             connection.execute(queries.CLAIM_TURN)
-            found = connection.execute(queries.CLAIM, {"now": now, "limit": LIMIT}).fetchall()
+            values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
+            found = connection.execute(queries.CLAIM, values).fetchall()
         return [Chunk(**row) for row in found]
 
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
@@ -178,7 +111,7 @@ class Store(Database):
                 dispatch.RELEASE,
                 **held(chunks),
                 available=spread(chunks, available),
-                errors=spread(chunks, errors),
+                errors=spread(chunks, [kept_text(error) for error in errors]),
             )
         )
 
@@ -186,7 +119,8 @@ class Store(Database):
         """Keep why the outcome of a spawn is not known; the rows stay QUEUED."""
         if not chunks:
             return 0
-        return len(self.rows(dispatch.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, errors)))
+        kept = [kept_text(error) for error in errors]
+        return len(self.rows(dispatch.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, kept)))
 
     def throttle(self, paces: Sequence[Pace]) -> None:
         """Slow steps down, or let them go again."""
@@ -197,7 +131,7 @@ class Store(Database):
                 until=[pace.held_until for pace in paces],
                 allowances=[pace.allowance for pace in paces],
                 refusals=[pace.refusals for pace in paces],
-                reasons=[pace.reason for pace in paces],
+                reasons=[kept_text(pace.reason) for pace in paces],
             )
 
     def recallable(self) -> list[str]:
@@ -221,19 +155,8 @@ class Store(Database):
 
     def record_tick(self, at: datetime, duration_ms: float, **counts: int) -> None:
         """Keep what a tick did."""
-        self.rows(queries.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
+        self.rows(loop.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
 
     def prune_ticks(self, now: datetime) -> None:
         """Forget ticks older than `TICKS_KEPT`."""
-        self.rows(queries.PRUNE_TICKS, before=now - TICKS_KEPT)
-
-
-def _judged(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> Row:
-    return {
-        "company_ids": [row.company_id for row in rows],
-        "steps": [row.step_name for row in rows],
-        "batch_ids": [row.batch_id for row in rows],
-        "attempts": [row.attempt for row in rows],
-        "available": [verdict.available_at for verdict in verdicts],
-        "errors": [verdict.error for verdict in verdicts],
-    }
+        self.rows(loop.PRUNE_TICKS, before=now - TICKS_KEPT)

@@ -7,12 +7,11 @@ from typing import Any
 
 from psycopg import sql
 
+from reconciler.contract.columns import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Database
 from reconciler.contract.queries import work as queries
 from reconciler.contract.queries.roles import WORKER
 from reconciler.contract.results import CompanyView, StepResult
-
-ERROR_CHARS = 2000  # of an error's text that a row keeps
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,19 @@ class WorkerStore(Database):
 
         A call that arrives twice, or late, finds nothing QUEUED and gets an empty list. `call_id`
         is written down, since a dispatch without an answer could not do so.
+
+        Raises:
+            BadInput: the schema is not the one that this code knows: it was migrated meanwhile.
         """
         rows = self.rows(
-            queries.BEGIN, step=step_name, company_ids=list(company_ids), call_id=call_id
+            queries.BEGIN,
+            step=step_name,
+            company_ids=list(company_ids),
+            call_id=call_id,
+            revision=SCHEMA_REVISION,
         )
+        if not rows:
+            self.check_revision()
         return [
             Attempt(
                 company=CompanyView.model_construct(
@@ -100,16 +108,11 @@ class WorkerStore(Database):
         rows = self.rows(
             queries.FAIL,
             **_held(attempts),
-            errors=[printable(failure.error)[:ERROR_CHARS] for failure in failures],
+            errors=[kept_text(failure.error) for failure in failures],
             permanent=[failure.permanent for failure in failures],
-            retry_after_s=[failure.retry_after_s for failure in failures],
+            retry_after_s=[float(failure.retry_after_s) for failure in failures],
         )
         return {row["company_id"] for row in rows}
-
-
-def printable(text: str) -> str:
-    """`text` with what Postgres cannot store (NUL, lone surrogates) made visible."""
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def _held(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:

@@ -5,8 +5,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from reconciler.contract.store import Chunk
-from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unknown
+from reconciler.contract.claimed import Chunk
+from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unanswered, Unknown
 
 NO_HOST = "no worker host is running: start `tracer up`, or `python -m workers.host`"
 
@@ -18,7 +18,7 @@ class LocalSpawner:
         self._path = path
         self._timeout_s = timeout_s
 
-    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         """See `Spawner.spawn`; local calls have no id."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(self._timeout_s)
@@ -27,6 +27,13 @@ class LocalSpawner:
             except OSError:
                 return [Refused(NO_HOST)] * len(chunks)
             return [self._ask(link, chunk) for chunk in chunks]
+
+    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
+        """See `Spawner.late`."""
+        return []
+
+    def close(self) -> None:
+        """See `Spawner.close`."""
 
     def recall(self, _: Sequence[str]) -> list[str]:
         """See `Spawner.recall`: these are another spawner's, since local calls have no id."""

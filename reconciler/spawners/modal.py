@@ -3,189 +3,134 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Iterable, Sequence
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
-import grpclib
 import modal
-from grpclib.exceptions import StreamTerminatedError
 
-from reconciler.contract.store import Chunk
-from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unknown
+from reconciler.contract.claimed import Chunk
+from reconciler.spawners.modal_lane import AT_ONCE, Lane, Place, Sending
+from reconciler.spawners.protocol import Answer, Outcome, Unanswered
 
-Place = tuple[str, str]  # app name, function name
-CallFunction = modal.Function[[list[int]], None, None]
+T = TypeVar("T")
 
-AT_ONCE = 100  # requests; more of them at a time are no faster (about 500 a second)
-GRACE_S = 2.0  # without any answer, while another function's calls have all been answered
-
-# What says for certain that this call was not started. Anything else may have landed.
-REFUSALS = (
+# A tick waits no longer for answers: what comes later, the next one writes down.
+ANSWER_WITHIN_S = 1.0
+# What will not be different the next time: there is nothing left to cancel.
+GONE = (
     modal.exception.NotFoundError,
-    modal.exception.AuthError,
-    modal.exception.PermissionDeniedError,
     modal.exception.InvalidError,
     modal.exception.ConflictError,
-    modal.exception.ResourceExhaustedError,
     modal.exception.UnimplementedError,
 )
-FAULTS = (
-    modal.exception.Error,
-    grpclib.GRPCError,
-    StreamTerminatedError,
-    OSError,
-    TimeoutError,
-)
-
-
-@dataclass(eq=False)
-class Sending:
-    """A chunk on its way. It can be `sent` and yet have no outcome, and only then is it unknown."""
-
-    chunk: Chunk
-    sent: bool = False
-    outcome: Outcome | None = None
 
 
 class ModalSpawner:
-    """One `Function.spawn` per chunk, all of a tick at once, within `timeout_s` seconds in all.
+    """One `Function.spawn` per chunk, in a lane per function that goes on between ticks.
 
-    The client has no such bound: an unreachable server takes 57 s, a silent one 160 s. Nor does a
-    function that does not answer keep those of others waiting, see `GRACE_S`.
+    Each call is answered within `timeout_s` seconds. The client has no such bound (an unreachable
+    server takes 57 s, a silent one 160 s), so one that is not answered by then is given up.
     """
 
     def __init__(self, timeout_s: float = 10.0) -> None:
         # A throttled request is retried for ever otherwise: it is the tick that waits, and says so.
         os.environ.setdefault("MODAL_MAX_THROTTLE_WAIT", "0")
         self._timeout_s = timeout_s
-        self._functions: dict[Place, CallFunction] = {}
-        self._requests = asyncio.Semaphore(AT_ONCE)
-        self._answers = 0
-        self._connecting: Future[modal.Client] | None = None
+        self._lanes: dict[Place, Lane] = {}
+        self._unanswered: list[Sending] = []
+        self._sending: set[Future[None]] = set()
+        self._recalling: dict[str, Future[bool]] = {}
+        self._connecting: asyncio.Task[modal.Client] | None = None
+        self._cancels = asyncio.Semaphore(AT_ONCE)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="modal-spawner", daemon=True)
+        self._thread.start()
 
-    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         """See `Spawner.spawn`."""
         calls = [Sending(chunk) for chunk in chunks]
-        asyncio.run(self._send_all(calls))
-        return [call.outcome or self._unanswered(call) for call in calls]
+        started = self._start(self._send(calls))
+        self._sending.add(started)
+        wait([started], ANSWER_WITHIN_S)
+        self._unanswered += [call for call in calls if not call.outcome]
+        return [call.outcome or Unanswered() for call in calls]
+
+    def late(self, settle: bool = False) -> list[Answer]:
+        """See `Spawner.late`."""
+        if settle:
+            wait(self._sending)
+            wait(self._recalling.values())
+        self._sending = {started for started in self._sending if not started.done()}
+        calls, self._unanswered = self._unanswered, []
+        answers = []
+        for call in calls:
+            if call.outcome:
+                answers.append((call.chunk, call.outcome))
+            else:
+                self._unanswered.append(call)
+        return answers
 
     def recall(self, call_ids: Sequence[str]) -> list[str]:
-        """See `Spawner.recall`."""
-        gone: list[str] = []
-        asyncio.run(self._within_bounds([self._recall(call_id, gone) for call_id in call_ids]))
-        return gone
+        """See `Spawner.recall`; a cancellation that takes long is found done by a later tick."""
+        new = [call_id for call_id in call_ids if call_id not in self._recalling]
+        started = {call_id: self._start(self._cancel(call_id)) for call_id in new}
+        self._recalling |= started
+        wait(started.values(), ANSWER_WITHIN_S)
+        done = {call_id: gone for call_id, gone in self._recalling.items() if gone.done()}
+        for call_id in done:
+            del self._recalling[call_id]
+        return [call_id for call_id, gone in done.items() if gone.result()]
 
-    async def _send_all(self, calls: Sequence[Sending]) -> None:
-        lanes = by_place(calls).items()
-        await self._within_bounds([self._send_to(place, of_place) for place, of_place in lanes])
+    def close(self) -> None:
+        """See `Spawner.close`; what is under way may land all the same."""
+        self._start(self._give_up()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    async def _send_to(self, place: Place, calls: Sequence[Sending]) -> None:
-        """Send one function's calls, as many as may wait there; before that, nothing is sent."""
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _send(self, calls: Sequence[Sending]) -> None:
+        lanes = (self._lane(place).send(own, self._timeout_s) for place, own in by_place(calls))
+        await asyncio.gather(*lanes)
+
+    def _lane(self, place: Place) -> Lane:
+        if place not in self._lanes:
+            self._lanes[place] = Lane(place, self._connect)
+        return self._lanes[place]
+
+    async def _connect(self) -> modal.Client:
+        """The client. An attempt that is cut off goes on inside it, for 57 s, and ends there in a
+        traceback that nobody asked for: so all wait for the same one, also in later ticks."""
+        failed = self._connecting and self._connecting.done() and self._connecting.exception()
+        if not self._connecting or failed:
+            self._connecting = asyncio.ensure_future(modal.Client.from_env.aio())
+            self._connecting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._connecting)
+
+    async def _cancel(self, call_id: str) -> bool:
+        """Cancel one call; whether it is gone."""
         try:
-            function = await self._look_up(place)
-            waiting = (await function.get_current_stats.aio()).backlog
-        except FAULTS as error:
-            self._refuse(place, calls, error)
-            return
-        room = max(0, calls[0].chunk.max_waiting - waiting)
-        for call in calls[room:]:
-            call.outcome = Refused(f"{waiting} calls of it are waiting on Modal already")
-        await asyncio.gather(*(self._send(place, function, call) for call in calls[:room]))
-
-    async def _send(self, place: Place, function: CallFunction, call: Sending) -> None:
-        async with self._requests:
-            call.sent = True
-            try:
-                spawned = await function.spawn.aio(call.chunk.company_ids)
-            except REFUSALS as error:
-                self._refuse(place, [call], error)
-            except FAULTS as error:
-                call.outcome = Unknown(said(error))
-            else:
-                call.outcome = Spawned(spawned.object_id)
-            self._answers += 1
-
-    async def _look_up(self, place: Place) -> CallFunction:
-        """The deployed function; asked for once per process, since that is a round trip."""
-        if place not in self._functions:
-            await self._connect()
-            function: CallFunction = modal.Function.from_name(*place)
-            await function.hydrate.aio()
-            self._functions[place] = function
-        return self._functions[place]
-
-    async def _connect(self) -> None:
-        """Wait for the client, which a thread connects: an attempt that is cut off goes on in the
-        client all the same, for 57 s, and each of them ends in a traceback there. So the next tick
-        waits for the same one."""
-        if not self._connecting or (self._connecting.done() and self._connecting.exception()):
-            self._connecting = Future()
-            self._connecting.set_running_or_notify_cancel()
-            Thread(target=_connect, args=(self._connecting,), daemon=True).start()
-        await asyncio.wrap_future(self._connecting)
-
-    def _refuse(self, place: Place, calls: Sequence[Sending], error: BaseException) -> None:
-        if isinstance(error, modal.exception.NotFoundError):
-            self._functions.pop(place, None)  # it may be deployed anew, under another id
-        for call in calls:
-            call.outcome = Refused(said(error))
-
-    def _unanswered(self, call: Sending) -> Outcome:
-        if call.sent:
-            return Unknown(f"Modal did not answer within {self._timeout_s:g} s")
-        return Refused(f"not sent: Modal did not answer within {self._timeout_s:g} s")
-
-    async def _recall(self, call_id: str, gone: list[str]) -> None:
-        async with self._requests:
-            try:
+            async with asyncio.timeout(self._timeout_s), self._cancels:
                 await modal.FunctionCall.from_id(call_id).cancel.aio()
-            except modal.exception.NotFoundError:
-                pass  # its results are kept for seven days, and it with them
-            except FAULTS:
-                return
-            gone.append(call_id)
-            self._answers += 1
+        except GONE:
+            return True
+        except Exception:  # noqa: BLE001 - as in a lane; a later tick tries again
+            return False
+        return True
 
-    async def _within_bounds(self, lanes: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Run the lanes side by side, and end those that go on for too long."""
-        self._requests = asyncio.Semaphore(AT_ONCE)
-        running = {asyncio.ensure_future(lane) for lane in lanes}
-        all_of_them, clock = len(running), asyncio.get_running_loop().time
-        deadline = clock() + self._timeout_s
-        while running and (left := deadline - clock()) > 0:
-            answered = self._answers
-            alone = len(running) == all_of_them
-            patience = left if alone else min(left, GRACE_S)
-            done, running = await asyncio.wait(
-                running, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-            )
-            for lane in done:
-                lane.result()
-            if not alone and not done and answered == self._answers:
-                break
-        for lane in running:
-            lane.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    async def _give_up(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
-def _connect(connecting: "Future[modal.Client]") -> None:
-    try:
-        connecting.set_result(modal.Client.from_env())
-    except (*FAULTS, CancelledError) as error:  # the latter when the program ends meanwhile
-        connecting.set_exception(error)
-
-
-def by_place(calls: Iterable[Sending]) -> dict[Place, list[Sending]]:
+def by_place(calls: Iterable[Sending]) -> Iterable[tuple[Place, list[Sending]]]:
     """The calls of each function."""
     found: dict[Place, list[Sending]] = {}
     for call in calls:
         found.setdefault((call.chunk.app_name, call.chunk.function_name), []).append(call)
-    return found
-
-
-def said(error: BaseException) -> str:
-    """What an error says, in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return found.items()

@@ -8,7 +8,7 @@ import modal
 import modal.experimental
 
 from reconciler.contract.errors import Unreachable, WorkFailed
-from reconciler.spawners.modal import FAULTS, said
+from reconciler.spawners.modal_lane import FAULTS, said
 
 T = TypeVar("T")
 DEPLOY = "modal deploy -m workers.app"

@@ -32,18 +32,15 @@ WHERE {SAME_ATTEMPT} AND {untouched("w.status = 'QUEUED'")}
 RETURNING w.company_id
 """
 
-# What a step's dispatches came to: its claim is held and cut, or free again where all is null.
+# What a step's dispatches came to: its claim is held and cut, or free again where there is no
+# allowance. In order of the steps, so that two ticks do not wait for each other.
 THROTTLE = """
-WITH given AS (
-    SELECT * FROM unnest(%(steps)s::text[], %(until)s::timestamptz[], %(allowances)s::int[],
-        %(refusals)s::int[], %(reasons)s::text[])
-        AS given (step_name, held_until, allowance, refusals, reason)
-), freed AS (
-    DELETE FROM throttles t USING given g
-    WHERE t.step_name = g.step_name AND g.allowance IS NULL
-)
 INSERT INTO throttles (step_name, held_until, allowance, refusals, reason)
-SELECT * FROM given WHERE allowance IS NOT NULL ORDER BY step_name
+SELECT *
+FROM unnest(%(steps)s::text[], %(until)s::timestamptz[], %(allowances)s::int[],
+    %(refusals)s::int[], %(reasons)s::text[])
+    AS given (step_name, held_until, allowance, refusals, reason)
+ORDER BY step_name
 ON CONFLICT (step_name) DO UPDATE
 SET held_until = excluded.held_until, allowance = excluded.allowance,
     refusals = excluded.refusals, reason = excluded.reason

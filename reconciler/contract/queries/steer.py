@@ -7,6 +7,12 @@ UPDATE batches SET status = 'CANCELLED', finished_at = now()
 WHERE id = %(batch_id)s AND status = 'RUNNING'
 """
 
+# A completed row of a cancelled batch has no successor.
+CANCEL_ADVANCE = """
+UPDATE workflow_states SET advanced = true
+WHERE batch_id = %(batch_id)s AND status = 'COMPLETED' AND NOT advanced
+"""
+
 # cancel: PENDING, QUEUED, IN_PROGRESS -> CANCELLED
 CANCEL = """
 UPDATE workflow_states

@@ -10,8 +10,12 @@ from reconciler.contract.queries.held import SAME_ATTEMPT, held
 
 # Two reconcilers that count the rows in flight at once would both spend the same budget: eight
 # claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
-# the claim takes its snapshot.
-CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
+# the claim takes its snapshot. One that goes silent with it (its machine sleeps, its network is
+# gone) would have every other tick wait: Postgres itself notices after two hours.
+CLAIM_TURN = """
+SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
+    pg_advisory_xact_lock(hashtext('tracer.claim'))
+"""
 
 # claim: PENDING -> QUEUED
 # Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
@@ -41,6 +45,10 @@ WITH in_flight AS (
             SELECT FROM workflow_states w
             WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = s.step_name
               AND w.available_at <= %(now)s
+              AND NOT EXISTS (
+                  SELECT FROM workflow_states other
+                  WHERE other.company_id = w.company_id AND other.step_name = w.step_name
+                    AND other.status IN ('QUEUED', 'IN_PROGRESS'))
             LIMIT s.free
         ) AS available
     ) d
@@ -100,7 +108,7 @@ WITH in_flight AS (
       AND w.status = 'PENDING' AND r.step_name = w.step_name
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt,
         r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
-        greatest(r.max_in_flight / r.chunk_size, 1) AS max_waiting
+        greatest(r.max_in_flight / r.chunk_size, %(few_calls)s) AS max_waiting
 ), numbered AS (
     SELECT *, (row_number() OVER (PARTITION BY step_name ORDER BY batch_id, company_id) - 1)
         / chunk_size AS chunk
@@ -140,8 +148,9 @@ WITH moved AS (
     SET status = CASE WHEN held.available IS NULL THEN 'FAILED' ELSE 'PENDING' END,
         available_at = coalesce(held.available, w.available_at),
         finished_at = CASE WHEN held.available IS NULL THEN %(now)s END,
-        lease_expires_at = NULL, error = held.errors
-    FROM {held(available="timestamptz", errors="text")}
+        lease_expires_at = NULL, error = held.errors,
+        forgiven = w.forgiven + held.forgiving::int
+    FROM {held(available="timestamptz", errors="text", forgiving="bool")}
     WHERE {SAME_ATTEMPT} AND w.status IN ('QUEUED', 'IN_PROGRESS')
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt, w.queued_at, w.started_at,
         w.call_id, w.error, w.status
@@ -160,27 +169,39 @@ SELECT status FROM moved
 
 # advance: COMPLETED, once -> the next step's PENDING
 # The flag and its partial index keep an idle advance at 1.2 ms with a million finished rows;
-# looking for a missing successor took 5,400. The batches are held until the end, so that a cancel
-# comes either before this, and is seen, or after it, and sees what this has seeded.
+# looking for a missing successor took 5,400. The batches come first and are held until the end, so
+# that a cancel comes either before this, and is seen, or after it, and sees what this has seeded;
+# one that is under way has its batch left out, since to wait for it could be for ever.
 ADVANCE = """
-WITH advanced AS (
+WITH living AS MATERIALIZED (
+    SELECT b.id, b.blueprint
+    FROM batches b
+    WHERE b.status = 'RUNNING'
+      AND (SELECT true FROM workflow_states w
+           WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+           ORDER BY w.batch_id, w.company_id LIMIT 1)
+    FOR SHARE SKIP LOCKED
+), chosen AS (
+    SELECT w.ctid
+    FROM living l
+    CROSS JOIN LATERAL (
+        SELECT w.ctid FROM workflow_states w
+        WHERE w.batch_id = l.id AND w.status = 'COMPLETED' AND NOT w.advanced
+        ORDER BY w.batch_id, w.company_id
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) w
+    LIMIT %(limit)s
+), advanced AS (
     UPDATE workflow_states
     SET advanced = true
-    WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM workflow_states
-        WHERE status = 'COMPLETED' AND NOT advanced
-        LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED))
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM chosen))
     RETURNING company_id, batch_id, position
-), living AS MATERIALIZED (
-    SELECT id, blueprint FROM batches
-    WHERE id IN (SELECT batch_id FROM advanced) AND status <> 'CANCELLED'
-    FOR SHARE
 ), seeded AS (
     INSERT INTO workflow_states
         (company_id, step_name, batch_id, position, available_at, created_at)
-    SELECT a.company_id, coalesce(b.blueprint ->> (a.position + 1), 'null'), a.batch_id,
-        a.position + 1, %(now)s, %(now)s
+    SELECT a.company_id, b.blueprint ->> (a.position + 1), a.batch_id, a.position + 1,
+        %(now)s, %(now)s
     FROM advanced a
     JOIN living b ON b.id = a.batch_id
     WHERE a.position + 1 < jsonb_array_length(b.blueprint)
@@ -216,24 +237,3 @@ SET status = 'FINISHED', finished_at = %(now)s
 WHERE b.id = ANY(%(batch_ids)s) AND {_ENDED}
 RETURNING b.id
 """
-
-# The clock, the intervals and the sign of life in one round trip.
-BEAT = """
-UPDATE polling SET ticked_at = now() WHERE id = 1
-RETURNING now() AS now, poll_s, idle_s, every_s, latency_target_s, paused, generation,
-    changed_at, ticked_at,
-    (SELECT true FROM batches WHERE status = 'RUNNING' AND NOT batches.paused LIMIT 1)
-        IS NOT NULL AS busy
-"""
-
-# The newest loop takes over; the older one sees another generation at its next tick, and leaves.
-TAKE_OVER = "UPDATE polling SET generation = generation + 1 WHERE id = 1 RETURNING generation"
-
-RECORD_TICK = """
-INSERT INTO ticks (at, duration_ms, retried, buried, advanced, claimed, spawned, released, unknown,
-    finished)
-VALUES (%(at)s, %(duration_ms)s, %(retried)s, %(buried)s, %(advanced)s, %(claimed)s, %(spawned)s,
-    %(released)s, %(unknown)s, %(finished)s)
-"""
-
-PRUNE_TICKS = "DELETE FROM ticks WHERE at < %(before)s"

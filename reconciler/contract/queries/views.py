@@ -75,7 +75,6 @@ INSERT INTO enrichment_registry (step_name, app_name, function_name{columns})
 VALUES (%(step_name)s, %(app_name)s, %(function_name)s{values})
 ON CONFLICT (step_name) DO UPDATE
 SET app_name = excluded.app_name, function_name = excluded.function_name
-RETURNING (xmax = 0) AS new
 """
 
 POLLING = """

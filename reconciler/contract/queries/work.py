@@ -3,7 +3,8 @@
 from reconciler.contract.queries.held import SAME_ATTEMPT, held
 
 # begin: QUEUED -> IN_PROGRESS, and the company's input in the same round trip
-# A worker is given company ids alone; the unique index makes the row of each the only one.
+# A worker is given company ids alone; the unique index makes the row of each the only one. It takes
+# nothing in a schema that its code does not know.
 BEGIN = """
 UPDATE workflow_states w
 SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
@@ -11,6 +12,7 @@ SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
     lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
 FROM companies c, enrichment_registry r
 WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s AND w.status = 'QUEUED'
+  AND (SELECT version_num FROM alembic_version) = %(revision)s
   AND c.id = w.company_id AND r.step_name = w.step_name
 RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
 """

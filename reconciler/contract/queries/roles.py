@@ -1,0 +1,167 @@
+"""What each role may do, and the statements that make it so.
+
+A privilege is there because a statement of that side needs it, column by column wherever something
+else in the table is not that side's business. Every table of the contract has its line for every
+role, and a test fails where one is missing.
+"""
+
+CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tracer_operator")
+
+_ATTEMPT = "queued_at, started_at, ended_at, call_id, error"
+
+# Per table and role, as GRANT takes it; "" is nothing at all. FOR UPDATE and FOR SHARE need some
+# UPDATE, `ctid` is granted like a column, and ON CONFLICT DO UPDATE reads what it decides by.
+GRANTS: dict[str, dict[str, str]] = {
+    "alembic_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
+    "batches": {
+        CONDUCTOR: "SELECT (id, blueprint, status, priority, paused), UPDATE (status, finished_at)",
+        WORKER: "",
+        OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority),"
+        " UPDATE (status, priority, paused, finished_at)",
+    },
+    "companies": {
+        CONDUCTOR: "",
+        WORKER: "SELECT (id, key, name, domain, attributes)",
+        OPERATOR: "SELECT, INSERT (key, name, domain, attributes),"
+        " UPDATE (name, domain, attributes)",
+    },
+    "batch_companies": {CONDUCTOR: "", WORKER: "", OPERATOR: "SELECT, INSERT"},
+    "workflow_states": {
+        CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
+        " forgiven, available_at, lease_expires_at, call_id, error, advanced, recalled, queued_at,"
+        " started_at),"
+        " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
+        " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, error,"
+        " advanced, recalled, queued_at, started_at, finished_at)",
+        WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, available_at, call_id,"
+        " error),"
+        " UPDATE (status, available_at, lease_expires_at, call_id, error, started_at, finished_at)",
+        OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
+        " UPDATE (status, forgiven, available_at, lease_expires_at, error, advanced, finished_at)",
+    },
+    "attempts": {
+        CONDUCTOR: f"SELECT, INSERT, UPDATE ({_ATTEMPT})",
+        WORKER: "",
+        OPERATOR: "SELECT, INSERT",
+    },
+    "enrichment_registry": {
+        CONDUCTOR: "SELECT",
+        WORKER: "SELECT (step_name, lease_s)",
+        OPERATOR: "SELECT, INSERT, UPDATE",
+    },
+    "throttles": {
+        CONDUCTOR: "SELECT, INSERT, UPDATE",
+        WORKER: "",
+        OPERATOR: "SELECT",
+    },
+    "polling": {
+        CONDUCTOR: "SELECT, UPDATE (generation, ticked_at)",
+        WORKER: "",
+        OPERATOR: "SELECT, UPDATE (poll_s, idle_s, every_s, latency_target_s, paused, changed_at)",
+    },
+    "ticks": {
+        CONDUCTOR: "SELECT (at), INSERT, DELETE",
+        WORKER: "",
+        OPERATOR: "SELECT",
+    },
+}
+SEQUENCES = {
+    "batches_id_seq": OPERATOR,
+    "companies_id_seq": OPERATOR,
+    "ticks_id_seq": CONDUCTOR,
+}
+# Of every domain table; what `excluded` names in ON CONFLICT DO UPDATE counts as read.
+RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT"}
+
+# Grants limit columns, neither rows nor values: these do. The first leaves everyone to their
+# grants, since a table with row level security shows nothing to whom no policy names; the second
+# keeps a worker to rows in flight, and to what begin, complete and fail make of them.
+POLICIES = {
+    "as_granted": "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)",
+    "worker_moves": f"AS RESTRICTIVE FOR UPDATE TO {WORKER}"
+    " USING ((status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text])))"
+    " WITH CHECK ((status = ANY (ARRAY['IN_PROGRESS'::text, 'COMPLETED'::text, 'FAILED'::text])))",
+}
+SECURED = "SELECT relrowsecurity AS secured FROM pg_class WHERE oid = 'workflow_states'::regclass"
+SECURE = "ALTER TABLE workflow_states ENABLE ROW LEVEL SECURITY"
+# Written as POLICIES are, to see whether one is as it should be: making it anew has to wait for
+# every statement under way on the table, and every later one then waits for that.
+POLICIES_FOUND = """
+SELECT p.policyname AS name, format('AS %s FOR %s TO %s USING (%s) WITH CHECK (%s)',
+    p.permissive, p.cmd, array_to_string(p.roles, ', '), p.qual, p.with_check) AS text
+FROM pg_policies p
+JOIN pg_class c ON c.oid = 'workflow_states'::regclass AND c.relname = p.tablename
+    AND c.relnamespace = to_regnamespace(quote_ident(p.schemaname))
+"""
+DROP_POLICY = "DROP POLICY IF EXISTS {name} ON workflow_states"
+MAKE_POLICY = "CREATE POLICY {name} ON workflow_states {text}"
+POLICY_WAIT = "SET LOCAL lock_timeout = '10s'"
+
+THERE = "SELECT rolname AS role FROM pg_roles WHERE rolname = ANY(%(roles)s)"
+OWNERSHIP = """
+SELECT current_user AS me, pg_get_userbyid(c.relowner) AS owner,
+    pg_has_role(c.relowner, 'USAGE') AS mine, n.nspname AS schema, current_database() AS database
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = to_regclass('workflow_states')
+"""
+DOMAIN_TABLES = """
+SELECT relname AS name FROM pg_class
+WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p')
+    AND pg_has_role(relowner, 'USAGE')
+ORDER BY 1
+"""
+MAKE_ROLE = "CREATE ROLE {role} LOGIN"
+SET_PASSWORD = "ALTER ROLE {role} LOGIN PASSWORD {password}"
+
+# Two that grant at once would meet "tuple concurrently updated".
+ROLES_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.roles'))"
+GRANT_CONNECT = "GRANT CONNECT ON DATABASE {database} TO {roles}"
+GRANT_TEMPORARY = "GRANT TEMPORARY ON DATABASE {database} TO {role}"
+GRANT_SCHEMA = "GRANT USAGE ON SCHEMA {schema} TO {roles}"
+REVOKE = "REVOKE ALL ON {table} FROM {roles}"
+GRANT = "GRANT {privileges} ON {table} TO {role}"
+REVOKE_SEQUENCE = "REVOKE ALL ON SEQUENCE {sequence} FROM {roles}"
+GRANT_SEQUENCE = "GRANT USAGE ON SEQUENCE {sequence} TO {role}"
+
+# What did not come about: a grant by someone who owns neither is no error, but a notice.
+MISSING = """
+SELECT r.rolname AS role, need.privilege, need.kind, need.name
+FROM pg_roles r
+CROSS JOIN LATERAL (VALUES
+    ('CONNECT', 'DATABASE', current_database()::text,
+     has_database_privilege(r.oid, current_database(), 'CONNECT')),
+    ('TEMPORARY', 'DATABASE', current_database()::text, r.rolname <> %(operator)s
+     OR has_database_privilege(r.oid, current_database(), 'TEMPORARY')),
+    ('USAGE', 'SCHEMA', %(schema)s::text, has_schema_privilege(r.oid, %(schema)s::text, 'USAGE'))
+) AS need (privilege, kind, name, there)
+WHERE r.rolname = ANY(%(roles)s) AND NOT need.there
+ORDER BY 1, 2
+"""
+
+# What a role may do though that was not granted to it.
+BEYOND = """
+WITH surplus AS (
+    SELECT r.rolname AS role, t.name, p.privilege
+    FROM pg_roles r
+    CROSS JOIN unnest(%(tables)s::text[]) AS t (name)
+    JOIN pg_class c ON c.oid = t.name::regclass
+    CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p (privilege)
+    WHERE r.rolname = ANY(%(roles)s)
+      AND NOT EXISTS (SELECT FROM aclexplode(c.relacl) x
+                      WHERE x.grantee = r.oid AND x.privilege_type = p.privilege)
+      AND CASE WHEN p.privilege IN ('DELETE', 'TRUNCATE')
+          THEN has_table_privilege(r.oid, c.oid, p.privilege)
+          ELSE EXISTS (
+              SELECT FROM pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                AND has_column_privilege(r.oid, c.oid, a.attnum, p.privilege)
+                AND NOT EXISTS (SELECT FROM aclexplode(a.attacl) x
+                                WHERE x.grantee = r.oid AND x.privilege_type = p.privilege)) END
+)
+SELECT role, array_agg(DISTINCT privilege) AS privileges,
+    string_agg(DISTINCT name, ', ' ORDER BY name) AS tables
+FROM surplus
+GROUP BY role
+ORDER BY role
+"""

@@ -1,0 +1,41 @@
+"""What is drawn: few companies, few calls, few settings, so that things meet."""
+
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, Unknown
+
+KEYS = "abcd"
+BLUEPRINTS = [["normalize"], ["normalize", "step_a"], ["step_a", "normalize", "step_b"]]
+blueprints = st.sampled_from(BLUEPRINTS)
+companies = st.sets(st.sampled_from(KEYS), min_size=1, max_size=3).map(sorted)
+priorities = st.integers(0, 1)
+steps = st.sampled_from(["normalize", "step_a", "step_b"])
+sides = st.integers(0, 1)
+which = st.integers(0, 7)  # 0 is the newest
+late = st.sampled_from([0, 30]).map(lambda s: timedelta(seconds=s))
+endings = st.sampled_from(["at once", "at once", "at once", "later", "rolled back"])
+ids = st.sets(st.integers(1, 6), min_size=1).map(sorted)  # some are nobody's
+few = st.integers(1, 3)
+tunings = st.one_of(
+    st.tuples(st.just("max_in_flight"), st.integers(0, 4)),
+    st.tuples(st.just("chunk_size"), st.integers(1, 3)),
+    st.tuples(st.just("max_attempts"), st.integers(1, 3)),
+    st.tuples(st.just("backoff_s"), st.just(0)),
+    st.tuples(st.just("enabled"), st.booleans()),
+)
+ANSWERS: list[Outcome | Unanswered] = [
+    Spawned("fc-1"),
+    Spawned("fc-2"),
+    Refused("full"),
+    Unknown("no answer"),
+    Unanswered(),
+]
+answers = st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3)
+plantings = st.lists(st.tuples(companies, blueprints, priorities), min_size=1, max_size=2)
+sweeps = st.sampled_from(["advance", "reap", "finish"])
+dispatches = st.sampled_from(["release", "record_calls", "note_unknown"])
+reports = st.sampled_from(["complete", "complete", "fail", "fail for good", "heartbeat"])
+steerings = st.sampled_from(["retry", "cancel", "pause", "pause no more", "retry a step"])
+stages = st.sampled_from(["seeded", "claimed", "begun", "completed", "failed"])

@@ -1,0 +1,143 @@
+"""Takes each guard away, one at a time, and says which test notices: `make mutants`.
+
+The guards are found in the statements by their form: a status, an attempt, a lease, a flag, what is
+skipped or held. Each mutant is a copy of the repository with that one place changed. Ends with 1
+when one survives. `--write` puts the table into docs/mutants.md.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+QUERIES = ROOT / "reconciler" / "contract" / "queries"
+MODULES = ("held", "tick", "dispatch", "work", "steer")
+TABLE = ROOT / "docs" / "mutants.md"
+TESTS = (
+    *("test_transitions", "test_dispatch", "test_attempts", "test_leases", "test_claim"),
+    *("test_tick", "test_migrations", "test_interleavings"),
+)
+COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", "README.md")
+
+# What a guard looks like, and what is left when it is gone.
+FORMS = (
+    (r"AND \w+\.status = '[A-Z_]+'", ""),
+    (r"AND \w+\.status IN \('[A-Z_]+', '[A-Z_]+'\)", ""),
+    (r"AND status (?:=|<>|IN) (?:'[A-Z_]+'|\([^)]*\))", ""),
+    (r"AND w\.attempt = held\.attempt", ""),
+    (r"AND w\.lease_expires_at <= %\(now\)s", ""),
+    (r"AND w\.available_at <= %\(now\)s", ""),
+    (r"AND NOT (?:w\.|b\.)?(?:advanced|paused)", ""),
+    (r"AND NOT EXISTS", "AND NOT false AND EXISTS"),
+    (r"AND w\.error IS NULL", ""),
+    (r"AND \(t\.held_until IS NULL OR t\.held_until <= %\(now\)s\)", ""),
+    (r" SKIP LOCKED", ""),
+    (r"FOR SHARE", "--"),
+    (r'untouched\("[^"]+"\)', 'untouched("true")'),
+    (r"SET advanced = true", "SET advanced = advanced"),
+    (r"attempt = w\.attempt \+ 1", "attempt = w.attempt"),
+    (r"attempt = w\.attempt - 1", "attempt = w.attempt"),
+    (r"forgiven = w\.attempt,", ""),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One place of one file, changed."""
+
+    file: Path
+    statement: str
+    guard: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Fate:
+    """The test that noticed a mutant, or None."""
+
+    mutant: Mutant
+    noticed_by: str | None
+
+
+def mutants() -> Iterator[Mutant]:
+    """Every guard of every statement, and the unique index behind them."""
+    for module in MODULES:
+        file = QUERIES / f"{module}.py"
+        text = file.read_text()
+        for statement in re.finditer(r'^(\w+) = f?"""(.*?)"""', text, re.S | re.M):
+            for form, left in FORMS:
+                for guard in re.finditer(form, statement[2]):
+                    start, end = (statement.start(2) + place for place in guard.span())
+                    changed = text[:start] + left + text[end:]
+                    name = f"{module}.{statement[1].lstrip('_')}"
+                    yield Mutant(file, name, " ".join(guard[0].split()), changed)
+    file = ROOT / "alembic" / "versions" / "0001_contract.py"
+    text = file.read_text()
+    unique = text.index("unique=True", text.index('"uq_workflow_states_one_in_flight"'))
+    changed = text[:unique] + "unique=False" + text[unique + len("unique=True") :]
+    yield Mutant(file, "uq_workflow_states_one_in_flight", "UNIQUE", changed)
+
+
+def try_out(mutant: Mutant) -> Fate:
+    """Run the tests on a copy with the mutant, until one fails."""
+    with tempfile.TemporaryDirectory(prefix="tracer-mutant-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / name)
+        (copy / mutant.file.relative_to(ROOT)).write_text(mutant.text)
+        tests = [f"tests/{name}.py" for name in TESTS if (ROOT / "tests" / f"{name}.py").exists()]
+        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *tests]
+        ran = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+        if ran.returncode == 0:
+            return Fate(mutant, None)
+        found = re.search(r"^(?:FAILED|ERROR) \S*?(\w+\.py(?:::\w+)?)", ran.stdout, re.M)
+        return Fate(mutant, found[1] if found else f"exit code {ran.returncode}")
+
+
+def table(fates: list[Fate]) -> str:
+    """The fates as Markdown."""
+    lines = ["| statement | guard that was taken away | noticed by |", "|---|---|---|"]
+    for fate in fates:
+        guard = fate.mutant.guard.replace("|", "\\|")
+        noticed = f"`{fate.noticed_by}`" if fate.noticed_by else "**nobody**"
+        lines.append(f"| `{fate.mutant.statement}` | `{guard}` | {noticed} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Try every mutant; returns 1 when one survives."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="only statements whose name holds this")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="into docs/mutants.md")
+    given = parser.parse_args()
+    chosen = [mutant for mutant in mutants() if given.only in mutant.statement]
+    fates = []
+    with ThreadPoolExecutor(given.jobs) as threads:
+        for fate in threads.map(try_out, chosen):
+            fates.append(fate)
+            says = fate.noticed_by or "NOBODY"
+            sys.stdout.write(f"{fate.mutant.statement}: {fate.mutant.guard}: {says}\n")
+            sys.stdout.flush()
+    if given.write:
+        head = TABLE.read_text().split("| statement |")[0]
+        TABLE.write_text(head + table(fates))
+    survivors = [fate for fate in fates if not fate.noticed_by]
+    sys.stdout.write(f"{len(fates)} mutants, {len(survivors)} survived\n")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
