@@ -51,10 +51,10 @@ class Server:
 def start(cluster: Cluster, home: Path, port: int) -> None:
     """Run it on loopback, where it asks for passwords, and at a socket, where it does not."""
     auth = ("--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256")
-    listen = f"-k {home} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c log_statement=all"
+    options = f"-k {home} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c log_statement=all"
     for program, *arguments in (
         ("initdb", *auth, "--encoding=UTF8", "--no-sync"),
-        ("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", listen),
+        ("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", options),
     ):
         code = cluster.run(program, *arguments, output=subprocess.DEVNULL)
         assert code == 0, program
