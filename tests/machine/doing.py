@@ -119,9 +119,9 @@ class Machine(RuleBasedStateMachine):
 
     def wait_for(self, verbs: tuple[str, ...], holder: Held) -> None:
         """One waits for `holder`: where it may, the holder goes first."""
-        for verb in verbs if len(verbs) == 1 else ():
-            allowed = WAITS_FOR.get(verb, set(holder.verbs))
-            assert allowed & set(holder.verbs), f"{verb} waits for {holder.verbs}"
+        verb = "tick" if verbs == TICK else verbs[0]
+        allowed = WAITS_FOR.get(verb, set(holder.verbs))
+        assert allowed & set(holder.verbs), f"{verb} waits for {holder.verbs}"
         self.settle(holder, verbs if verbs == TICK else ())
 
     def settle(self, one: Held, beside: tuple[str, ...] = ()) -> None:

@@ -31,6 +31,7 @@ TICK = ("reap", "advance", "claim", "record_calls", "release", "note_unknown", "
 # Whom a conductor's verb may wait for: it passes over what others hold.
 WAITS_FOR: dict[str, set[str]] = {
     "claim": {"claim"},
+    "tick": {"claim"},
     "reap": set(),
     "advance": set(),
     "finish": set(),

@@ -81,9 +81,9 @@ class Operators(Machine):
         self.do(operator, (verb.split()[0],), act, may=of_batch(view), ending=ending)
 
     @rule(by=sides, step=steps, tuning=tunings, ending=endings)
-    def tune(self, by: int, step: str, tuning: tuple[str, int], ending: str) -> None:
+    def tune(self, by: int, step: str, tuning: dict[str, int], ending: str) -> None:
         operator = self.sides.operators[by]
-        act = partial(operator.set_step, step, dict([tuning]))
+        act = partial(operator.set_step, step, tuning)
         self.do(operator, ("tune",), act, ending=ending)
 
 

@@ -20,7 +20,7 @@ PATIENCE_S = 0.002  # before Postgres is asked whether a statement waits
 
 SETTINGS = """
 max_attempts = 2, lease_s = 60, start_deadline_s = 60, backoff_s = 0, backoff_max_s = 0,
-max_in_flight = 2, chunk_size = 2, enabled = true
+max_in_flight = 3, chunk_size = 2, enabled = true
 """
 # Numbers begin anew too, so that a run that is replayed sees the same ones.
 CLEAN = f"""
