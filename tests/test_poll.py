@@ -1,6 +1,7 @@
 """The loop: who may tick, how long it waits, when it leaves."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Thread
 
 import psycopg
@@ -12,8 +13,8 @@ from reconciler.poll import next_wait, poll
 from reconciler.tick import TickReport
 from tests.world import World
 
-NOTHING = TickReport(0, 0, 0, 0, 0, 0, 0, 0)
-CLAIMED = TickReport(0, 0, 0, 5, 5, 0, 0, 0)
+NOTHING = TickReport(0, 0, 0, 0, 0, 0, 0, 0, 0)
+CLAIMED = replace(NOTHING, claimed=5, spawned=5)
 
 
 def quick(world: World) -> None:
@@ -111,7 +112,7 @@ def test_with_no_work_the_wait_doubles_up_to_the_idle_interval(world: World) -> 
 
 
 def test_a_tick_that_reached_its_limit_is_followed_at_once(world: World) -> None:
-    full = TickReport(0, 0, 10_000, 0, 0, 0, 0, 0)
+    full = replace(NOTHING, advanced=10_000)
     assert next_wait(full, polling(world, busy=True), 1.0) == 0
 
 

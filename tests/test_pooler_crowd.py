@@ -16,9 +16,9 @@ from reconciler.contract.results import CompanyView
 from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
 from reconciler.poll import poll
-from reconciler.spawners.protocol import Outcome, Spawned
+from reconciler.spawners.protocol import Outcome, Spawned, Unanswered
 from tests.pgbouncer import SERVERS, PgBouncer, running
-from tests.world import STEPS, World
+from tests.world import STEPS, Scripted, World
 from workers import lifecycle
 from workers.lifecycle import WorkReport, work
 from workers.step import Step
@@ -131,15 +131,15 @@ def test_200_workers_at_once_on_20_connections(
     assert_done_once(world, WORKERS * CHUNK)
 
 
-@dataclass
-class Crew:
+@dataclass(kw_only=True)
+class Crew(Scripted):
     """A spawner whose workers are threads with a store each."""
 
     threads: ThreadPoolExecutor
     url: str
     step: Step
 
-    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         self.calls: list[Future[WorkReport]] = [
             self.threads.submit(self.work, chunk.company_ids) for chunk in chunks
         ]
@@ -178,7 +178,7 @@ def test_a_killed_pgbouncer_costs_time_and_nothing_else(
     mender = Thread(target=restart)
     mender.start()
     with ThreadPoolExecutor(4) as threads:
-        crew = Crew(threads, url, normalizing(meet))
+        crew = Crew(threads=threads, url=url, step=normalizing(meet))
         assert poll(world.store, crew, Event(), log, until_done=True).startswith("Left because no")
     mender.join()
     assert away.is_set()
