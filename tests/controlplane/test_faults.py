@@ -58,8 +58,12 @@ def test_transient_failures_are_tried_four_times(plane: ControlPlane, function: 
 
 
 def test_a_throttled_spawn_waits_until_it_may(
-    plane: ControlPlane, function: Deployed, caplog: pytest.LogCaptureFixture
+    plane: ControlPlane,
+    function: Deployed,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("MODAL_MAX_THROTTLE_WAIT", raising=False)  # a spawner of ours sets it
     plane.inject("FunctionMap", throttled(0.1), times=6)
     with caplog.at_level(logging.CRITICAL, logger="modal-client"):
         function.spawn([1])
