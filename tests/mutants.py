@@ -26,6 +26,11 @@ TESTS = (
 )
 COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", "README.md")
 
+HEAD = """# Each guard, and the test that notices when it is gone
+
+Written by `python -m tests.mutants --write`, which takes the guards out of the statements.
+"""
+
 # What a guard looks like, and what is left when it is gone.
 FORMS = (
     (r"AND \w+\.status = '[A-Z_]+'", ""),
@@ -132,8 +137,7 @@ def main() -> int:
             sys.stdout.write(f"{fate.mutant.statement}: {fate.mutant.guard}: {says}\n")
             sys.stdout.flush()
     if given.write:
-        head = TABLE.read_text().split("| statement |")[0]
-        TABLE.write_text(head + table(fates))
+        TABLE.write_text(f"{HEAD}\n{table(fates)}")
     survivors = [fate for fate in fates if not fate.noticed_by]
     sys.stdout.write(f"{len(fates)} mutants, {len(survivors)} survived\n")
     return 1 if survivors else 0
