@@ -11,7 +11,7 @@ from tests.machine.interleavings import Interleavings
 from tests.machine.sides import Sides
 
 RUNS = int(os.environ.get("INTERLEAVINGS", "1000"))
-VERBS = 16  # in one run, at most
+VERBS = 12  # in one run, at most
 
 
 def explore(request: pytest.FixtureRequest, url: str, most_held: int) -> None:

@@ -8,7 +8,7 @@ from reconciler.contract.states import BatchStatus
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick
 from tests.machine.conductors import Conductors, Spoken
-from tests.machine.draws import plantings, stages
+from tests.machine.draws import plantings, starts
 from tests.machine.model import RESULTS, check_reasons, read
 from tests.machine.operators import Operators, Time
 from tests.machine.sides import line
@@ -26,18 +26,37 @@ RUNNING = "SELECT id FROM batches WHERE status = 'RUNNING' LIMIT 1"
 class Interleavings(Conductors, Workers, Operators, Time):
     """All verbs of the design, by two conductors, two workers and two operators."""
 
-    @initialize(batches=plantings, stage=stages)
-    def start(self, batches: list[tuple[list[str], list[str], int]], stage: str) -> None:
+    @initialize(batches=plantings, start=starts)
+    def start(
+        self, batches: list[tuple[list[str], list[str], int]], start: tuple[str, str]
+    ) -> None:
         """A world in which something is under way; all of it by the verbs themselves."""
         self.plant(batches)
-        if stage != "seeded":
-            self.tick(0, [Spawned("fc-1")], timedelta(0))
-        if stage in ("begun", "completed", "failed"):
-            self.begin(0, 0, None, "at once")
-        if stage in ("completed", "failed"):
-            self.report(
-                0, 0, 2, {"completed": "complete", "failed": "fail for good"}[stage], "at once"
-            )
+        stage, opening = start
+        verb, _, again = stage.partition(" ")
+        if again:
+            self.tune(0, batches[0][1][0], {"max_in_flight": 9}, "at once")
+        for turn in range(2 if again else 1):
+            if turn:
+                self.time_passes(None)
+            if verb != "seeded":
+                self.tick(0, [Spawned("fc-1")], timedelta(0))
+            if verb in ("begun", "completed", "failed"):
+                self.begin(turn, 0, [1, 2, 3, 4], "at once")
+        if verb in ("completed", "failed"):
+            self.report(0, 0, 4, {"completed": "complete"}.get(verb, "fail for good"), "at once")
+        self.open(opening)
+
+    def open(self, verb: str) -> None:
+        """Do a verb in a transaction that stays open, and commits."""
+        if verb == "claim":
+            self.claim(1, timedelta(0), "later")
+        elif verb in ("advance", "finish"):
+            self.sweep(1, verb, timedelta(0), "later")
+        elif verb in ("complete", "heartbeat"):
+            self.report(1, 0, 2, verb, "later")
+        elif verb:
+            self.steer(1, 0, verb, "later")
 
     def teardown(self) -> None:
         """Whatever has happened: with honest sides, every batch ends."""

@@ -12,6 +12,7 @@ from reconciler.contract.database import Connection, Row
 from reconciler.contract.explain import Facts, explain
 from reconciler.contract.queries.steer import EXPLAIN
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
+from reconciler.policy import UNKNOWN
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 from workers.steps.step_b import StepB
@@ -155,10 +156,19 @@ def check_moves(
         assert edge in allowed, f"{key} went {edge} by {verbs}"
         assert may(key, old), f"{verbs} touched {key}, which it does not hold: {old}"
         if old and row["forgiven"] != old["forgiven"]:
-            by = {"retry": old["attempt"], "reap": old["forgiven"] + 1}
-            assert row["forgiven"] in [by[verb] for verb in verbs if verb in by]
+            check_forgiven(old, row, verbs)
         step = row["attempt"] - (old["attempt"] if old else 0)
-        assert -("release" in verbs) <= step <= ("claim" in verbs), f"{key}: attempt {step:+}"
+        least, most = -("release" in verbs), ("claim" in verbs)
+        steps = (least + most,) if len(verbs) == 1 else range(least, most + 1)
+        assert step in steps, f"{key}: attempt {step:+} by {verbs}"
+
+
+def check_forgiven(old: Row, row: Row, verbs: tuple[str, ...]) -> None:
+    """An operator's retry forgives all attempts, a reap the one whose spawn had no answer."""
+    by = {"retry": old["attempt"], "reap": old["forgiven"] + 1}
+    assert row["forgiven"] in [by[verb] for verb in verbs if verb in by]
+    if verbs == ("reap",):
+        assert (old["error"] or "").startswith(UNKNOWN)
 
 
 def check_world(seen: Seen) -> None:

@@ -72,8 +72,7 @@ class Operators(Machine):
         operator, view = self.sides.operators[by], self.batch(batch)
         acts = {
             "cancel": (operator.cancel, view),
-            "pause": (operator.pause, view),
-            "pause no more": (operator.pause, view, False),
+            "pause": (operator.pause, view, not view.paused),
             "retry": (operator.retry, view),
             "retry a step": (operator.retry, view, "normalize"),
         }
