@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from reconciler import policy
 from reconciler.contract.claimed import Chunk
@@ -70,9 +70,11 @@ class Conductors(Machine):
         alone = not self.held
         self.do(store, ("claim",), lambda: store.claim(moment), land, ending=ending)
 
-    @precondition(lambda self: self.chunks)
     @rule(by=sides, chunk=which, verb=dispatches, ending=endings)
     def dispatch(self, by: int, chunk: int, verb: str, ending: str) -> None:
+        if not self.chunks:
+            self.claim(by, timedelta(0), ending)
+            return
         store, chunks = self.sides.stores[by], [newest(self.chunks, chunk)]
         acts = {
             "record_calls": partial(store.record_calls, chunks, ["fc-3"]),

@@ -72,7 +72,11 @@ WHERE ctid = ANY(ARRAY(SELECT ctid FROM workflow_states
 
 
 class Machine(RuleBasedStateMachine):
-    """What is committed was `seen` after the last rule; the rest is what each side remembers."""
+    """What is committed was `seen` after the last rule; the rest is what each side remembers.
+
+    No rule has a precondition on what was read: a share that falls otherwise in a second run must
+    not change what is drawn.
+    """
 
     def __init__(self, world: Sides, most_held: int) -> None:
         super().__init__()

@@ -53,6 +53,7 @@ STARTS = [
     ("completed", "cancel"),
     ("failed", "retry"),
     ("failed", "finish"),
+    ("failed", "cancel"),
     ("claimed again", ""),
     ("begun again", ""),
     ("begun again", ""),

@@ -155,7 +155,7 @@ def check_moves(
         edge = (old and old["status"], row["status"])
         assert edge in allowed, f"{key} went {edge} by {verbs}"
         assert may(key, old), f"{verbs} touched {key}, which it does not hold: {old}"
-        if old and row["forgiven"] != old["forgiven"]:
+        if old and (row["forgiven"] != old["forgiven"] or verbs == ("retry",)):
             check_forgiven(old, row, verbs)
         step = row["attempt"] - (old["attempt"] if old else 0)
         least, most = -("release" in verbs), ("claim" in verbs)

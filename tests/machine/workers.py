@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import rule
 
 from reconciler.contract.database import Row
 from reconciler.contract.states import Status
@@ -15,9 +15,10 @@ from tests.machine.model import RESULTS, Key, Seen
 
 
 class Workers(Machine):
-    @precondition(lambda self: self.chunks)
     @rule(by=sides, chunk=which, ids=st.none() | ids, ending=endings)
     def begin(self, by: int, chunk: int, ids: list[int] | None, ending: str) -> None:
+        if not self.chunks:
+            return
         of = newest(self.chunks, chunk)
         self.begin_by_ids(by, of.step_name, ids or of.company_ids, ending)
 
@@ -39,17 +40,23 @@ class Workers(Machine):
 
         self.do(worker, ("begin",), lambda: worker.begin(step, ids, "fc-9"), land, may, ending)
 
-    @precondition(lambda self: self.begun)
     @rule(by=sides, group=which, few=few, verb=reports, ending=endings)
     def report(self, by: int, group: int, few: int, verb: str, ending: str) -> None:
+        if not self.begun:
+            self.begin(by, group, None, ending)
+            return
         worker, attempts = self.sides.workers[by], newest(self.begun, group)[:few]
         self.marks += 1
         mark, step = self.marks, attempts[0].step_name
         acts = {
             "heartbeat": partial(worker.heartbeat, attempts),
             "complete": partial(worker.complete, attempts, [RESULTS[step](mark) for _ in attempts]),
-            "fail": partial(worker.fail, attempts, [Failure("broken", retry_after_s=5)] * few),
-            "fail for good": partial(worker.fail, attempts, [Failure("no", permanent=True)] * few),
+            "fail": partial(
+                worker.fail, attempts, [Failure("broken", retry_after_s=5)] * len(attempts)
+            ),
+            "fail for good": partial(
+                worker.fail, attempts, [Failure("no", permanent=True)] * len(attempts)
+            ),
         }
 
         def land(won: set[int], at: Seen) -> None:
