@@ -8,6 +8,7 @@ import typer
 from cli import batches, db, doctor, export, interval, local, reconcile, seed, steer, steps
 from cli.render import say
 from reconciler.contract.errors import TracerError
+from reconciler.contract.outage import first_line
 
 app = typer.Typer(
     name="tracer",
@@ -45,7 +46,6 @@ def run(arguments: Sequence[str]) -> int:
         say(str(error))
         return error.exit_code
     except psycopg.OperationalError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        say(f"The database went away: {reason}. Run the command again when it is back.")
+        say(f"The database went away: {first_line(error)}. Run the command again when it is back.")
         return 3
     return 0

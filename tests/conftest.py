@@ -120,10 +120,10 @@ def deployment() -> Iterator[ControlPlane]:
 @pytest.fixture
 def plane(deployment: ControlPlane) -> Iterator[ControlPlane]:
     """The control plane that this process's Modal client speaks to, as if just deployed on."""
-    with use(deployment):
-        yield deployment
     deployment.clear_faults()
     deployment.forget_calls()
+    with use(deployment):
+        yield deployment
     missing, deployment.missing = deployment.missing, set()
     assert not missing, f"the stand-in does not speak {missing}"
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import count
 from time import monotonic
 from typing import Any
+from unittest.mock import patch
 
 from reconciler.contract.claimed import Chunk
 from reconciler.contract.results import CompanyView
@@ -25,6 +26,7 @@ from reconciler.spawners.protocol import (
 from reconciler.tick import TickReport, tick
 from tests.crash import Death, Probe, Program, probing
 from tests.world import STEPS, World
+from workers import lifecycle
 from workers.lifecycle import work
 from workers.step import Step
 
@@ -47,6 +49,9 @@ class Scenario:
     play: Mapping[str, Play] = field(default_factory=dict)
     answers: Sequence[str] = ()  # of the far side, to one call after the other; then "spawned"
     named: bool = False  # whether its calls have ids
+    # How long results wait to be written. By the product's own value, a slow machine would have
+    # more writings, and so other places to die, than a fast one.
+    flush_after_s: float = 3600
 
 
 @dataclass
@@ -117,7 +122,8 @@ class Run:
     def through(self, check: Callable[["Run"], None]) -> None:
         """Tick and work until all has ended; `check` looks at the moment after a death."""
         self.check = check
-        with self._stack, probing(self.probe):
+        flushing = patch.object(lifecycle, "FLUSH_AFTER_S", self.scenario.flush_after_s)
+        with self._stack, probing(self.probe), flushing:
             while self.turns < TURNS:
                 report = self.reconcile()
                 if report is not None and self.ended() and (report.finished or not report):

@@ -92,6 +92,7 @@ SCENARIOS = [
         {"normalize": {"COMPLETED": 1, "FAILED": 1}, "step_a": {"COMPLETED": 1}},
         blueprint=("normalize", "step_a"),
         play={"normalize": one_is_buried, "step_a": lambda *_: StepA(attribute_count=1)},
+        flush_after_s=0,
     ),
     Scenario(
         "a result that its table refuses",

@@ -21,8 +21,8 @@ QUERIES = ROOT / "reconciler" / "contract" / "queries"
 MODULES = ("held", "tick", "dispatch", "work", "steer")
 TABLE = ROOT / "docs" / "mutants.md"
 TESTS = (
-    *("test_transitions", "test_dispatch", "test_attempts", "test_leases", "test_claim"),
-    *("test_tick", "test_migrations", "test_interleavings"),
+    *("test_transitions", "test_dispatch", "test_cancel", "test_attempts", "test_leases"),
+    *("test_claim", "test_tick", "test_migrations", "test_interleavings"),
 )
 COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", "README.md")
 
@@ -39,7 +39,7 @@ FORMS = (
     (r"AND w\.attempt = held\.attempt", ""),
     (r"AND w\.lease_expires_at <= %\(now\)s", ""),
     (r"AND w\.available_at <= %\(now\)s", ""),
-    (r"AND NOT (?:w\.|b\.)?(?:advanced|paused)", ""),
+    (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|recalled)", ""),
     (r"AND NOT EXISTS", "AND NOT false AND EXISTS"),
     (r"AND w\.error IS NULL", ""),
     (r"AND \(t\.held_until IS NULL OR t\.held_until <= %\(now\)s\)", ""),

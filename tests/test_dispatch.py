@@ -9,15 +9,12 @@ import pytest
 
 from reconciler.contract.claimed import Chunk, Pace
 from reconciler.contract.columns import SCHEMA_REVISION
-from reconciler.contract.queries.steer import CANCEL, CANCEL_BATCH
-from reconciler.contract.queries.tick import ADVANCE
 from reconciler.contract.queries.work import BEGIN
 from reconciler.contract.store import LIMIT
 from reconciler.policy import HOLD_MAX_S, pace
 from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, Unknown
 from reconciler.tick import tick
 from tests.world import Scripted, World, chunk_of
-from workers.steps.normalize import Normalized
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -115,17 +112,6 @@ def test_one_steps_refusals_leave_the_others_alone(world: World) -> None:
     assert world.tick().spawned == 3
 
 
-def test_calls_of_a_cancelled_batch_are_cancelled_once(world: World) -> None:
-    world.seed(3)
-    world.spawner.answer = Spawned("fc-1")
-    world.tick()
-    assert world.operator.cancel(world.operator.batch("batch")) == 3
-    world.tick()
-    world.tick()
-    assert world.spawner.recalled == ["fc-1"]
-    assert {(row["status"], row["call_id"]) for row in world.rows()} == {("CANCELLED", "fc-1")}
-
-
 def test_a_call_that_also_carries_another_batch_goes_on_until_that_is_done(world: World) -> None:
     world.seed(["a", "b"], name="cancelled")
     world.seed(["c"], name="living")
@@ -139,65 +125,6 @@ def test_a_call_that_also_carries_another_batch_goes_on_until_that_is_done(world
     assert world.statuses() == {"CANCELLED": 2, "COMPLETED": 1}
     world.tick()
     assert world.spawner.recalled == ["fc-shared"]
-
-
-def test_a_call_that_could_not_be_cancelled_is_tried_again(world: World) -> None:
-    class Deaf(Full):
-        def recall(self, call_ids: Sequence[str]) -> list[str]:
-            self.offered.append(len(call_ids))
-            return []
-
-    world.seed(3)
-    world.spawner.answer = Spawned("fc-1")
-    world.tick()
-    world.operator.cancel(world.operator.batch("batch"))
-    deaf = Deaf()
-    for _ in range(2):
-        tick(world.store, deaf, world.store.now())
-    assert deaf.offered == [1, 1]
-
-
-def test_a_worker_that_finishes_a_cancelled_row_is_refused(world: World) -> None:
-    world.seed(2)
-    world.tick()
-    attempts = world.worker.begin("normalize", world.ids())
-    world.operator.cancel(world.operator.batch("batch"))
-    assert world.worker.complete(attempts, [Normalized(), Normalized()]) == set()
-    assert world.worker.heartbeat(attempts) == set()
-    assert world.sql("SELECT * FROM results.normalized") == []
-    assert world.statuses() == {"CANCELLED": 2}
-
-
-def test_an_advance_under_way_leaves_nothing_pending_in_a_batch_that_is_cancelled(
-    world: World,
-) -> None:
-    """The advance holds the batch until it has committed; the cancel then sees what it seeded."""
-    world.seed(1, ["normalize", "step_a"])
-    world.tick()
-    world.work()
-    batch = world.operator.batch("batch")
-    with ThreadPoolExecutor(1) as threads:
-        with world.store.transaction() as advancing:
-            advancing.execute(ADVANCE.encode(), {"now": world.store.now(), "limit": 10})
-            cancelled = threads.submit(world.operator.cancel, batch)
-            world.wait_for_blocked()
-        assert cancelled.result(10) == 1
-    assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 1}
-
-
-def test_the_advance_does_not_wait_for_a_cancel_that_is_under_way(world: World) -> None:
-    """It would hold up the tick of all batches, and the two could wait for each other's rows."""
-    world.seed(1, ["normalize", "step_a"], name="cancelled")
-    world.seed(["other"], ["normalize", "step_a"], name="other")
-    world.tick()
-    world.work()
-    batch = world.operator.batch("cancelled")
-    with world.operator.transaction() as cancelling:
-        cancelling.execute(CANCEL_BATCH, {"batch_id": batch.id})
-        assert world.store.advance(world.store.now()) == 1
-        cancelling.execute(CANCEL, {"batch_id": batch.id})
-    assert world.store.advance(world.store.now()) == 0
-    assert world.statuses() == {"COMPLETED": 2, "PENDING": 1}
 
 
 def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: World) -> None:
@@ -243,17 +170,6 @@ def test_a_worker_that_begins_after_an_unknown_outcome_has_a_heart(world: World)
     world.tick()
     attempts = world.worker.begin("normalize", world.ids())
     assert world.worker.heartbeat(attempts) == set(world.ids())
-
-
-def test_a_call_is_not_recalled_while_a_worker_is_at_another_batchs_row(world: World) -> None:
-    world.seed(["a"], name="cancelled")
-    world.seed(["b"], name="living")
-    world.spawner.answer = Spawned("fc-shared")
-    world.tick()
-    world.worker.begin("normalize", world.ids())
-    world.operator.cancel(world.operator.batch("cancelled"))
-    world.tick()
-    assert world.spawner.recalled == []
 
 
 def test_an_outage_of_the_spawner_buries_no_row(world: World) -> None:

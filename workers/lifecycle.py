@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
@@ -77,7 +78,7 @@ def work(
     report = WorkReport(begun=len(attempts))
     if not attempts:
         return report
-    with Heart(store, attempts) as heart, Timed(step) as function:
+    with Heart(store, attempts) as heart, closing(Timed(step)) as function:
         ledger = Ledger(store, heart, report)
         for attempt in attempts:
             if stop and stop.is_set():

@@ -2,8 +2,6 @@
 
 from queue import Empty, SimpleQueue
 from threading import Thread
-from types import TracebackType
-from typing import Self
 
 from reconciler.contract.results import CompanyView, StepResult
 from workers.outcome import TookTooLong, produce
@@ -25,17 +23,6 @@ class Timed:
         self._thread: CallingThread | None = None
         self.left_behind = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._let_go()
-
     def __call__(self, company: CompanyView) -> Came:
         """What the step makes of the company, or what it raised instead: never raised here."""
         self._thread = self._thread or CallingThread(self._step)
@@ -43,13 +30,14 @@ class Timed:
         try:
             return self._thread.came.get(timeout=self._step.timeout_s)
         except Empty:
-            self._let_go()
+            self.close()
             self.left_behind += 1
             return None, TookTooLong(f"took longer than {self._step.timeout_s:g} s")
 
-    def _let_go(self) -> None:
+    def close(self) -> None:
+        """Let the thread end, once it comes to that."""
         if self._thread:
-            self._thread.companies.put(None)  # it ends when it comes to that
+            self._thread.companies.put(None)
         self._thread = None
 
 

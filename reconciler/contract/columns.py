@@ -18,7 +18,6 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-
 ERROR_CHARS = 2000  # of an error's text that a row keeps
 
 

@@ -53,8 +53,10 @@ class ModalSpawner:
         started = self._start(self._send(calls))
         self._sending.add(started)
         wait([started], ANSWER_WITHIN_S)
-        self._unanswered += [call for call in calls if not call.outcome]
-        return [call.outcome or Unanswered() for call in calls]
+        answers = [call.outcome or Unanswered() for call in calls]
+        answered = zip(calls, answers, strict=True)
+        self._unanswered += [call for call, answer in answered if isinstance(answer, Unanswered)]
+        return answers
 
     def late(self, settle: bool = False) -> list[Answer]:
         """See `Spawner.late`."""

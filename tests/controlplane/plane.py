@@ -126,6 +126,7 @@ class ControlPlane:
                 pass
         self.calls, self.calls_by_id, self.inputs = [], {}, {}
         self._claimed = {}
+        self.counts.clear()
 
     def run_with(self, runner: Runner | None) -> None:
         """Execute what waits with `runner` from now on; None lets it queue up.

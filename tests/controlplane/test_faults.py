@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 
 import modal
 import pytest
@@ -11,7 +10,7 @@ from grpclib import Status
 from grpclib.exceptions import StreamTerminatedError
 from modal.exception import ServiceError
 
-from tests.controlplane.client import Deployed, environment, use
+from tests.controlplane.client import Deployed, environment
 from tests.controlplane.faults import (
     Delay,
     Fail,
@@ -22,30 +21,6 @@ from tests.controlplane.faults import (
     throttled,
 )
 from tests.controlplane.plane import ControlPlane
-from tests.controlplane.terminal import project
-
-
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[ControlPlane]:
-    """A plane with the project's app."""
-    with project("postgresql://x") as plane:
-        yield plane
-
-
-@pytest.fixture
-def plane(deployed: ControlPlane) -> Iterator[ControlPlane]:
-    """That plane, with no calls and no faults, spoken to by this process's client."""
-    deployed.clear_faults()
-    deployed.calls.clear()
-    deployed.counts.clear()
-    with use(deployed):
-        yield deployed
-
-
-@pytest.fixture
-def function() -> Deployed:
-    """A handle that was not used yet."""
-    return modal.Function.from_name("tracer", "normalize")
 
 
 def test_transient_failures_are_tried_four_times(plane: ControlPlane, function: Deployed) -> None:

@@ -59,7 +59,11 @@ LIMIT %(limit)s
 """
 
 # recall: the state stays, since the call of these rows is cancelled
+# A begin that waited for the cancel holds rows that it does not take: a later tick asks again.
 RECALLED = """
 UPDATE workflow_states SET recalled = true
-WHERE status = 'CANCELLED' AND call_id = ANY(%(call_ids)s) AND NOT recalled
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM workflow_states
+    WHERE status = 'CANCELLED' AND call_id = ANY(%(call_ids)s) AND NOT recalled
+    FOR UPDATE SKIP LOCKED))
 """

@@ -1,6 +1,5 @@
 """Everything works through PgBouncer in transaction mode, which is what hosted poolers are."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,25 +16,13 @@ from reconciler.contract.errors import Unreachable
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
 from reconciler.contract.work import Failure, WorkerStore
-from tests.pgbouncer import PASSWORD, PgBouncer, make_certificate, running
+from tests.pooler.pgbouncer import PASSWORD, PgBouncer, make_certificate, running
 from tests.terminal import SEED, Terminal
 from tests.world import STEPS, World
 from workers.steps.normalize import Normalized
 
 OFTEN = 12  # psycopg prepares a statement at its sixth execution
 PREPARED = "SELECT count(*) AS n FROM pg_prepared_statements"
-
-
-@pytest.fixture(scope="module")
-def bouncer(server: str) -> Iterator[PgBouncer]:
-    with running(server) as found:
-        yield found
-
-
-@pytest.fixture
-def url(url: str, bouncer: PgBouncer) -> str:
-    """The test's database, through PgBouncer: so for every store and command of these tests."""
-    return bouncer.url(url, sslmode="disable")
 
 
 def directly(server: str, url: str) -> str:

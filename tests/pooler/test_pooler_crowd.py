@@ -1,6 +1,6 @@
 """Many workers through PgBouncer at once, on few connections to Postgres; and when it dies."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from reconciler.contract.store import Store
 from reconciler.contract.work import WorkerStore
 from reconciler.poll import poll
 from reconciler.spawners.protocol import Outcome, Spawned, Unanswered
-from tests.pgbouncer import SERVERS, PgBouncer, running
+from tests.pooler.pgbouncer import SERVERS, PgBouncer
 from tests.world import STEPS, Scripted, World
 from workers import lifecycle
 from workers.lifecycle import WorkReport, work
@@ -25,18 +25,6 @@ from workers.step import Step
 from workers.steps.normalize import Normalized
 
 WORKERS, CHUNK, PATIENCE_S = 200, 5, 60
-
-
-@pytest.fixture(scope="module")
-def bouncer(server: str) -> Iterator[PgBouncer]:
-    with running(server) as found:
-        yield found
-
-
-@pytest.fixture
-def url(url: str, bouncer: PgBouncer) -> str:
-    """The test's database, through PgBouncer: so for every store and command of these tests."""
-    return bouncer.url(url, sslmode="disable")
 
 
 def normalizing(before: Callable[[CompanyView], object]) -> Step:

@@ -1,9 +1,6 @@
-"""The stand-in for Modal's servers, as the real client and the real command see it.
-
-Its faults and its containers have tests of their own in tests/controlplane."""
+"""The stand-in for Modal's servers, as the real client and the real command see it."""
 
 import tomllib
-from collections.abc import Iterator
 from importlib.metadata import version
 
 import modal
@@ -13,41 +10,18 @@ from modal.exception import AuthError, ConflictError, NotFoundError
 from tests.controlplane.client import Deployed, environment, use
 from tests.controlplane.plane import ControlPlane
 from tests.controlplane.server import serve
-from tests.controlplane.terminal import ROOT, deploy, project
+from tests.controlplane.terminal import ROOT, deploy
 from tests.controlplane.terminal import modal as command
 from tests.controlplane.version import SPEAKS
 from tests.world import STEPS
-
-
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[ControlPlane]:
-    """A plane with the project's secret and its app, put there by the real commands."""
-    with project("postgresql://x") as plane:
-        yield plane
-
-
-@pytest.fixture
-def plane(deployed: ControlPlane) -> Iterator[ControlPlane]:
-    """That plane, with no calls and no faults, spoken to by this process's client."""
-    deployed.clear_faults()
-    deployed.calls.clear()
-    deployed.counts.clear()
-    with use(deployed):
-        yield deployed
-
-
-@pytest.fixture
-def function() -> Deployed:
-    return modal.Function.from_name("tracer", "normalize")
 
 
 def test_the_version_that_is_spoken_is_the_one_that_is_pinned_and_installed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (pinned,) = [line for line in project["dependencies"] if line.startswith("modal")]
     advice = (
-        "The pin of modal moved. Run tests/test_controlplane.py and tests/controlplane with the "
-        "new version; where an RPC or a field changed, follow it in tests/controlplane; then set "
-        "SPEAKS in tests/controlplane/version.py."
+        "The pin of modal moved. Run tests/controlplane with the new version; where an RPC or a "
+        "field changed, follow it there; then set SPEAKS in tests/controlplane/version.py."
     )
     assert (pinned, version("modal")) == (f"modal=={SPEAKS}", SPEAKS), advice
 
@@ -55,7 +29,7 @@ def test_the_version_that_is_spoken_is_the_one_that_is_pinned_and_installed() ->
 def test_the_real_command_deploys_every_step(plane: ControlPlane) -> None:
     app = plane.apps["tracer"]
     assert set(app.functions) == set(STEPS)
-    assert plane.secrets == {"tracer-database": {"DATABASE_URL": "postgresql://x"}}
+    assert plane.secrets == {"tracer-database": {"DATABASE_URL": "postgresql://unused"}}
     definition = app.functions["normalize"].definition
     assert (definition.module_name, definition.implementation_name) == (
         "workers.app",
