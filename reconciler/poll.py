@@ -15,6 +15,9 @@ from reconciler.tick import TickReport, tick
 # A scheduled run starts 2 to 17 s late (Prefect's process worker, measured). The older loop stays
 # for a minute past its interval, so that the newer one always takes over from a living one.
 HANDOVER_S = 60
+# After an outage workers go first, and write what they have done: their leases may be over, and a
+# tick would have it done again. Their waits double too: they come within as long as it lasted.
+HEADSTART_S = 6.0  # at most
 
 
 def poll(
@@ -35,15 +38,18 @@ def poll(
     generation = None if until_done else store.take_over()
     store.prune_ticks(store.now())
     opened, wait_s, totals = monotonic(), 0.0, Counter[str]()
-    outage = Outage(log)
+    outage, away = Outage(log), False
     while not stop.wait(wait_s):
         try:
             polling = store.beat()
+            if away:
+                away, wait_s = False, min(outage.lasts_s, HEADSTART_S)
+                continue
             if reason := why_leave(polling, generation, monotonic() - opened, until_done):
                 return summary(reason, totals)
             report = tick(store, spawner, polling.now)
         except psycopg.OperationalError as error:
-            wait_s = outage.wait(error)
+            away, wait_s = True, outage.wait(error)
             continue
         outage.over()
         totals.update(report.counts())

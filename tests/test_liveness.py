@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -32,7 +32,7 @@ from workers.steps.normalize import Normalized
 POLL_S = 0.2
 LEASE_S = 1.5
 DEADLINE_S = 1.0
-SILENCE_S = 5.0  # that a claim may keep the others waiting
+SILENCE_S = 5.0  # that a conductor's transaction may keep the others waiting
 SLACK_S = 1.5  # for a busy machine: ticks and writes take their time too
 
 Key = tuple[int, int]  # company, attempt
@@ -183,16 +183,18 @@ def cutting(fragment: str, moment: str) -> Iterator[list[float]]:
         psycopg.Connection.wait = wait  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("moment", "told"), [("before", 10), ("after", 0)])
 def test_a_workers_connection_is_cut_as_it_completes(
-    moment: str, world: World, url: str, report: Report
+    moment: str, told: int, world: World, url: str, report: Report
 ) -> None:
+    """What had landed when its answer was lost is refused to the second try."""
     world.seed(10)
     with polling(url, Answering([])), cutting("SET status = 'COMPLETED'", moment) as cuts:
         wait_until(lambda: world.statuses() == {"QUEUED": 10})
         hit = {(company_id, 1) for company_id in world.ids()}
-        assert world.work().completed == 10
+        assert world.work().completed == told
         report.moved(world, hit, "IN_PROGRESS", cuts[0], LEASE_S)
+        assert rows(world, "COMPLETED") == hit
 
 
 def test_every_backend_is_terminated(world: World, url: str, report: Report) -> None:
@@ -221,12 +223,25 @@ def test_every_backend_is_terminated(world: World, url: str, report: Report) -> 
 def test_a_reconciler_goes_silent_within_its_claim(world: World, url: str, report: Report) -> None:
     """Its machine sleeps, or its network is gone: the connection stays, and says nothing."""
     world.seed(10)
-    with closing(psycopg.connect(url, autocommit=True)) as silent:
-        silent.execute("BEGIN")
-        silent.execute(queries.CLAIM_TURN.encode())
-        since = time.monotonic()
-        with polling(url, Answering([])):
-            report.moved(world, rows(world, "PENDING"), "PENDING", since, SILENCE_S)
+    with silent(url, queries.CLAIM_TURN), polling(url, Answering([])):
+        report.moved(world, rows(world, "PENDING"), "PENDING", time.monotonic(), SILENCE_S)
+
+
+def test_a_reconciler_goes_silent_within_its_reap(world: World, url: str, report: Report) -> None:
+    world.claimed(10)
+    hit, over = rows(world, "QUEUED"), world.store.now() + timedelta(seconds=DEADLINE_S)
+    with silent(url, queries.EXPIRED, now=over, limit=10), polling(url, Answering([])):
+        report.moved(world, hit, "QUEUED", time.monotonic(), SILENCE_S)
+
+
+@contextmanager
+def silent(url: str, query: str, **values: object) -> Iterator[None]:
+    """A conductor's connection that has sent this within a transaction, and says no more."""
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute("BEGIN")
+        connection.execute(queries.SILENCE.encode())
+        connection.execute(query.encode(), values)
+        yield
 
 
 def test_a_loop_that_slept_within_its_claim_goes_on(
@@ -235,7 +250,7 @@ def test_a_loop_that_slept_within_its_claim_goes_on(
     """Its connection has been ended meanwhile: an outage like any other."""
     world.seed(10)
     claim, slept = queries.CLAIM, list[bool]()
-    monkeypatch.setattr(queries, "CLAIM_TURN", queries.CLAIM_TURN.replace("5s", "100ms"))
+    monkeypatch.setattr(queries, "SILENCE", queries.SILENCE.replace("5s", "100ms"))
     execute: Callable[..., Any] = psycopg.Cursor.execute
 
     def sleeping(self: Any, query: Any, *args: Any, **options: Any) -> Any:

@@ -126,7 +126,7 @@ def seed(url: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills a server by its pid")
 @pytest.mark.parametrize("end", [kill_postgres, restart_immediately])
-def test_a_batch_outlives_postgres(
+def test_a_batch_outlives_postgres_and_nothing_is_done_again(
     end: Callable[[Path], None], home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = embedded.acquire(home)
@@ -139,6 +139,9 @@ def test_a_batch_outlives_postgres(
         assert embedded.acquire(home) == url
         until(lambda: finished(url))
     assert completed(url) == 2 * COMPANIES
+    with psycopg.connect(url) as connection:
+        attempts = connection.execute("SELECT DISTINCT attempt FROM workflow_states").fetchall()
+    assert attempts == [(1,)], "the leases were over, and workers wrote before a tick looked"
     assert [line for line in lines if "database" in line][1:] == [BACK]
     text = said.read_text()
     assert "Traceback" not in text

@@ -38,6 +38,9 @@ UNWRITABLE = (
 )
 RETRY_S = 5.0  # at most, between tries while the database is away
 BEGIN_PATIENCE_S = 30.0
+# Results may be paid for, and nobody takes the rows while the database is away: so for longer than
+# a lease, and than the restart of a large server takes.
+RESULTS_PATIENCE_S = 600.0
 
 
 @dataclass
@@ -68,8 +71,8 @@ def work(
     left to its lease. `call_id` is what the call is known by where it was spawned.
 
     Raises:
-        psycopg.OperationalError: the database was away for `BEGIN_PATIENCE_S`, or for longer than
-            the lease when there were results to write.
+        psycopg.OperationalError: the database was away for `BEGIN_PATIENCE_S`, or, when there was
+            something to write, for `RESULTS_PATIENCE_S`.
     """
     if stop and stop.is_set():
         return WorkReport()
@@ -131,7 +134,7 @@ class Ledger:
         if not done:
             return
         try:
-            won = patiently(lambda: self.store.complete(*_columns(done)), done[0][0].lease_s)
+            won = patiently(lambda: self.store.complete(*_columns(done)), RESULTS_PATIENCE_S)
         except UNWRITABLE:
             for attempt, result in done:
                 self._complete_alone(attempt, result)
@@ -143,7 +146,7 @@ class Ledger:
     def _complete_alone(self, attempt: Attempt, result: StepResult) -> None:
         """A transaction of its own, once one of them has spoilt the common one."""
         try:
-            won = patiently(lambda: self.store.complete([attempt], [result]), attempt.lease_s)
+            won = patiently(lambda: self.store.complete([attempt], [result]), RESULTS_PATIENCE_S)
         except UNWRITABLE as error:
             self.failed.append((attempt, Failure(f"result not written: {first_line(error)}")))
             return
@@ -155,7 +158,7 @@ class Ledger:
         failed, self.failed = self.failed, []
         if not failed:
             return
-        won = patiently(lambda: self.store.fail(*_columns(failed)), failed[0][0].lease_s)
+        won = patiently(lambda: self.store.fail(*_columns(failed)), RESULTS_PATIENCE_S)
         self.report.failed += len(won)
         self.report.stale += len(failed) - len(won)
         self.heart.release(attempt for attempt, _ in failed)
@@ -207,7 +210,7 @@ class Heart:
 
 
 def patiently(write: Callable[[], T], patience_s: float) -> T:
-    """Try a write until the database answers or `patience_s` have passed: results may be paid for.
+    """Try a write until the database answers or `patience_s` have passed.
 
     Repeating is safe: a write that had landed unseen finds its attempt gone, or nothing to begin.
     """

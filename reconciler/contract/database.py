@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
@@ -17,6 +18,14 @@ from reconciler.contract.errors import BadInput, NotAllowed, Unreachable
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]
 CONNECT_TIMEOUT_S = 10
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "row_factory": dict_row,
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": "tracer",
+    # Whatever the server's is, or PGCLIENTENCODING says; from SQL_ASCII, text would come as bytes.
+    "client_encoding": "utf8",
+}
 START = "Start it, or set DATABASE_URL (without it, Tracer runs a Postgres of its own)."
 CERTIFICATE = (
     "Give in DATABASE_URL the host as its certificate has it, and as sslrootcert the file of the "
@@ -66,10 +75,7 @@ def connect(url: str) -> Connection:
     try:
         return psycopg.Connection[DictRow].connect(
             libpq_url(url),
-            autocommit=True,
-            row_factory=dict_row,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            application_name="tracer",
+            **OPTIONS,
             prepare_threshold=None,  # short-lived, and nothing has yet looked for a pooler
         )
     except psycopg.OperationalError as error:
@@ -159,14 +165,8 @@ class Database:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             libpq_url(url),
             connection_class=psycopg.Connection[DictRow],
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": "tracer",
-                # Else psycopg's default stays: unprepared, single rows cost 13 to 40 % more.
-                **({} if prepare else {"prepare_threshold": None}),
-            },
+            # Else psycopg's default stays: unprepared, single rows cost 13 to 40 % more.
+            kwargs=OPTIONS if prepare else OPTIONS | {"prepare_threshold": None},
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,
@@ -226,10 +226,11 @@ class Database:
         except psycopg.errors.IdleInTransactionSessionTimeout as error:
             raise psycopg.OperationalError(str(error)) from error
 
-    def rows(self, query: str, **parameters: Any) -> list[Row]:
+    def rows(self, query: str | sql.Composed, **parameters: Any) -> list[Row]:
         """Run one statement in a transaction of its own; its rows, none for one without."""
         with self._connection() as connection:
-            cursor = connection.execute(query.encode(), parameters)
+            statement = query.encode() if isinstance(query, str) else query
+            cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from threading import Lock
+from time import monotonic
 
 import psycopg
 
@@ -18,15 +19,22 @@ class Outage:
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
         self._wait_s = 0.0
+        self._since = 0.0
         self._turn = Lock()
 
     def wait(self, error: psycopg.OperationalError) -> float:
         """Note that the database is away; returns the seconds to wait before the next try."""
         with self._turn:
             if not self._wait_s:
+                self._since = monotonic()
                 self._log(f"The database is away, waiting for it: {first_line(error)}")
             self._wait_s = min(max(2 * self._wait_s, self.FIRST_S), self.LONGEST_S)
             return self._wait_s
+
+    @property
+    def lasts_s(self) -> float:
+        """Seconds since the database went away."""
+        return monotonic() - self._since
 
     def over(self) -> None:
         """Note that the database answers."""

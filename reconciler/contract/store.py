@@ -1,12 +1,13 @@
 """The conductor's verbs: what a tick reads and writes. It sees ids and statuses, nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict, held, judged, spread
 from reconciler.contract.columns import SCHEMA_REVISION, kept_text
-from reconciler.contract.database import Database
+from reconciler.contract.database import Connection, Database
 from reconciler.contract.queries import dispatch, loop
 from reconciler.contract.queries import tick as queries
 from reconciler.contract.queries.roles import CONDUCTOR
@@ -46,6 +47,13 @@ class Store(Database):
     """The brain as a tick sees it."""
 
     role = CONDUCTOR
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """See `Database.transaction`; Postgres ends one that is silent for long."""
+        with super().transaction() as connection:
+            connection.execute(queries.SILENCE)
+            yield connection
 
     def now(self) -> datetime:
         """Postgres's clock, the only one that decides anything."""

@@ -81,7 +81,7 @@ class WorkerStore(Database):
         return {row["company_id"] for row in rows}
 
     def complete(self, attempts: Sequence[Attempt], results: Sequence[StepResult]) -> set[int]:
-        """COMPLETED and domain row in one transaction, for all of one step's `attempts` or none.
+        """COMPLETED and domain row in one statement, for all of one step's `attempts` or none.
 
         Returns the companies that were won; a stale attempt wins and writes nothing.
 
@@ -97,9 +97,8 @@ class WorkerStore(Database):
         ]
         statement = _complete_statement(type(results[0]))
         rows = json.dumps(documents, allow_nan=False)
-        with self.transaction() as connection:
-            won = connection.execute(statement, {**_held(attempts), "rows": rows})
-            return {row["company_id"] for row in won}
+        won = self.rows(statement, **_held(attempts), rows=rows)
+        return {row["company_id"] for row in won}
 
     def fail(self, attempts: Sequence[Attempt], failures: Sequence[Failure]) -> set[int]:
         """Report failed attempts; the tick judges them. Returns the companies that were won."""

@@ -8,14 +8,14 @@ by their key and attempt where another process holds them.
 
 from reconciler.contract.queries.held import SAME_ATTEMPT, held
 
+# A conductor that goes silent within a transaction (its machine sleeps, its network is gone) keeps
+# its locks, and Postgres itself notices after two hours.
+SILENCE = "SELECT set_config('idle_in_transaction_session_timeout', '5s', true)"
+
 # Two reconcilers that count the rows in flight at once would both spend the same budget: eight
 # claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
-# the claim takes its snapshot. One that goes silent with it (its machine sleeps, its network is
-# gone) would have every other tick wait: Postgres itself notices after two hours.
-CLAIM_TURN = """
-SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
-    pg_advisory_xact_lock(hashtext('tracer.claim'))
-"""
+# the claim takes its snapshot.
+CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
 
 # claim: PENDING -> QUEUED
 # Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
@@ -104,8 +104,7 @@ WITH in_flight AS (
         lease_expires_at = %(now)s + make_interval(secs => r.start_deadline_s),
         call_id = NULL, error = NULL
     FROM enrichment_registry r
-    WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen))
-      AND w.status = 'PENDING' AND r.step_name = w.step_name
+    WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen)) AND r.step_name = w.step_name
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt,
         r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
         greatest(r.max_in_flight / r.chunk_size, %(few_calls)s) AS max_waiting
@@ -140,6 +139,7 @@ FOR UPDATE OF w SKIP LOCKED
 """
 
 # reap: QUEUED, IN_PROGRESS -> PENDING where there is a next attempt, else FAILED
+# `EXPIRED` has locked the rows: since then nobody has moved them.
 # An attempt that is followed by another is kept; the last one stays in the row. A number that is
 # there already is of a row that someone reset by hand, and must not end every tick from now on.
 REAP = f"""
@@ -151,7 +151,7 @@ WITH moved AS (
         lease_expires_at = NULL, error = held.errors,
         forgiven = w.forgiven + held.forgiving::int
     FROM {held(available="timestamptz", errors="text", forgiving="bool")}
-    WHERE {SAME_ATTEMPT} AND w.status IN ('QUEUED', 'IN_PROGRESS')
+    WHERE {SAME_ATTEMPT}
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt, w.queued_at, w.started_at,
         w.call_id, w.error, w.status
 ), kept AS (
