@@ -27,7 +27,10 @@ def url() -> str:
 def engine_options() -> dict[str, Any]:
     """Connect as libpq does, so that every form of URL works here as it does elsewhere."""
     connect(url()).close()  # its errors say what to do
-    return {"creator": lambda: psycopg.connect(libpq_url(url())), "poolclass": pool.NullPool}
+    return {
+        "creator": lambda: psycopg.connect(libpq_url(url()), client_encoding="utf8"),
+        "poolclass": pool.NullPool,
+    }
 
 
 def run() -> None:

@@ -1,6 +1,7 @@
 """The local stack of `tracer demo` and `tracer up`: a Prefect server, its worker, our workers."""
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class Stack:
         for service in reversed(self._services.values()):
             service.stop()
         if self._services:
-            stack_path(self._home).unlink(missing_ok=True)
+            clear(self._home)
         self._services = {}
 
     def check(self) -> list[str]:
@@ -170,8 +171,15 @@ def stop_leftovers(home: Path) -> list[str]:
     if stack.owner.alive and stack.owner.pid != os.getpid():
         end_all({stack.owner.pid}, OWNER_S)
     end_all({one.pid for one in stack.services if one.alive}, GRACE_S + 2)
-    stack_path(home.resolve()).unlink(missing_ok=True)
+    clear(home.resolve())
     return sorted({one.name for one in found} - {"owner"})
+
+
+def clear(home: Path) -> None:
+    """Take away what a stack that has ended leaves: Prefect writes the environment of each run,
+    DATABASE_URL and all, into a file that it removes only when the run ends in order."""
+    shutil.rmtree(home / "tmp", ignore_errors=True)
+    stack_path(home).unlink(missing_ok=True)
 
 
 def free_port() -> int:

@@ -93,11 +93,12 @@ def sync_steps(url: str) -> list[str]:
     Where the database has roles, they are granted what is new.
 
     Raises:
-        BadInput: a table differs from its model in a way that only a person can settle.
+        BadInput: there is no schema yet, or a table differs from its model in a way that only a
+            person can settle.
     """
     found = load_steps()
-    lines = sync_tables(url)
     with OperatorStore.connect(url) as store:
+        lines = sync_tables(url)
         before = {row["step_name"]: place(row) for row in store.steps()}
         for step in found.values():
             register(store, step)

@@ -28,7 +28,7 @@ def sync_tables(url: str) -> list[str]:
     """
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(libpq_url(url)),
+        creator=lambda: psycopg.connect(libpq_url(url), client_encoding="utf8"),
         poolclass=pool.NullPool,
     )
     try:

@@ -16,7 +16,7 @@ from tests.world import World
 
 def as_role(url: str, role: str) -> str:
     """The session's server lets everyone in who comes through its socket."""
-    return url.replace("postgresql://tracer@", f"postgresql://{role}@")
+    return url.replace("postgresql://tracer", f"postgresql://{role}", 1)
 
 
 def granted(url: str) -> str:

@@ -1,7 +1,9 @@
 """What a person gets wrong: one clear sentence, the right exit code, and nothing lost."""
 
+import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.terminal import HEADER, SEED, Terminal
@@ -92,9 +94,35 @@ def test_another_schema_is_refused_before_anything_is_written(
     tracer: Terminal, world: World, file: str, change: str, says: str
 ) -> None:
     world.sql(change)
-    for command in (["batches"], ["seed", file, *SEED], ["reconcile", "--once"]):
+    commands = ["batches"], ["seed", file, *SEED], ["reconcile", "--once"], ["steps", "sync"]
+    for command in commands:
         tracer(*command, code=2)
         assert says in " ".join(tracer.err.split())
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_does_not_hold_every_name_is_refused(
+    tracer: Terminal, url: str, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    other = f"in_{encoding.lower()}"
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {other} ENCODING {encoding} LOCALE 'C' TEMPLATE template0")
+    monkeypatch.setenv("DATABASE_URL", re.sub(r"/test_\d+", f"/{other}", url))
+    for command in (["db", "upgrade"], ["steps", "sync"], ["batches"]):
+        tracer(*command, code=2)
+        assert f"is encoded in {encoding}" in " ".join(tracer.err.split())
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_the_encoding_of_the_callers_terminal_is_nothing_to_us(
+    tracer: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    tracer("db", "upgrade")
+    path = tmp_path / "names.csv"
+    path.write_text(f"{HEADER}Яндекс & Müller,ya.ru,1\n", encoding="utf-8")
+    tracer("seed", str(path), *SEED, "--name", "names")
+    assert "Яндекс & Müller" in tracer("export", "names")
 
 
 def test_a_setting_that_cannot_be_used_is_named(

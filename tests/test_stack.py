@@ -140,9 +140,13 @@ def test_leftovers_that_were_written_down_are_ended(
 ) -> None:
     gone = Running("owner", 1, "long ago")
     write_stack(tmp_path, StackFile("http://x/api", gone, running("worker-host", {program.pid})))
+    of_a_run = tmp_path / "tmp" / "prefect-workspace-1" / "workspace.json"
+    of_a_run.parent.mkdir(parents=True)
+    of_a_run.write_text('{"DATABASE_URL": "postgresql://user:secret@host/x"}')
     assert stop_leftovers(tmp_path) == ["worker-host"]
     assert program.wait(5) == -signal.SIGTERM
     assert load_stack(tmp_path) is None
+    assert not of_a_run.exists()
 
 
 def test_a_stranger_that_was_given_the_pid_is_left_alone(

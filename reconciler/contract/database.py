@@ -70,10 +70,11 @@ def connect(url: str) -> Connection:
     Raises:
         Unreachable: nothing answers within `CONNECT_TIMEOUT_S`, or it refuses; the message says
             where and why, without the password.
+        BadInput: the database is not in UTF-8, so that it cannot hold every name.
     """
     where = place(url)
     try:
-        return psycopg.Connection[DictRow].connect(
+        connection = psycopg.Connection[DictRow].connect(
             libpq_url(url),
             **OPTIONS,
             prepare_threshold=None,  # short-lived, and nothing has yet looked for a pooler
@@ -82,6 +83,14 @@ def connect(url: str) -> Connection:
         reason = _reason(error)
         mend = CERTIFICATE if "certificate" in reason else START
         raise Unreachable(f"Cannot reach the {where}: {reason}. {mend}") from error
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        connection.close()
+        raise BadInput(
+            f"The {where} is encoded in {encoding}, which does not hold every name: make another "
+            "one, CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+        )
+    return connection
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -20,6 +20,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from reconciler.contract.queries.roles import ROLES
+
 PASSWORD = "open-sesame"
 SERVERS = 20  # connections to Postgres at most
 STARTS_WITHIN_S = 10
@@ -95,7 +97,9 @@ class PgBouncer:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.certificate = make_certificate(home)
-        (home / "users.txt").write_text(f'"tracer" "{make_verifier(server_url)}"\n')
+        verifier = make_verifier(server_url)
+        users = "".join(f'"{user}" "{verifier}"\n' for user in ("tracer", *ROLES))
+        (home / "users.txt").write_text(users)
         (home / "pgbouncer.ini").write_text(
             CONFIGURATION.format(
                 sockets=self._server["host"],

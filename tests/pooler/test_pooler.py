@@ -14,9 +14,11 @@ from reconciler.contract.columns import SCHEMA_REVISION
 from reconciler.contract.database import behind_pooler, connect, revision
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.operate import OperatorStore
+from reconciler.contract.queries.roles import ROLES
 from reconciler.contract.store import Store
 from reconciler.contract.work import Failure, WorkerStore
 from tests.pooler.pgbouncer import PASSWORD, PgBouncer, make_certificate, running
+from tests.roles import role_world
 from tests.terminal import SEED, Terminal
 from tests.world import STEPS, World
 from workers.steps.normalize import Normalized
@@ -123,3 +125,15 @@ def test_a_wrong_certificate_is_said_in_a_sentence(
     assert f"at 127.0.0.1:{bouncer.port}: SSL error: certificate verify failed. " in said
     assert "as sslrootcert the file of the authority" in said
     assert PASSWORD not in said
+
+
+def test_every_role_comes_through_it(url: str) -> None:
+    with role_world(url) as world:
+        world.seed(30, ("normalize", "step_a"))
+        for step in ("normalize", "step_a"):
+            world.tick()
+            assert world.work(step).completed == 30
+        assert world.tick().finished == 1
+        sides = (world.store, world.worker, world.operator)
+        users = [side.rows("SELECT current_user AS name")[0]["name"] for side in sides]
+        assert users == list(ROLES)
