@@ -22,8 +22,11 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from reconciler.contract.database import Database
+from tests.world import STEPS
 
 T = TypeVar("T")
+HEART = "'s heart"
+THREADS = {"heart": HEART} | dict.fromkeys(STEPS, "'s calls")
 VERBS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 
 
@@ -87,7 +90,7 @@ class Probe:
             self._die_at(program, place, "after")
 
     def _place(self, program: Program, what: str) -> Place:
-        thread = "'s heart" if threading.current_thread().name == "heart" else ""
+        thread = THREADS.get(threading.current_thread().name, "")
         with self._turn:
             self._numbers[program.name, thread] += 1
             place = Place(program.name, thread, self._numbers[program.name, thread], what)

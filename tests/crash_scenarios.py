@@ -3,6 +3,7 @@
 import time
 
 from reconciler.contract.results import CompanyView
+from tests.crash import HEART
 from tests.crash_run import Run, Scenario
 from workers.step import PermanentError, RetryAfter
 from workers.steps.normalize import Normalized
@@ -62,7 +63,7 @@ def takes_a_beat(run: Run, _: CompanyView, __: int) -> Normalized:
 
 
 def beats(run: Run) -> bool:
-    return any(place.thread for place in run.probe.crossed)
+    return any(place.thread == HEART for place in run.probe.crossed)
 
 
 SCENARIOS = [

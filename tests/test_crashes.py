@@ -14,7 +14,7 @@ import pytest
 from reconciler.contract import store, work
 from reconciler.contract.explain import explain
 from reconciler.contract.states import IN_FLIGHT
-from tests.crash import Place, Probe, statements
+from tests.crash import HEART, Place, Probe, statements
 from tests.crash_run import Run, Scenario
 from tests.crash_scenarios import SCENARIOS
 from tests.world import STEPS, World
@@ -47,7 +47,7 @@ def live(scenario: Scenario, url: str, world: World, probe: Probe) -> Run:
 
 
 def places(run: Run) -> list[Place]:
-    return [p for p in run.probe.crossed if not p.thread or p.number <= BEATS_ALIKE]
+    return [p for p in run.probe.crossed if p.thread != HEART or p.number <= BEATS_ALIKE]
 
 
 def deaths(run: Run) -> list[tuple[Place, str]]:

@@ -1,7 +1,7 @@
 """A worker's call: chunks land whole, one bad company fails alone, stale attempts write nothing."""
 
 import math
-import time
+from itertools import count
 from threading import Event
 
 import psycopg
@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.contract.results import CompanyView
 from reconciler.contract.states import Status
-from tests.world import World, doing
+from tests.world import World, doing, wait_until
 from workers import lifecycle
 from workers.lifecycle import WorkReport
 from workers.step import PermanentError, RetryAfter, Step
@@ -139,17 +139,19 @@ def test_whatever_a_step_raises_stays_its_own(world: World, error: BaseException
     assert str(only_row(world)["error"]).startswith(type(error).__name__)
 
 
-def test_slow_results_are_written_one_by_one(world: World) -> None:
-    world.claimed(2)
-    seen: list[dict[str, int]] = []
+@pytest.mark.parametrize("slow", [1, 2])
+def test_a_result_is_written_while_the_next_call_goes_on(world: World, slow: int) -> None:
+    """Also when it came so soon after the last writing that it waits for company."""
+    world.claimed(3)
+    called = count(1)
 
     def function(_: CompanyView) -> Normalized:
-        seen.append(world.statuses())
-        time.sleep(lifecycle.FLUSH_AFTER_S)
+        number = next(called)
+        if number > slow:
+            wait_until(lambda: world.statuses().get("COMPLETED") == number - 1)
         return Normalized()
 
-    world.work(doing(function))
-    assert seen == [{"IN_PROGRESS": 2}, {"IN_PROGRESS": 1, "COMPLETED": 1}]
+    assert world.work(doing(function)).completed == 3
 
 
 def test_results_survive_a_database_that_is_away_for_a_moment(

@@ -25,8 +25,8 @@ from reconciler.poll import poll
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Spawner, Unknown
 from reconciler.tick import tick
 from tests.crash import Death, cut, text_of
-from tests.test_host import children, hosting, spawner, wait_until
-from tests.world import World, doing
+from tests.test_host import children, hosting, spawner
+from tests.world import World, doing, wait_until
 from workers.steps.normalize import Normalized
 
 POLL_S = 0.2

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from reconciler.contract.settings import workers_socket
 from reconciler.contract.store import Store
 from reconciler.poll import poll
 from reconciler.spawners.local import LocalSpawner
+from tests.world import wait_until
 
 AWAY_S = 3.0
 COMPANIES = 120
@@ -50,21 +50,14 @@ def kill_postgres(home: Path) -> None:
     """As the kernel does when memory is short: the backends notice, and nobody says goodbye."""
     pid = int((home / "postgres" / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{pid}").exists() or not embedded.is_running(home))
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or not embedded.is_running(home))
 
 
 def restart_immediately(home: Path) -> None:
     """SIGQUIT is what `pg_ctl restart -m immediate` sends: backends are told, and end at once."""
     pid = int((home / "postgres" / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
-    until(lambda: not embedded.is_running(home))
-
-
-def until(true: Callable[[], object], within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
+    wait_until(lambda: not embedded.is_running(home))
 
 
 @contextmanager
@@ -83,7 +76,7 @@ def hosting(home: Path, url: str) -> Iterator[Path]:
             [sys.executable, "-m", "workers.host"], env=environment, stdout=output, stderr=output
         ) as process,
     ):
-        until(lambda: accepts(workers_socket(home)))
+        wait_until(lambda: accepts(workers_socket(home)))
         yield said
         process.terminate()
 
@@ -132,12 +125,12 @@ def test_a_batch_outlives_postgres_and_nothing_is_done_again(
     url = embedded.acquire(home)
     seed(url)
     with caplog.at_level(logging.INFO), hosting(home, url) as said, polling(home, url) as lines:
-        until(lambda: completed(url) > 10)
+        wait_until(lambda: completed(url) > 10)
         end(home)
-        until(lambda: any(line.startswith(GONE) for line in lines))
+        wait_until(lambda: any(line.startswith(GONE) for line in lines))
         Event().wait(AWAY_S)
         assert embedded.acquire(home) == url
-        until(lambda: finished(url))
+        wait_until(lambda: finished(url))
     assert completed(url) == 2 * COMPANIES
     with psycopg.connect(url) as connection:
         attempts = connection.execute("SELECT DISTINCT attempt FROM workflow_states").fetchall()

@@ -26,6 +26,13 @@ def doing(
     return replace(STEPS[step], function=function, **changes)  # type: ignore[arg-type]
 
 
+def wait_until(true: Callable[[], object], within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
 def chunk_of(
     step: str = "normalize",
     company_ids: Sequence[int] = (1,),

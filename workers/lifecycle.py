@@ -1,7 +1,7 @@
 """begin, heartbeat, complete, fail around a step function: every line of it shared by all hosts."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,11 +14,11 @@ import psycopg
 
 from reconciler.contract.errors import NotAllowed
 from reconciler.contract.outage import Outage, first_line
-from reconciler.contract.results import CompanyView, StepResult
+from reconciler.contract.results import StepResult
 from reconciler.contract.work import Attempt, Failure, WorkerStore
 from workers.outcome import failure
 from workers.step import Step
-from workers.timed import Timed
+from workers.timed import Calls, Done
 
 T = TypeVar("T")
 log = logging.getLogger("tracer.worker")
@@ -81,26 +81,32 @@ def work(
     report = WorkReport(begun=len(attempts))
     if not attempts:
         return report
-    with Heart(store, attempts) as heart, closing(Timed(step)) as function:
-        ledger = Ledger(store, heart, report)
-        for attempt in attempts:
-            if stop and stop.is_set():
-                break
-            if heart.holds(attempt):
-                ledger.add(attempt, run(function, attempt.company))
-            else:
-                report.stale += 1
-        ledger.flush()
-        report.left_behind = function.left_behind
+    passed_over: list[Attempt] = []
+    with Heart(store, attempts) as heart:
+        due = still_due(attempts, heart, stop, passed_over)
+        with closing(Calls(step, due, FLUSH_AFTER_S)) as calls:
+            ledger = Ledger(store, heart, report)
+            for done in calls:
+                ledger.take(done)
+            ledger.flush()
+    report.stale += len(passed_over)
+    report.left_behind = calls.left_behind
     if report.stale:
         log.info("%s: %d were no longer this worker's, and were refused", step.name, report.stale)
     return report
 
 
-def run(function: Timed, company: CompanyView) -> StepResult | Failure:
-    """Call the step function; whatever it raises is a fact about this one company."""
-    result, error = function(company)
-    return failure(error) if result is None else result
+def still_due(
+    attempts: Sequence[Attempt], heart: "Heart", stop: Event | None, passed_over: list[Attempt]
+) -> Iterator[Attempt]:
+    """The attempts, until `stop` is set; those that are ours no more are not paid for."""
+    for attempt in attempts:
+        if stop and stop.is_set():
+            return
+        if heart.holds(attempt):
+            yield attempt
+        else:
+            passed_over.append(attempt)
 
 
 @dataclass
@@ -114,12 +120,13 @@ class Ledger:
     failed: list[tuple[Attempt, Failure]] = field(default_factory=list)
     written_at: float = field(default_factory=monotonic)
 
-    def add(self, attempt: Attempt, outcome: StepResult | Failure) -> None:
-        """Take in one outcome; write all when the last writing is `FLUSH_AFTER_S` ago."""
-        if isinstance(outcome, Failure):
-            self.failed.append((attempt, outcome))
-        else:
-            self.done.append((attempt, outcome))
+    def take(self, done: Done | None) -> None:
+        """Take in what a call came to, if it has; write when the last time is a while ago."""
+        match done:
+            case (attempt, BaseException() as error):
+                self.failed.append((attempt, failure(error)))
+            case (attempt, result):
+                self.done.append((attempt, result))
         if monotonic() - self.written_at >= FLUSH_AFTER_S:
             self.flush()
 

@@ -31,15 +31,18 @@ def produce(step: Step, company: CompanyView) -> StepResult:
     result = step.function(company)
     if not isinstance(result, step.table):
         raise WrongKind(f"returned {type(result).__name__} instead of {step.table.__name__}")
+    values = {name: getattr(result, name) for name in step.table.model_fields}
+    # `model_validate` gives it the state of an ORM object too, which nobody uses: 50 µs, not 2.
+    fitting: StepResult = object.__new__(step.table)
     try:
-        values = {name: getattr(result, name) for name in step.table.model_fields}
-        return step.table.model_validate(values)
+        step.table.__pydantic_validator__.validate_python(values, self_instance=fitting)
+        return fitting
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise Misfit(f"returned a {step.table.__name__} that does not fit: {wrong}") from error
 
 
-def failure(error: BaseException | None) -> Failure:
+def failure(error: BaseException) -> Failure:
     """Why there is no result."""
     match error:
         case PermanentError():
@@ -60,7 +63,7 @@ def waitable(seconds: object) -> float:
     return min(float(seconds), LONGEST_WAIT_S)
 
 
-def says(error: BaseException | None) -> str:
+def says(error: BaseException) -> str:
     """The kind of an error and its text, which may itself be out of order."""
     kind = type(error).__name__
     try:
