@@ -68,12 +68,13 @@ def tick(store: Store, spawner: Spawner, now: datetime) -> TickReport:
     death leaves behind holds a lease, and an expired lease is the next tick's work.
     """
     started = perf_counter()
-    retried, buried = store.reap(now, lambda row: policy.judge(row, now, random.random()))
-    advanced = store.advance(now)
-    recalled = recall(store, spawner)
-    chunks = store.claim(now)
+    found = store.look(now)
+    retried, buried = reap(store, now) if found.expired else (0, 0)
+    advanced = store.advance(now) if found.completed else 0
+    recalled = recall(store, spawner) if found.recallable else 0
+    chunks = store.claim(now) if found.pending or advanced or retried else []
     dispatched = dispatch(store, spawner, chunks, now)
-    finished = store.finish(now)
+    finished = store.finish(now) if found.ended or advanced or buried else []
     report = TickReport(
         retried=retried,
         buried=buried,
@@ -89,3 +90,8 @@ def tick(store: Store, spawner: Spawner, now: datetime) -> TickReport:
     if report:
         store.record_tick(now, (perf_counter() - started) * 1000, **report.counts())
     return report
+
+
+def reap(store: Store, now: datetime) -> tuple[int, int]:
+    """Have the policy judge every row whose lease is over; returns (retried, buried)."""
+    return store.reap(now, lambda row: policy.judge(row, now, random.random()))

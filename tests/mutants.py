@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 QUERIES = ROOT / "reconciler" / "contract" / "queries"
-MODULES = ("held", "tick", "dispatch", "work", "steer")
+MODULES = ("held", "claim", "tick", "dispatch", "work", "steer")
 TABLE = ROOT / "docs" / "mutants.md"
 TESTS = (
     *("test_transitions", "test_dispatch", "test_cancel", "test_attempts", "test_leases"),

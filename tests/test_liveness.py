@@ -19,6 +19,7 @@ import pytest
 
 from reconciler.contract.claimed import Chunk
 from reconciler.contract.queries import tick as queries
+from reconciler.contract.queries.claim import CLAIM, CLAIM_TURN
 from reconciler.contract.results import CompanyView
 from reconciler.contract.store import Store
 from reconciler.poll import poll
@@ -223,7 +224,7 @@ def test_every_backend_is_terminated(world: World, url: str, report: Report) -> 
 def test_a_reconciler_goes_silent_within_its_claim(world: World, url: str, report: Report) -> None:
     """Its machine sleeps, or its network is gone: the connection stays, and says nothing."""
     world.seed(10)
-    with silent(url, queries.CLAIM_TURN), polling(url, Answering([])):
+    with silent(url, CLAIM_TURN), polling(url, Answering([])):
         report.moved(world, rows(world, "PENDING"), "PENDING", time.monotonic(), SILENCE_S)
 
 
@@ -249,12 +250,12 @@ def test_a_loop_that_slept_within_its_claim_goes_on(
 ) -> None:
     """Its connection has been ended meanwhile: an outage like any other."""
     world.seed(10)
-    claim, slept = queries.CLAIM, list[bool]()
+    slept = list[bool]()
     monkeypatch.setattr(queries, "SILENCE", queries.SILENCE.replace("5s", "100ms"))
     execute: Callable[..., Any] = psycopg.Cursor.execute
 
     def sleeping(self: Any, query: Any, *args: Any, **options: Any) -> Any:
-        if query == claim and not slept:
+        if query == CLAIM and not slept:
             slept.append(True)
             time.sleep(0.5)
         return execute(self, query, *args, **options)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict, held, judged, spread
 from reconciler.contract.columns import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Connection, Database
-from reconciler.contract.queries import dispatch, loop
+from reconciler.contract.queries import claim, dispatch, loop
 from reconciler.contract.queries import tick as queries
 from reconciler.contract.queries.roles import CONDUCTOR
 from reconciler.contract.states import Status
@@ -38,6 +38,18 @@ class Polling:
     changed_at: datetime
     ticked_at: datetime
     busy: bool
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which verbs have something to do: leases that are over, rows to advance, calls to recall,
+    rows that could be claimed, batches to finish."""
+
+    expired: bool
+    completed: bool
+    recallable: bool
+    pending: bool
+    ended: bool
 
 
 Judge = Callable[[Expired], Verdict]
@@ -76,6 +88,10 @@ class Store(Database):
         generation: int = self.rows(loop.TAKE_OVER)[0]["generation"]
         return generation
 
+    def look(self, now: datetime) -> Look:
+        """Look for what the verbs would do at `now`, in one statement."""
+        return Look(**self.rows(queries.LOOK, now=now)[0])
+
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
         """Let `judge` decide every row whose lease ended by `now`; returns (retried, buried)."""
         with self.transaction() as connection:
@@ -98,9 +114,9 @@ class Store(Database):
     def claim(self, now: datetime) -> list[Chunk]:
         """Take what the budgets allow, PENDING to QUEUED, in chunks ready to spawn."""
         with self.transaction() as connection:
-            connection.execute(queries.CLAIM_TURN)
+            connection.execute(claim.CLAIM_TURN)
             values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
-            found = connection.execute(queries.CLAIM, values).fetchall()
+            found = connection.execute(claim.CLAIM, values).fetchall()
         return [Chunk(**row) for row in found]
 
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:

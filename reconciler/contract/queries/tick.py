@@ -12,119 +12,6 @@ from reconciler.contract.queries.held import SAME_ATTEMPT, held
 # its locks, and Postgres itself notices after two hours.
 SILENCE = "SELECT set_config('idle_in_transaction_session_timeout', '5s', true)"
 
-# Two reconcilers that count the rows in flight at once would both spend the same budget: eight
-# claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
-# the claim takes its snapshot.
-CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
-
-# claim: PENDING -> QUEUED
-# Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
-# within a priority every batch up to one common level, so that a small batch is served whole
-# beside a large one and no budget is left over. What an uneven split leaves goes a row each to
-# batches in an order that changes with every tick. Depths are counted no further than the budget.
-CLAIM = """
-WITH in_flight AS (
-    SELECT step_name, count(*) AS rows
-    FROM workflow_states
-    WHERE status IN ('QUEUED', 'IN_PROGRESS')
-    GROUP BY step_name
-), budget AS (
-    SELECT r.step_name, least(r.max_in_flight - coalesce(f.rows, 0), t.allowance, %(limit)s) AS free
-    FROM enrichment_registry r
-    LEFT JOIN in_flight f USING (step_name)
-    LEFT JOIN throttles t USING (step_name)
-    WHERE r.enabled AND r.max_in_flight > coalesce(f.rows, 0)
-      AND (t.held_until IS NULL OR t.held_until <= %(now)s)
-), backlog AS (
-    SELECT s.step_name, s.free, b.id AS batch_id, b.priority, d.depth
-    FROM budget s
-    JOIN batches b ON b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? s.step_name
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS depth
-        FROM (
-            SELECT FROM workflow_states w
-            WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = s.step_name
-              AND w.available_at <= %(now)s
-              AND NOT EXISTS (
-                  SELECT FROM workflow_states other
-                  WHERE other.company_id = w.company_id AND other.step_name = w.step_name
-                    AND other.status IN ('QUEUED', 'IN_PROGRESS'))
-            LIMIT s.free
-        ) AS available
-    ) d
-    WHERE d.depth > 0
-), tier AS (
-    SELECT *, greatest(0, free - coalesce(sum(depth) OVER (
-        PARTITION BY step_name ORDER BY priority DESC
-        GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)) AS room
-    FROM backlog
-), filled AS (
-    SELECT *,
-        (room - coalesce(sum(depth) OVER (shallow ROWS BETWEEN UNBOUNDED PRECEDING
-                                                           AND 1 PRECEDING), 0))
-        / (count(*) OVER (PARTITION BY step_name, priority) - row_number() OVER shallow + 1)
-        AS level
-    FROM tier
-    WINDOW shallow AS (PARTITION BY step_name, priority ORDER BY depth, batch_id)
-), whole AS (
-    SELECT *, floor(max(level) OVER (PARTITION BY step_name, priority)) AS mark
-    FROM filled
-), share AS (
-    SELECT step_name, batch_id, priority,
-        least(depth, mark) + CASE
-            WHEN depth > mark
-                AND row_number() OVER (PARTITION BY step_name, priority, depth > mark
-                                       ORDER BY md5(batch_id::text || %(now)s::text))
-                    <= room - sum(least(depth, mark)) OVER (PARTITION BY step_name, priority)
-            THEN 1 ELSE 0 END AS rows
-    FROM whole
-), picked AS (
-    SELECT s.step_name, s.batch_id, s.priority, w.company_id, w.ctid
-    FROM share s
-    CROSS JOIN LATERAL (
-        SELECT w.company_id, w.ctid
-        FROM workflow_states w
-        WHERE w.status = 'PENDING' AND w.batch_id = s.batch_id AND w.step_name = s.step_name
-          AND w.available_at <= %(now)s
-          AND NOT EXISTS (
-              SELECT FROM workflow_states other
-              WHERE other.company_id = w.company_id AND other.step_name = w.step_name
-                AND other.status IN ('QUEUED', 'IN_PROGRESS'))
-        ORDER BY w.available_at, w.company_id
-        LIMIT s.rows
-        FOR UPDATE OF w SKIP LOCKED
-    ) w
-), chosen AS (
-    SELECT DISTINCT ON (step_name, company_id) ctid
-    FROM picked
-    ORDER BY step_name, company_id, priority DESC, batch_id
-), claimed AS (
-    UPDATE workflow_states w
-    SET status = 'QUEUED', attempt = w.attempt + 1, queued_at = %(now)s, started_at = NULL,
-        lease_expires_at = %(now)s + make_interval(secs => r.start_deadline_s),
-        call_id = NULL, error = NULL
-    FROM enrichment_registry r
-    WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen)) AND r.step_name = w.step_name
-    RETURNING w.company_id, w.step_name, w.batch_id, w.attempt,
-        r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
-        greatest(r.max_in_flight / r.chunk_size, %(few_calls)s) AS max_waiting
-), numbered AS (
-    SELECT *, (row_number() OVER (PARTITION BY step_name ORDER BY batch_id, company_id) - 1)
-        / chunk_size AS chunk
-    FROM claimed
-)
-SELECT step_name, app_name, function_name, chunk_size, backoff_s, backoff_max_s, max_waiting,
-    max(t.allowance) AS allowance, coalesce(max(t.refusals), 0) AS refusals,
-    array_agg(company_id ORDER BY batch_id, company_id) AS company_ids,
-    array_agg(batch_id ORDER BY batch_id, company_id) AS batch_ids,
-    array_agg(attempt ORDER BY batch_id, company_id) AS attempts
-FROM numbered
-LEFT JOIN throttles t USING (step_name)
-GROUP BY step_name, app_name, function_name, chunk_size, backoff_s, backoff_max_s, max_waiting,
-    chunk
-ORDER BY chunk, step_name
-"""
-
 # The leases that a reap judges; a registry row may be missing where a step was withdrawn.
 EXPIRED = """
 SELECT w.company_id, w.step_name, w.batch_id, w.attempt, w.forgiven, w.status, w.available_at,
@@ -236,4 +123,29 @@ UPDATE batches b
 SET status = 'FINISHED', finished_at = %(now)s
 WHERE b.id = ANY(%(batch_ids)s) AND {_ENDED}
 RETURNING b.id
+"""
+
+# What each verb would find, each by the first entry of its index: of an idle system, a tick reads
+# this and no more. A claim may still find that no budget is left.
+LOOK = f"""
+SELECT
+    (SELECT true FROM workflow_states
+     WHERE status IN ('QUEUED', 'IN_PROGRESS') AND lease_expires_at <= %(now)s
+     ORDER BY lease_expires_at LIMIT 1) IS NOT NULL AS expired,
+    (SELECT true FROM batches b
+     WHERE b.status = 'RUNNING'
+       AND (SELECT true FROM workflow_states w
+            WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+            ORDER BY w.batch_id, w.company_id LIMIT 1) LIMIT 1) IS NOT NULL AS completed,
+    (SELECT true FROM workflow_states
+     WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT recalled
+     ORDER BY call_id LIMIT 1) IS NOT NULL AS recallable,
+    (SELECT true FROM enrichment_registry r
+     JOIN batches b ON b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? r.step_name
+     WHERE r.enabled
+       AND (SELECT true FROM workflow_states w
+            WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = r.step_name
+              AND w.available_at <= %(now)s
+            ORDER BY w.available_at, w.company_id LIMIT 1) LIMIT 1) IS NOT NULL AS pending,
+    (SELECT true FROM batches b WHERE {_ENDED} LIMIT 1) IS NOT NULL AS ended
 """
