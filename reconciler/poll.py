@@ -36,7 +36,7 @@ def poll(
     Intervals are read anew at every tick. An unreachable database is waited for.
     """
     generation = None if until_done else store.take_over()
-    store.prune_ticks(store.now())
+    store.prune(store.now())
     opened, wait_s, totals = monotonic(), 0.0, Counter[str]()
     outage, away = Outage(log), False
     while not stop.wait(wait_s):

@@ -142,7 +142,7 @@ class Run:
         try:
             if not self.started:
                 self.store.take_over()
-                self.store.prune_ticks(self.store.now())
+                self.store.prune(self.store.now())
                 self.started = True
             now = self.store.beat().now + self.turns * TURN
             return tick(self.store, self.far, now)

@@ -102,6 +102,22 @@ def test_a_cancelled_batch_is_nothing_to_the_advances_after_it(world: World) -> 
     ]
 
 
+def test_what_was_completed_before_a_cancel_is_counted_once(world: World) -> None:
+    world.seed(3, ["normalize", "step_a"])
+    world.tick()
+    for company_id in world.ids()[:2]:
+        world.store.advance(world.store.now())
+        world.work(ids=[company_id])
+    batch = world.operator.batch("batch")
+    world.operator.cancel(batch)
+    shown = world.operator.progress(world.operator.batch("batch"))["steps"]
+    counts = [{k: v for k, v in step.items() if v} for step in shown]
+    assert counts == [
+        {"step": "normalize", "COMPLETED": 2, "CANCELLED": 1},
+        {"step": "step_a", "CANCELLED": 1},
+    ]
+
+
 def test_a_batch_that_was_stopped_by_hand_gets_no_further_rows(world: World) -> None:
     world.seed(1, ["normalize", "step_a"])
     world.tick()

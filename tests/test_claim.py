@@ -131,6 +131,29 @@ def test_a_locked_row_is_passed_over_and_not_waited_for(world: World, url: str) 
         assert sorted(i for c in chunks for i in c.company_ids) == world.ids()[1:]
 
 
+def test_a_row_that_waits_is_not_claimed_in_place_of_one_that_is_locked(
+    world: World, url: str
+) -> None:
+    locked, waiting = world.seed(2) and world.ids()
+    world.sql(
+        "UPDATE workflow_states SET available_at = now() + interval '1 minute'"
+        " WHERE company_id = %(id)s",
+        id=waiting,
+    )
+    with psycopg.connect(libpq_url(url)) as other:
+        held = "SELECT FROM workflow_states WHERE company_id = %s FOR UPDATE"
+        other.execute(held, [locked])
+        assert world.store.claim(world.store.now()) == []
+
+
+def test_a_batch_whose_rows_all_wait_takes_no_share(world: World) -> None:
+    cap(world, 4)
+    world.seed(4, name="waits", priority=5)
+    world.sql("UPDATE workflow_states SET available_at = now() + interval '1 minute'")
+    world.seed([f"ready-{i}" for i in range(4)], name="ready")
+    assert rows(world.store.claim(world.store.now())) == 4
+
+
 def test_two_claimers_together_keep_to_the_cap(world: World, url: str) -> None:
     """The second waits for the first's transaction, which is held open where it matters."""
     world.seed(20)

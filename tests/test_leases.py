@@ -1,7 +1,10 @@
 """What a worker may write for as long as its attempt is its own, and what it may not after that."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
+from reconciler.contract.claimed import Verdict
 from reconciler.contract.results import CompanyView
 from reconciler.contract.work import Failure
 from tests.world import World, doing
@@ -41,6 +44,19 @@ def test_a_heartbeat_does_not_renew_what_has_failed(world: World) -> None:
     world.worker.fail(attempts, [Failure("no answer")])
     assert world.worker.heartbeat(attempts) == set()
     assert world.tick().retried == 1
+
+
+def test_a_reap_passes_over_a_row_that_its_worker_is_writing(world: World) -> None:
+    world.claimed(2)
+    first, _ = world.worker.begin("normalize", world.ids())
+    later = world.store.now() + timedelta(minutes=5)
+    with ThreadPoolExecutor(1) as threads, world.worker.transaction() as writing:
+        held = "SELECT FROM workflow_states WHERE company_id = %(id)s FOR UPDATE"
+        writing.execute(held, {"id": first.company.id})
+        verdict = Verdict(later, "expired")
+        reaped = threads.submit(world.store.reap, later, lambda _: verdict)
+        assert reaped.result(10) == (1, 0)
+    assert world.worker.complete([first], [Normalized()]) == {first.company.id}
 
 
 def test_a_cancelled_company_is_not_paid_for(world: World) -> None:

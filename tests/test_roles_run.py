@@ -58,7 +58,7 @@ def a_long_life(world: RoleWorld) -> None:
     world.operator.cancel(cancelled)
     world.tick()
     assert world.spawner.recalled == ["call-2"]
-    world.store.prune_ticks(world.store.now() + timedelta(days=9))
+    world.store.prune(world.store.now() + timedelta(days=9))
 
 
 def fail_and_come_back(world: RoleWorld, now: datetime) -> None:

@@ -53,8 +53,9 @@ def test_a_tick_writes_down_what_it_did(world: World) -> None:
 def test_advance_seeds_the_next_step_once(world: World) -> None:
     world.seed(2, BLUEPRINT)
     world.tick()
-    world.work()
-    assert world.store.advance(world.store.now()) == 2
+    for company_id in world.ids():
+        world.work(ids=[company_id])
+        assert world.store.advance(world.store.now()) == 1
     assert world.store.advance(world.store.now()) == 0
     assert [(r["step_name"], r["status"]) for r in world.rows("position = 1")] == [
         ("step_a", "PENDING")
@@ -142,9 +143,28 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return found
 
 
-def test_an_idle_tick_is_two_statements(world: World, sent: list[object]) -> None:
-    world.seed(3)
-    world.tick()  # all is with the workers now
+ENDED = "lease_expires_at = NULL, finished_at = now()"
+SIGHTS = {
+    "all is with the workers": "SELECT",
+    "a batch is paused": "UPDATE batches SET paused = true",
+    "a step is disabled": "UPDATE enrichment_registry SET enabled = false",
+    "rows wait": "UPDATE workflow_states SET available_at = now() + interval '1 hour'",
+    "a batch was cancelled by hand": "UPDATE batches SET status = 'CANCELLED', finished_at = now()",
+    "a batch was ended by hand": "WITH ended AS (UPDATE batches SET status = 'FINISHED',"
+    f" finished_at = now()) UPDATE workflow_states SET status = 'COMPLETED', {ENDED}",
+    "calls are recalled": "UPDATE workflow_states SET status = 'CANCELLED', recalled = true,"
+    f" call_id = 'fc-1', {ENDED}",
+    "rows are advanced": "UPDATE workflow_states SET status = 'COMPLETED', advanced = true,"
+    f" {ENDED}",
+    "rows failed": f"UPDATE workflow_states SET status = 'FAILED', {ENDED}",
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_an_idle_tick_is_two_statements(world: World, sent: list[object], sight: str) -> None:
+    world.seed(3, BLUEPRINT)
+    world.sql(SIGHTS[sight])
+    world.tick()
     sent.clear()
     assert not world.tick(world.store.beat().now)
     assert len(sent) == 2

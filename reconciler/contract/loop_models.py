@@ -101,3 +101,15 @@ class Tick(ContractTable, table=True):
     unknown: int
     recalled: int = default("0")
     finished: int
+
+
+class Progress(ContractTable, table=True):
+    """How many rows arrived at a batch's step and were completed there, at one moment."""
+
+    __tablename__ = "progress"
+
+    batch_id: int = Field(primary_key=True, foreign_key="batches.id", ondelete="CASCADE")
+    position: int = Field(primary_key=True)  # of the step in the batch's blueprint, from 0
+    at: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))
+    arrived: int = default("0")
+    completed: int = default("0")

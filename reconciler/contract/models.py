@@ -102,6 +102,8 @@ class WorkflowState(ContractTable, table=True):
             *("batch_id", "company_id"),
         ),
         partial("ix_workflow_states_recall", _RECALLABLE, "call_id"),
+        partial("ix_workflow_states_failed", "status = 'FAILED'", "batch_id", "step_name"),
+        partial("ix_workflow_states_error", "error IS NOT NULL", "batch_id", "step_name"),
         partial(
             *("uq_workflow_states_one_in_flight", _FLYING, "company_id", "step_name"), unique=True
         ),

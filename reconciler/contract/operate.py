@@ -1,20 +1,19 @@
 """The operator's verbs: seed, look, tune. The command line is their only caller."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from reconciler.contract import progress
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.queries import views
+from reconciler.contract.queries.progress import COUNTS
 from reconciler.contract.seeding import Seeded, SeedRow, seed_batch
-from reconciler.contract.states import Status
 from reconciler.contract.steer import BatchView, Steering
 
-RATE_WINDOW = timedelta(seconds=30)
 EXPORT_ROWS = 2000  # fetched at a time
 
 
@@ -58,14 +57,18 @@ class OperatorStore(Steering):
 
     def batches(self) -> list[Row]:
         """Every batch with its counts of companies and rows."""
-        return self.rows(views.BATCHES)
+        counted: dict[int, list[Row]] = {}
+        for row in self.rows(COUNTS, batch_id=None, window=progress.RATE_WINDOW):
+            counted.setdefault(row["batch_id"], []).append(row)
+        found = {row.pop("id"): row for row in self.rows(views.BATCHES, batch_ids=list(counted))}
+        return [row | progress.totals(counted[batch_id]) for batch_id, row in found.items()]
 
     def progress(self, batch: BatchView, failures: int = 20) -> Row:
         """What `inspect --json` prints: counts per step, failures by reason, rate and ETA."""
-        counts = self.rows(views.STEP_COUNTS, batch_id=batch.id, window=RATE_WINDOW)
-        steps = [_step_counts(step, counts) for step in batch.blueprint]
-        rate = _rate(batch, counts)
-        left = _left(batch.companies, steps)
+        counted = self.rows(COUNTS, batch_id=batch.id, window=progress.RATE_WINDOW)
+        steps = [progress.by_status(step) for step in counted]
+        rate = progress.rate(batch, counted)
+        left = progress.left(batch.companies, steps)
         return {
             "batch": batch.name,
             "name": batch.name,
@@ -159,29 +162,6 @@ class OperatorStore(Steering):
             cursor.itersize = EXPORT_ROWS
             cursor.execute(query, {"batch_id": batch.id})
             yield from cursor
-
-
-def _step_counts(step: str, counts: Sequence[Row]) -> Row:
-    by_status = {row["status"]: row["rows"] for row in counts if row["step_name"] == step}
-    return {"step": step, **{status.value: by_status.get(status, 0) for status in Status}}
-
-
-def _rate(batch: BatchView, counts: Sequence[Row]) -> float:
-    """Company-steps COMPLETED a second: lately, or over all of a batch that has ended."""
-    if batch.finished_at:
-        done = sum(row["rows"] for row in counts if row["status"] == Status.COMPLETED)
-        return float(done / max((batch.finished_at - batch.created_at).total_seconds(), 0.001))
-    lately = min(RATE_WINDOW, batch.now - batch.created_at).total_seconds()
-    return float(sum(row["recent"] for row in counts) / max(lately, 0.001))
-
-
-def _left(companies: int, steps: Sequence[Row]) -> int:
-    """Company-steps that are still to come; a company that ended early has none."""
-    left = 0
-    for step in steps:
-        companies -= step[Status.FAILED] + step[Status.CANCELLED]
-        left += companies - step[Status.COMPLETED]
-    return left
 
 
 def _export_step(

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.errors import BadInput
 from reconciler.contract.queries import seeding
+from reconciler.contract.queries.progress import LOG_SEEDED
 
 SeedRow = tuple[int, str, str | None, str | None, Mapping[str, Any]]  # line, key, name, domain, …
 
@@ -49,6 +50,7 @@ def seed_batch(
     assert batch is not None  # one number of the series is always free
     connection.execute(seeding.MEMBERS, {"batch_id": batch["id"]})
     connection.execute(seeding.STATES, {"batch_id": batch["id"], "step": blueprint[0]})
+    connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
     return Seeded(
         batch=batch["name"],
         companies_new=counts["keys"] - counts["known"],

@@ -19,6 +19,7 @@ LIMIT = 10_000
 RECALL_LIMIT = 1000  # calls per tick
 FEW_CALLS = 100  # may always wait with the workers, however small the step's budget is
 TICKS_KEPT = timedelta(days=7)
+BY_THE_SECOND = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ class Store(Database):
         """Keep what a tick did."""
         self.rows(loop.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
 
-    def prune_ticks(self, now: datetime) -> None:
-        """Forget ticks older than `TICKS_KEPT`."""
+    def prune(self, now: datetime) -> None:
+        """Forget ticks older than `TICKS_KEPT`, and keep progress older than `BY_THE_SECOND` by
+        the minute."""
         self.rows(loop.PRUNE_TICKS, before=now - TICKS_KEPT)
+        self.rows(loop.FOLD, before=now - BY_THE_SECOND)

@@ -58,7 +58,10 @@ SELECT json_build_array(
         UNION ALL SELECT 'step_a', company_id, attribute_count::text FROM results.step_a
         UNION ALL SELECT 'step_b', company_id, greeting FROM results.step_b) r),
     (SELECT json_agg(a) FROM (
-        SELECT company_id, step_name, batch_id, attempt FROM attempts) a)
+        SELECT company_id, step_name, batch_id, attempt FROM attempts) a),
+    (SELECT json_agg(p) FROM (
+        SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed
+        FROM progress GROUP BY batch_id, position) p)
 ) AS seen
 """
 # Every company's facts in one statement.
@@ -85,6 +88,7 @@ class Seen:
     steps: dict[str, Row]
     landed: dict[tuple[str, int], str]
     ended: set[tuple[Key, int]]
+    logged: dict[tuple[int, int], tuple[int, int]]  # of batch and position, what arrived and left
 
     def in_flight(self) -> list[Key]:
         return [key for key, row in self.rows.items() if row["status"] in IN_FLIGHT]
@@ -109,13 +113,14 @@ def read(connection: Connection) -> Seen:
     """What the connection sees."""
     found = connection.execute(EVERYTHING).fetchone()
     assert found is not None
-    rows, batches, steps, landed, ended = (part or [] for part in found["seen"])
+    rows, batches, steps, landed, ended, logged = (part or [] for part in found["seen"])
     return Seen(
         rows={key_of(row): row for row in rows},
         batches={row["id"]: row for row in batches},
         steps={row["step_name"]: row for row in steps},
         landed={(row["step"], row["company_id"]): row["mark"] for row in landed},
         ended={(key_of(row), row["attempt"]) for row in ended},
+        logged={(p["batch_id"], p["position"]): (p["arrived"], p["completed"]) for p in logged},
     )
 
 
@@ -173,6 +178,7 @@ def check_forgiven(old: Row, row: Row, verbs: tuple[str, ...]) -> None:
 
 def check_world(seen: Seen) -> None:
     """What holds of one moment."""
+    check_log(seen)
     flights = [(key.company_id, key.step_name) for key in seen.in_flight()]
     assert len(flights) == len(set(flights)), "two rows of a company and step are in flight"
     for key, row in seen.rows.items():
@@ -184,6 +190,16 @@ def check_world(seen: Seen) -> None:
         if row["status"] == Status.COMPLETED:
             assert (key.step_name, key.company_id) in seen.landed, f"{key} without its result"
             check_successor(seen, key, row, batch)
+
+
+def check_log(seen: Seen) -> None:
+    """The log of progress sums up to what is there."""
+    counted: dict[tuple[int, int], tuple[int, int]] = {}
+    for key, row in seen.rows.items():
+        place = key.batch_id, row["position"]
+        arrived, completed = counted.get(place, (0, 0))
+        counted[place] = arrived + 1, completed + row["advanced"]
+    assert counted == seen.logged
 
 
 def check_successor(seen: Seen, key: Key, row: Row, batch: Row) -> None:

@@ -31,6 +31,9 @@ WITH known AS (
     RETURNING id
 ), members AS (
     INSERT INTO batch_companies (batch_id, company_id) SELECT b.id, k.id FROM batch b, known k
+), logged AS (
+    INSERT INTO progress (batch_id, position, at, arrived)
+    SELECT b.id, 0, now(), count(*) FROM batch b, known k GROUP BY b.id
 )
 INSERT INTO workflow_states (company_id, step_name, batch_id, position)
 SELECT k.id, %(step)s, b.id, 0 FROM batch b, known k

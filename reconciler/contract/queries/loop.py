@@ -1,5 +1,7 @@
 """The statements of the loop around the ticks: its clock, its turn, and what its ticks did."""
 
+from reconciler.contract.queries.progress import LOG
+
 # The clock, the intervals and the sign of life in one round trip; nothing where the schema is not
 # the one that the code knows.
 BEAT = """
@@ -22,3 +24,17 @@ VALUES (%(at)s, %(duration_ms)s, %(retried)s, %(buried)s, %(advanced)s, %(claime
 """
 
 PRUNE_TICKS = "DELETE FROM ticks WHERE at < %(before)s"
+
+# The log by the second is for the last hour; what is older is kept by the minute.
+FOLD = f"""
+WITH old AS (
+    DELETE FROM progress WHERE at < %(before)s AND at <> date_trunc('minute', at)
+    RETURNING batch_id, position, date_trunc('minute', at) AS at, arrived, completed
+)
+{
+    LOG.format(
+        source="SELECT batch_id, position, at, sum(arrived), sum(completed) FROM old"
+        " GROUP BY batch_id, position, at"
+    )
+}
+"""

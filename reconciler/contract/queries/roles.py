@@ -7,6 +7,7 @@ role, and a test fails where one is missing.
 
 CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tracer_operator")
 
+_LOGGED = "arrived, completed"
 _ATTEMPT = "queued_at, started_at, ended_at, call_id, error"
 
 # Per table and role, as GRANT takes it; "" is nothing at all. FOR UPDATE and FOR SHARE need some
@@ -58,6 +59,11 @@ GRANTS: dict[str, dict[str, str]] = {
         CONDUCTOR: "SELECT, UPDATE (generation, ticked_at)",
         WORKER: "",
         OPERATOR: "SELECT, UPDATE (poll_s, idle_s, every_s, latency_target_s, paused, changed_at)",
+    },
+    "progress": {
+        CONDUCTOR: f"SELECT, INSERT, UPDATE ({_LOGGED}), DELETE",
+        WORKER: "",
+        OPERATOR: f"SELECT, INSERT, UPDATE ({_LOGGED})",
     },
     "ticks": {
         CONDUCTOR: "SELECT (at), INSERT, DELETE",

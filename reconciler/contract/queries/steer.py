@@ -1,5 +1,7 @@
 """The operator's statements that move rows, each headed by its edge, and what explains a row."""
 
+from reconciler.contract.queries.progress import LOG
+
 # The batch goes first, in a statement of its own: an advance of its rows that is under way holds
 # it, so that what that one seeds is seen by the statement after this.
 CANCEL_BATCH = """
@@ -8,9 +10,18 @@ WHERE id = %(batch_id)s AND status = 'RUNNING'
 """
 
 # A completed row of a cancelled batch has no successor.
-CANCEL_ADVANCE = """
-UPDATE workflow_states SET advanced = true
-WHERE batch_id = %(batch_id)s AND status = 'COMPLETED' AND NOT advanced
+CANCEL_ADVANCE = f"""
+WITH advanced AS (
+    UPDATE workflow_states SET advanced = true
+    WHERE batch_id = %(batch_id)s AND status = 'COMPLETED' AND NOT advanced
+    RETURNING batch_id, position
+)
+{
+    LOG.format(
+        source="SELECT batch_id, position, now(), 0, count(*) FROM advanced"
+        " GROUP BY batch_id, position"
+    )
+}
 """
 
 # cancel: PENDING, QUEUED, IN_PROGRESS -> CANCELLED

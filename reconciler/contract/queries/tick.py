@@ -7,6 +7,7 @@ by their key and attempt where another process holds them.
 """
 
 from reconciler.contract.queries.held import SAME_ATTEMPT, held
+from reconciler.contract.queries.progress import LOG
 
 # A conductor that goes silent within a transaction (its machine sleeps, its network is gone) keeps
 # its locks, and Postgres itself notices after two hours.
@@ -59,7 +60,7 @@ SELECT status FROM moved
 # looking for a missing successor took 5,400. The batches come first and are held until the end, so
 # that a cancel comes either before this, and is seen, or after it, and sees what this has seeded;
 # one that is under way has its batch left out, since to wait for it could be for ever.
-ADVANCE = """
+ADVANCE = f"""
 WITH living AS MATERIALIZED (
     SELECT b.id, b.blueprint
     FROM batches b
@@ -93,6 +94,18 @@ WITH living AS MATERIALIZED (
     JOIN living b ON b.id = a.batch_id
     WHERE a.position + 1 < jsonb_array_length(b.blueprint)
     ON CONFLICT (company_id, step_name, batch_id) DO NOTHING
+    RETURNING batch_id, position
+), moved AS (
+    SELECT batch_id, position, 0 AS arrived, 1 AS completed FROM advanced
+    UNION ALL
+    SELECT batch_id, position, 1, 0 FROM seeded
+), logged AS (
+    {
+    LOG.format(
+        source="SELECT batch_id, position, %(now)s, sum(arrived), sum(completed) FROM moved"
+        " GROUP BY batch_id, position ORDER BY batch_id, position"
+    )
+}
 )
 SELECT count(*) FROM advanced
 """

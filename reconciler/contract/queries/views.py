@@ -2,7 +2,8 @@
 
 BATCH_BY_NAME = """
 SELECT id, name, blueprint, columns, status, priority, paused, created_at, finished_at,
-    (SELECT count(*) FROM batch_companies m WHERE m.batch_id = b.id) AS companies, now() AS now
+    (SELECT coalesce(sum(arrived), 0)::int FROM progress p
+     WHERE p.batch_id = b.id AND p.position = 0) AS companies, now() AS now
 FROM batches b
 WHERE name = %(name)s
 """
@@ -10,23 +11,10 @@ WHERE name = %(name)s
 BATCH_NAMES = "SELECT name FROM batches ORDER BY created_at DESC"
 
 BATCHES = """
-SELECT b.name, b.status, b.priority, b.paused, b.created_at, b.finished_at, b.blueprint,
-    (SELECT count(*) FROM batch_companies m WHERE m.batch_id = b.id) AS companies,
-    count(*) FILTER (WHERE w.status = 'COMPLETED') AS completed,
-    count(*) FILTER (WHERE w.status = 'FAILED') AS failed,
-    count(*) FILTER (WHERE w.status IN ('QUEUED', 'IN_PROGRESS')) AS in_flight
-FROM batches b
-LEFT JOIN workflow_states w ON w.batch_id = b.id
-GROUP BY b.id
-ORDER BY b.created_at, b.id
-"""
-
-STEP_COUNTS = """
-SELECT step_name, status, count(*) AS rows,
-    count(*) FILTER (WHERE status = 'COMPLETED' AND finished_at > now() - %(window)s) AS recent
-FROM workflow_states
-WHERE batch_id = %(batch_id)s
-GROUP BY step_name, status
+SELECT id, name, status, priority, paused, created_at, finished_at, blueprint
+FROM batches
+WHERE id = ANY(%(batch_ids)s)
+ORDER BY created_at, id
 """
 
 # FAILED rows, and those that wait for another attempt after an error.
