@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import psycopg
 import typer
 
-from cli import batches, db, doctor, export, interval, local, reconcile, seed, steer, steps
+from cli import batches, bench, db, doctor, export, interval, local, reconcile, seed, steer, steps
 from cli.render import say
 from reconciler.contract.errors import TracerError
 from reconciler.contract.outage import first_line
@@ -34,6 +34,7 @@ app.command()(export.export)
 app.command(name="reconcile")(reconcile.reconcile)
 app.add_typer(interval.app, name="interval")
 app.command(name="doctor")(doctor.doctor)
+app.command(name="bench")(bench.bench)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -87,7 +87,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise BadInput(f"{key}: {error.errors()[0]['msg']} (it is {value!r}).") from error
 
 
-def sync_steps(url: str) -> list[str]:
+def sync_steps(url: str, package: str = "workers.steps") -> list[str]:
     """Make registry and domain tables follow the code; returns what was done, a line each.
 
     Where the database has roles, they are granted what is new.
@@ -96,7 +96,7 @@ def sync_steps(url: str) -> list[str]:
         BadInput: there is no schema yet, or a table differs from its model in a way that only a
             person can settle.
     """
-    found = load_steps()
+    found = load_steps(package)
     with OperatorStore.connect(url) as store:
         lines = sync_tables(url)
         before = {row["step_name"]: place(row) for row in store.steps()}

@@ -15,8 +15,12 @@ READY_S = 30.0
 
 
 @contextmanager
-def worker_host(settings: Settings, database_url: str) -> Iterator[None]:
+def worker_host(
+    settings: Settings, database_url: str, package: str = "workers.steps"
+) -> Iterator[None]:
     """The worker host that runs, or one of our own that finishes what it was given at the end.
+
+    One of our own has the steps of `package`.
 
     Raises:
         WorkFailed: it does not come up; what it says is on stderr.
@@ -24,8 +28,9 @@ def worker_host(settings: Settings, database_url: str) -> Iterator[None]:
     if settings.workers != "local" or accepts(workers_socket(settings.home)):
         yield
         return
-    command = [sys.executable, "-m", "workers.host", "--until-eof"]
-    environment = {**os.environ, "DATABASE_URL": database_url}
+    command = [sys.executable, "-m", "workers.host", "--until-eof", "--steps", package]
+    home = str(settings.home)
+    environment = {**os.environ, "DATABASE_URL": database_url, "TRACER_HOME": home}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as host:
         try:
             _wait_ready(host, settings)

@@ -153,6 +153,7 @@ def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Pa
 
 
 def test_a_call_that_takes_too_long_costs_its_process() -> None:
-    child = Child("postgresql://127.0.0.1:9/nowhere")  # it waits for this database for ever
+    nowhere = "postgresql://127.0.0.1:9/nowhere"  # which it waits for, for ever
+    child = Child(nowhere, "workers.steps")
     assert not child.do(Call("normalize", [1]), limit_s=1)
     assert not child._process.is_alive()

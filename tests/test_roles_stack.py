@@ -115,7 +115,7 @@ def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(server: str) 
         program = (
             "from workers.child import Call, Child, child_main\n"
             "import os, sys\n"
-            "child = Child(os.environ['DATABASE_URL'])\n"
+            "child = Child(os.environ['DATABASE_URL'], 'workers.steps')\n"
             "assert child.do(Call('normalize', [1]), 30)\n"
             "child._process.kill()\n"
         )

@@ -6,6 +6,7 @@ children dies with the child that holds its lock), ends one that takes too long,
 when it died; what the dead one held is the lease's to decide.
 """
 
+import argparse
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import signal
 import socket
 import socketserver
 import sys
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
@@ -21,7 +23,7 @@ from typing import Any
 from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.settings import load_settings, workers_socket
 from workers.child import Call, Child
-from workers.step import Step, load_steps
+from workers.step import load_steps
 
 log = logging.getLogger("tracer.host")
 
@@ -32,9 +34,9 @@ GRACE_S = 10.0  # on top of the time-outs of a call's companies, for its writes
 class Host:
     """Takes calls, and keeps `processes` children busy with them."""
 
-    def __init__(self, steps: dict[str, Step], database_url: str, processes: int) -> None:
-        self._steps = steps
-        self._url = database_url
+    def __init__(self, package: str, database_url: str, processes: int) -> None:
+        self._steps = load_steps(package)
+        self._new_child = partial(Child, database_url, package)
         self._calls: Queue[Call] = Queue(MAX_WAITING)
         self._draining = Event()
         self._runners = [
@@ -67,12 +69,12 @@ class Host:
         self._calls.join()
 
     def _run(self) -> None:
-        child = Child(self._url)
+        child = self._new_child()
         while True:
             call = self._calls.get()
             limit_s = self._steps[call.step].timeout_s * len(call.company_ids) + GRACE_S
             if not child.do(call, limit_s):
-                child = Child(self._url)
+                child = self._new_child()
             self._calls.task_done()
 
 
@@ -123,7 +125,7 @@ def drain_at_eof(server: "_Server") -> None:
     server.shutdown()
 
 
-def serve(until_eof: bool) -> None:
+def serve(package: str, until_eof: bool) -> None:
     """Run the host until SIGTERM or SIGINT, or with `until_eof` until standard input ends.
 
     Raises:
@@ -132,7 +134,7 @@ def serve(until_eof: bool) -> None:
     settings = load_settings()
     if not settings.database_url:
         raise BadInput("The worker host needs DATABASE_URL (`tracer up` sets it).")
-    host = Host(load_steps(), settings.database_url, settings.worker_processes)
+    host = Host(package, settings.database_url, settings.worker_processes)
     path = workers_socket(settings.home)
     claim_socket(path)
     with _Server(path, host) as server:
@@ -151,11 +153,15 @@ def serve(until_eof: bool) -> None:
 
 def main() -> None:
     """Entry point of `python -m workers.host`."""
-    until_eof = "--until-eof" in sys.argv[1:]  # someone's own host, in their terminal: be brief
-    level = logging.WARNING if until_eof else logging.INFO
+    parser = argparse.ArgumentParser(prog="python -m workers.host", description=__doc__)
+    parser.add_argument("--until-eof", action="store_true", help="end with standard input")
+    parser.add_argument("--steps", default="workers.steps", help="the package that has them")
+    given = parser.parse_args()
+    # Someone's own host, in their terminal: be brief.
+    level = logging.WARNING if given.until_eof else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
     try:
-        serve(until_eof)
+        serve(given.steps, given.until_eof)
     except TracerError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

@@ -94,16 +94,16 @@ def step(
     return mark
 
 
-def load_steps() -> dict[str, Step]:
-    """Every step in `workers/steps/`, by name.
+def load_steps(package: str = "workers.steps") -> dict[str, Step]:
+    """Every step in the files of `package`, by name.
 
     Raises:
         BadInput: a file there cannot be imported, or two steps have one name or one table.
     """
-    package = importlib.import_module("workers.steps")
+    folder = importlib.import_module(package)
     steps: dict[str, Step] = {}
     tables: dict[str, str] = {}
-    for module in pkgutil.iter_modules(package.__path__, "workers.steps."):
+    for module in pkgutil.iter_modules(folder.__path__, f"{package}."):
         for found in _steps_in(module.name):
             table = str(found.table.__tablename__)
             if found.name in steps or table in tables:
