@@ -102,6 +102,7 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     world.tick()
     ids = world.ids()
     world.work(ids=ids[:2])
+    assert world.store.advance(world.store.now()) == 2
     held = world.worker.begin("normalize", ids[2:4])
     command.downgrade(config(url), "0001")
     upgrade_schema(url)
@@ -114,4 +115,6 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     world.tick()
     assert world.statuses() == {"COMPLETED": 12}
     assert {row["attempt"] for row in world.rows()} == {1}
-    assert world.operator.batch("batch").status == "FINISHED"
+    batch = world.operator.batch("batch")
+    assert (batch.status, batch.companies) == ("FINISHED", 6)
+    assert [step["COMPLETED"] for step in world.operator.progress(batch)["steps"]] == [6, 6]
