@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,25 +89,32 @@ class Chaos:
 
     def strike(self) -> None:
         """One fault, to one victim."""
-        reconcilers, host = self.programs[:2], self.programs[2]
-        victims: dict[str, Callable[[], set[int]]] = {
-            "reconciler": lambda: self.chance.choice(reconcilers).pids(),
-            "worker": lambda: set(self.chance.sample(sorted(host.pids()), 1)),
-            "host": host.pids,
-            "postgres": self.postgres,
-        }
-        name = self.chance.choices(list(victims), weights=[3, 4, 1, 2])[0]
+        name = self.chance.choices(["reconciler", "worker", "host", "postgres"], [3, 4, 1, 2])[0]
         how = self.chance.choice(["killed", "frozen", "cut off"])
-        self.faults[f"{name} {how}"] += 1
         if how == "cut off":
             self.cut_off()
+        elif not (victims := self.victims(name)):
+            return  # it is down already
         elif how == "killed":
-            send(victims[name](), signal.SIGKILL)
+            send(victims, signal.SIGKILL)
         else:
-            frozen = victims[name]()
-            send(frozen, signal.SIGSTOP)
+            send(victims, signal.SIGSTOP)
             time.sleep(FROZEN_S)
-            send(frozen, signal.SIGCONT)
+            send(victims, signal.SIGCONT)
+        self.faults[f"{name} {how}"] += 1
+
+    def victims(self, name: str) -> set[int]:
+        """The processes that a fault hits, none where they are down."""
+        *reconcilers, host = self.programs
+        match name:
+            case "reconciler":
+                return self.chance.choice(reconcilers).pids()
+            case "worker":
+                living = sorted(host.pids())
+                return {self.chance.choice(living)} if living else set()
+            case "host":
+                return host.pids()
+        return self.postgres()
 
     def cut_off(self) -> None:
         """End half of the connections that there are, whoever has them."""
