@@ -212,7 +212,8 @@ def verdict(chaos: Chaos, companies: int) -> dict[str, object]:
         kept = ask("SELECT count(*) FROM attempts")
         assert attempts == done + int(str(kept))  # each that failed is kept, and none is twice
     log = "".join(p.log.read_text(errors="replace") for p in chaos.programs if p.log.exists())
-    assert "Traceback" not in log, log[-4000:]
+    before, _, traceback = log.partition("Traceback")
+    assert not traceback, f"{before[-500:]}Traceback{traceback[:4000]}"
     stale = [line.split(": ")[1].split()[0] for line in log.splitlines() if REFUSED in line]
     return {"attempts": attempts, "refused_stale_writes": sum(map(int, stale))}
 
@@ -224,6 +225,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()
+    sys.stdout.write(f"repeat with --seed {given.seed}\n")
+    sys.stdout.flush()
     figures = run(given.companies, given.seconds, given.seed)
     sys.stdout.write("".join(f"{name}: {value}\n" for name, value in figures.items()))
 
