@@ -65,7 +65,7 @@ def child_main(pipe: Connection, database_url: str, package: str) -> None:
     while True:
         try:
             call = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # it may have died with an answer unread
             return
         report = WorkReport()
         try:
