@@ -151,6 +151,14 @@ def test_a_call_that_a_worker_has_written_stays_written(world: World) -> None:
     assert world.rows()[0]["call_id"] == "fc-worker"
 
 
+def test_an_unknown_outcome_is_no_news_of_a_row_that_has_begun(world: World) -> None:
+    world.seed(2)
+    (chunk,) = world.store.claim(world.store.now())
+    world.worker.begin("normalize", world.ids()[:1])
+    assert world.store.note_unknown([chunk], ["no answer"]) == 1
+    assert [row["error"] for row in world.rows()] == [None, "no answer"]
+
+
 def test_a_claim_begins_with_neither_call_nor_error(world: World) -> None:
     world.seed(1)
     world.spawner.answer = Unknown("no answer")
