@@ -34,7 +34,7 @@ chaos: setup  ## Minutes of SIGKILL, SIGSTOP and cut connections, and nothing is
 	@$(BIN)/python -m tests.chaos
 
 mutants: setup  ## Take each guard away, and see a test fail
-	@$(BIN)/python -m tests.mutants
+	@$(BIN)/python -m tests.mutants --write
 
 format: setup  ## Bring the code to its format
 	@$(BIN)/ruff check --fix .

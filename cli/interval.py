@@ -10,6 +10,7 @@ from cli.connect import operator
 from cli.render import AsJson, document, out, say, seconds, table, text
 from cli.runs import recent_runs
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
 
 app = typer.Typer(help="Both intervals of the loop, live.", invoke_without_command=True)
@@ -104,11 +105,31 @@ def set_(
     if not values:
         raise BadInput("Say what to set: --poll, --idle or --every.")
     with operator() as store:
-        if "every_s" in values:  # first, since it can fail: then nothing has changed
-            schedule.set_every(load_settings(), values["every_s"])
-        fitted = fitting(values, store.polling())
-        store.set_polling(fitted.get("poll_s"), fitted.get("idle_s"), fitted.get("every_s"))
+        put(store, values)
     say(", ".join(f"{name.removesuffix('_s')} {seconds(v)}" for name, v in values.items()))
+
+
+def put(store: OperatorStore, values: dict[str, float]) -> None:
+    """Set these columns of `polling`, and Prefect's schedule where `every_s` is among them.
+
+    With a new schedule a run starts now: the next one comes a whole interval after the change, and
+    the loop that ticks at present may have less than that left of its window.
+
+    Raises:
+        Unreachable, WorkFailed: Prefect cannot; it goes first, so that nothing has changed.
+        BadInput: a value breaks a rule of its column, or is too short for a schedule.
+    """
+    settings, every_s = load_settings(), values.get("every_s")
+    laid = schedule.set_every(settings, every_s) if every_s is not None else None
+    fitted = fitting(values, store.polling())
+    store.set_polling(
+        poll_s=fitted.get("poll_s"),
+        idle_s=fitted.get("idle_s"),
+        every_s=fitted.get("every_s"),
+        latency_target_s=fitted.get("latency_target_s"),
+    )
+    if laid and not laid.paused:
+        schedule.run_now(settings)
 
 
 def fitting(values: dict[str, float], now: dict[str, Any]) -> dict[str, float]:

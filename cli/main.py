@@ -5,7 +5,20 @@ from collections.abc import Sequence
 import psycopg
 import typer
 
-from cli import batches, bench, db, doctor, export, interval, local, reconcile, seed, steer, steps
+from cli import (
+    batches,
+    bench,
+    db,
+    doctor,
+    export,
+    interval,
+    local,
+    reconcile,
+    seed,
+    steer,
+    steps,
+    tune,
+)
 from cli.render import say
 from reconciler.contract.errors import TracerError
 from reconciler.contract.outage import first_line
@@ -32,6 +45,7 @@ app.command()(steer.resume)
 app.command()(steer.cancel)
 app.command()(export.export)
 app.command(name="reconcile")(reconcile.reconcile)
+interval.app.command(name="tune")(tune.tune)
 app.add_typer(interval.app, name="interval")
 app.command(name="doctor")(doctor.doctor)
 app.command(name="bench")(bench.bench)

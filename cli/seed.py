@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from types import TracebackType
+from typing import Annotated, Any, Self
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.connect import operator
 from cli.render import AsJson, document, err, say
@@ -92,12 +93,17 @@ def load(
 ) -> dict[str, Any]:
     """Seed a batch of the first `limit` rows; returns the report that `seed --json` prints."""
     rejected: list[Rejection] = []
-    rows = Counted(source, rejected, limit)
     columns = source.columns.attributes
     try:
-        seeded: Seeded = store.seed(
-            rows, name=name, blueprint=steps, columns=columns, priority=priority
-        )
+        with Counted(source, rejected, limit) as rows:
+            seeded: Seeded = store.seed(
+                rows,
+                name=name,
+                blueprint=steps,
+                columns=columns,
+                priority=priority,
+                begun=rows.begun,
+            )
     except BadInput as error:
         if not rejected:
             raise
@@ -116,7 +122,10 @@ def load(
 
 
 class Counted:
-    """The usable rows of a source; counts all, keeps the rejected ones, and shows how far it is."""
+    """The usable rows of a source; counts all, keeps the rejected ones, and shows how far it is.
+
+    After the rows comes what Postgres does with them, which takes longer than reading does.
+    """
 
     def __init__(
         self, source: SeedFile, rejected: list[Rejection], limit: int | None = None
@@ -125,26 +134,43 @@ class Counted:
         self._source = source
         self._rejected = rejected
         self._limit = limit
+        columns = (
+            *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
+            *(TextColumn("{task.fields[rows]:,} rows"), TimeElapsedColumn()),
+        )
+        self._progress = Progress(
+            *columns, console=err, transient=True, disable=not err.is_terminal
+        )
+        self._shown = self._progress.add_task("reading", total=source.bytes_total, rows=0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
 
     def __iter__(self) -> Iterator[SeedRow]:
-        columns = (
-            TextColumn("reading"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rows]} rows"),
-        )
-        with Progress(
-            *columns, console=err, transient=True, disable=not err.is_terminal
-        ) as progress:
-            bar = progress.add_task("", total=self._source.bytes_total, rows=0)
-            for row in islice(self._source, self._limit):
-                self.count += 1
-                if self.count % 1000 == 0:
-                    progress.update(bar, completed=self._source.bytes_read, rows=self.count)
-                if isinstance(row, Rejection):
-                    self._rejected.append(row)
-                else:
-                    yield row
+        for row in islice(self._source, self._limit):
+            self.count += 1
+            if self.count % 1000 == 0:
+                self._progress.update(
+                    self._shown, completed=self._source.bytes_read, rows=self.count
+                )
+            if isinstance(row, Rejection):
+                self._rejected.append(row)
+            else:
+                yield row
+
+    def begun(self, what: str) -> None:
+        """Show what Postgres does next, and for how long it has been at it."""
+        self._progress.remove_task(self._shown)
+        self._shown = self._progress.add_task(f"Postgres {what}", total=None, rows=self.count)
 
 
 def tell(report: dict[str, Any], wanted: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from cli.seedcolumns import JSON, KEY_LIMIT, Columns, host_of, map_columns, text_of
-from cli.seedrows import Rejection, Row, Table, delimited_table, json_table
+from cli.seedcolumns import FIELDS, JSON, KEY_LIMIT, Columns, host_of, map_columns, text_of
+from cli.seedrows import Rejection, Table, delimited_table, json_table
 from cli.seedsource import Source, check_encoding, lines_in
 from reconciler.contract.errors import BadInput
 
@@ -30,13 +30,16 @@ _SUFFIXES = {
 
 
 class Record(NamedTuple):
-    """A company as the file gives it; `line` is where its row starts (Parquet: the row)."""
+    """A company as the file gives it; `line` is where its row starts (Parquet: the row).
+
+    `attributes` is all of the row, as a JSON object.
+    """
 
     line: int
     key: str
     name: str | None
     domain: str | None
-    attributes: dict[str, JSON]
+    attributes: str
 
 
 class SeedFile:
@@ -45,10 +48,10 @@ class SeedFile:
     Iterating raises BadInput where the file itself turns out to be damaged.
     """
 
-    def __init__(self, source: Source, columns: Columns, rows: Iterator[Row | Rejection]) -> None:
+    def __init__(self, source: Source, columns: Columns, table: Table) -> None:
         self.columns = columns
         self._source = source
-        self._rows = rows
+        self._table = table
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +65,7 @@ class SeedFile:
         self._source.close()
 
     def __iter__(self) -> Iterator[Record | Rejection]:
-        return records(self._rows, self.columns)
+        return records(self._table, self.columns)
 
     @property
     def bytes_total(self) -> int | None:
@@ -106,7 +109,7 @@ def open_seed_file(
     except BaseException:
         source.close()
         raise
-    return SeedFile(source, columns, chain([first], table.rows))
+    return SeedFile(source, columns, table._replace(rows=chain([first], table.rows)))
 
 
 def _format_of(path: str, source: Source) -> str:
@@ -139,24 +142,27 @@ def _table(source: Source, format: str, encoding: str) -> Table:
     raise BadInput(f"No format is called {format!r}: use {', '.join(FORMATS)}.")
 
 
-def records(rows: Iterator[Row | Rejection], columns: Columns) -> Iterator[Record | Rejection]:
+def records(table: Table, columns: Columns) -> Iterator[Record | Rejection]:
     """Turn rows into companies, and those without a usable key into rejections."""
-    key_column = columns.mapped["key"]
-    name_column, domain_column = columns.mapped.get("name"), columns.mapped.get("domain")
+    picks = {field: table.pick(column) for field, column in columns.mapped.items()}
+    key_of, name_of, domain_of = (picks.get(field, _nothing) for field in FIELDS)
     to_key = host_of if columns.key_is_domain else _as_given
-    for row in rows:
+    for row in table.rows:
         if isinstance(row, Rejection):
             yield row
             continue
         line, values = row
-        given = text_of(values.get(key_column))
+        given = text_of(key_of(values))
         key = to_key(given) if given is not None else None
         if key is None or len(key) > KEY_LIMIT:
-            yield Rejection(line, _without_key(values.get(key_column), key_column, key))
+            yield Rejection(line, _without_key(key_of(values), columns.mapped["key"], key))
             continue
-        name = text_of(values.get(name_column)) if name_column is not None else None
-        domain = text_of(values.get(domain_column)) if domain_column is not None else None
-        yield Record(line, key, name, domain, values)
+        name, domain = text_of(name_of(values)), text_of(domain_of(values))
+        yield Record(line, key, name, domain, table.as_json(values))
+
+
+def _nothing(_: object) -> None:
+    return None
 
 
 def _as_given(text: str) -> str:

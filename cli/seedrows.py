@@ -6,10 +6,12 @@ Nothing is dropped: what cannot be kept exactly in a jsonb column is a Rejection
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
+from json.encoder import encode_basestring_ascii
+from operator import itemgetter, methodcaller
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from cli.seedcolumns import JSON, unique_names
 from reconciler.contract.errors import BadInput
@@ -31,16 +33,22 @@ class Rejection:
     reason: str
 
 
-# A row that can be kept whole: its line, as in Rejection, and its values by column. A bare tuple,
-# since one is made for every row of a file.
-Row: TypeAlias = tuple[int, dict[str, JSON]]
+# A row that can be kept whole: its line, as in Rejection, and its values, as Table has them. A bare
+# tuple, since one is made for every row of a file.
+Row: TypeAlias = tuple[int, Any]
 
 
 class Table(NamedTuple):
-    """The columns of a file and its rows, each read once."""
+    """The columns of a file and its rows, each read once.
+
+    The values of a row are a dict by column. A table of text has a list of cells instead, and its
+    own `pick` and `as_json`: a dict for every row cost a quarter of the time that reading takes.
+    """
 
     names: list[str]
     rows: Iterator[Row | Rejection]
+    pick: Callable[[str], Callable[[Any], JSON]] = lambda column: methodcaller("get", column)
+    as_json: Callable[[Any], str] = json.dumps
 
 
 def delimited_table(lines: Iterator[str], delimiter: str | None) -> Table:
@@ -63,7 +71,18 @@ def delimited_table(lines: Iterator[str], delimiter: str | None) -> Table:
     if flaw is not None:
         raise BadInput(f"The header {flaw}: if the file is UTF-16, say --encoding utf-16.")
     names = unique_names(header)
-    return Table(names, _delimited_rows(reader, names, skipped))
+    return Table(
+        names,
+        _delimited_rows(reader, len(names), skipped),
+        pick=lambda column: itemgetter(names.index(column)),
+        as_json=texts_as_json(names),
+    )
+
+
+def texts_as_json(names: list[str]) -> Callable[[list[str]], str]:
+    """What makes a JSON object of texts, one per name, in a third of the time of json.dumps."""
+    object_ = "{" + ", ".join(json.dumps(name).replace("%", "%%") + ": %s" for name in names) + "}"
+    return lambda texts: object_ % tuple(map(encode_basestring_ascii, texts))
 
 
 def _first_line(lines: Iterator[str]) -> tuple[int, str]:
@@ -78,7 +97,7 @@ def _delimiter(header: str) -> str:
     return max(",;\t|", key=bare.count)
 
 
-def _delimited_rows(reader: "Reader", names: list[str], skipped: int) -> Iterator[Row | Rejection]:
+def _delimited_rows(reader: "Reader", width: int, skipped: int) -> Iterator[Row | Rejection]:
     while True:
         line = skipped + reader.line_num + 1
         try:
@@ -88,20 +107,21 @@ def _delimited_rows(reader: "Reader", names: list[str], skipped: int) -> Iterato
         except csv.Error as error:
             yield Rejection(line, _csv_reason(error, line, skipped + reader.line_num))
         else:
-            yield _delimited_row(line, names, cells)
+            yield _delimited_row(line, width, cells)
 
 
-def _delimited_row(line: int, names: list[str], cells: list[str]) -> Row | Rejection:
+def _delimited_row(line: int, width: int, cells: list[str]) -> Row | Rejection:
     text = "".join(cells)
     if not text or text.isspace():
         return Rejection(line, "empty row")
-    # Spreadsheets pad rows with delimiters; beyond the header only a value would be a loss.
-    width = len(names)
-    if len(cells) != width and (len(cells) < width or any(cells[width:])):
-        return Rejection(line, f"{len(cells)} fields, the header has {width}")
+    if len(cells) != width:
+        # Spreadsheets pad rows with delimiters; beyond the header only a value would be a loss.
+        if len(cells) < width or any(cells[width:]):
+            return Rejection(line, f"{len(cells)} fields, the header has {width}")
+        del cells[width:]
     if (flaw := _text_flaw(text)) is not None:
         return Rejection(line, flaw)
-    return line, dict(zip(names, cells, strict=False))
+    return line, cells
 
 
 def _csv_reason(error: csv.Error, first: int, last: int) -> str:

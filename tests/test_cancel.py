@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from reconciler.contract.columns import SCHEMA_REVISION
+from reconciler.contract.errors import BadInput
 from reconciler.contract.queries.steer import CANCEL, CANCEL_BATCH
 from reconciler.contract.queries.tick import ADVANCE
 from reconciler.contract.queries.work import BEGIN
@@ -162,3 +165,13 @@ def test_a_call_is_not_recalled_while_a_worker_is_at_another_batchs_row(world: W
     world.operator.cancel(world.operator.batch("cancelled"))
     world.tick()
     assert world.spawner.recalled == []
+
+
+def test_a_batch_that_has_finished_is_not_cancelled(world: World) -> None:
+    world.claimed(1)
+    world.work()
+    world.tick()
+    batch = world.operator.batch("batch")
+    with pytest.raises(BadInput, match="has ended"):
+        world.operator.cancel(batch)
+    assert world.operator.batch("batch").status == "FINISHED"

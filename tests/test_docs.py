@@ -9,6 +9,7 @@ import pytest
 
 from cli.main import run
 from reconciler.contract.settings import Settings
+from tests.mutants import TABLE, mutants, written
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,3 +55,8 @@ def test_no_trigger_and_no_notification_is_used() -> None:
     search = ["git", "grep", "-niE", pattern]
     found = subprocess.run(search, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (1, "")
+
+
+def test_the_table_of_mutants_has_every_guard_that_there_is() -> None:
+    assert list(written()) == [mutant.place for mutant in mutants()], "make mutants, with --write"
+    assert "nobody" not in TABLE.read_text()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 import tracemalloc
 from pathlib import Path
@@ -17,12 +18,17 @@ from reconciler.contract.errors import BadInput
 
 
 def read(path: Path | str, **options: Any) -> tuple[Columns, list[Record], list[Rejection]]:
+    """Its columns, records with their attributes as Python has them, and rejections."""
     options = {"mapping": {}, "key": None, **options}
     with open_seed_file(str(path), **options) as seed:
         rows = list(seed)
         return (
             seed.columns,
-            [row for row in rows if isinstance(row, Record)],
+            [
+                row._replace(attributes=json.loads(row.attributes))
+                for row in rows
+                if type(row) is Record
+            ],
             [row for row in rows if isinstance(row, Rejection)],
         )
 

@@ -1,6 +1,6 @@
 """The operator's verbs: seed, look, tune. The command line is their only caller."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -28,8 +28,11 @@ class OperatorStore(Steering):
         blueprint: Sequence[str],
         columns: Sequence[str],
         priority: int = 0,
+        begun: Callable[[str], None] = lambda _: None,
     ) -> Seeded:
         """Bring a batch in, whole or not at all; `columns` may still grow while `rows` are read.
+
+        `begun` is told what Postgres does next, once `rows` are read.
 
         Raises:
             BadInput: there is no row to seed.
@@ -37,7 +40,7 @@ class OperatorStore(Steering):
         """
         try:
             with self.transaction() as connection:
-                return seed_batch(connection, rows, name, blueprint, columns, priority)
+                return seed_batch(connection, rows, name, blueprint, columns, priority, begun)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             reason = str(error).splitlines()[0]
             raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
@@ -134,13 +137,20 @@ class OperatorStore(Steering):
         idle_s: float | None = None,
         every_s: float | None = None,
         paused: bool | None = None,
+        latency_target_s: float | None = None,
     ) -> None:
         """Change what is given; the next tick reads it.
 
         Raises:
             BadInput: an interval is not above 0, or the idle interval is below the poll interval.
         """
-        values = {"poll_s": poll_s, "idle_s": idle_s, "every_s": every_s, "paused": paused}
+        values = {
+            "poll_s": poll_s,
+            "idle_s": idle_s,
+            "every_s": every_s,
+            "paused": paused,
+            "latency_target_s": latency_target_s,
+        }
         try:
             self.rows(views.SET_POLLING, **values)
         except psycopg.IntegrityError as error:

@@ -74,6 +74,7 @@ SET_POLLING = """
 UPDATE polling
 SET poll_s = coalesce(%(poll_s)s, poll_s), idle_s = coalesce(%(idle_s)s, idle_s),
     every_s = coalesce(%(every_s)s, every_s), paused = coalesce(%(paused)s, paused),
+    latency_target_s = coalesce(%(latency_target_s)s, latency_target_s),
     changed_at = now()
 """
 
