@@ -1,6 +1,6 @@
 """The statements of the loop around the ticks: its clock, its turn, and what its ticks did."""
 
-from reconciler.contract.queries.progress import LOG
+from reconciler.contract.queries.progress import log
 
 # The clock, the intervals and the sign of life in one round trip; nothing where the schema is not
 # the one that the code knows.
@@ -32,8 +32,8 @@ WITH old AS (
     RETURNING batch_id, position, date_trunc('minute', at) AS at, arrived, completed
 )
 {
-    LOG.format(
-        source="SELECT batch_id, position, at, sum(arrived), sum(completed) FROM old"
+    log(
+        "SELECT batch_id, position, at, sum(arrived), sum(completed) FROM old"
         " GROUP BY batch_id, position, at"
     )
 }

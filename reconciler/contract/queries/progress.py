@@ -5,8 +5,10 @@ milliseconds and counted by nobody; what is in flight, failed, or completed sinc
 counted by its partial index.
 """
 
-# {source} gives batch_id, position, at, arrived and completed.
-LOG = """
+
+def log(source: str) -> str:
+    """Add what `source` selects: batch_id, position, at, arrived and completed."""
+    return f"""
 INSERT INTO progress (batch_id, position, at, arrived, completed)
 {source}
 ON CONFLICT (batch_id, position, at) DO UPDATE
@@ -14,9 +16,10 @@ SET arrived = progress.arrived + excluded.arrived,
     completed = progress.completed + excluded.completed
 """
 
+
 # What a seeding brings to a batch's first step.
-LOG_SEEDED = LOG.format(
-    source="SELECT batch_id, 0, now(), count(*), 0 FROM batch_companies"
+LOG_SEEDED = log(
+    "SELECT batch_id, 0, now(), count(*), 0 FROM batch_companies"
     " WHERE batch_id = %(batch_id)s GROUP BY batch_id"
 )
 

@@ -1,6 +1,6 @@
 """The operator's statements that move rows, each headed by its edge, and what explains a row."""
 
-from reconciler.contract.queries.progress import LOG
+from reconciler.contract.queries.progress import log
 
 # The batch goes first, in a statement of its own: an advance of its rows that is under way holds
 # it, so that what that one seeds is seen by the statement after this.
@@ -16,12 +16,7 @@ WITH advanced AS (
     WHERE batch_id = %(batch_id)s AND status = 'COMPLETED' AND NOT advanced
     RETURNING batch_id, position
 )
-{
-    LOG.format(
-        source="SELECT batch_id, position, now(), 0, count(*) FROM advanced"
-        " GROUP BY batch_id, position"
-    )
-}
+{log("SELECT batch_id, position, now(), 0, count(*) FROM advanced GROUP BY batch_id, position")}
 """
 
 # cancel: PENDING, QUEUED, IN_PROGRESS -> CANCELLED

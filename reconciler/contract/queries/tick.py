@@ -7,7 +7,7 @@ by their key and attempt where another process holds them.
 """
 
 from reconciler.contract.queries.held import SAME_ATTEMPT, held
-from reconciler.contract.queries.progress import LOG
+from reconciler.contract.queries.progress import log
 
 # A conductor that goes silent within a transaction (its machine sleeps, its network is gone) keeps
 # its locks, and Postgres itself notices after two hours.
@@ -101,8 +101,8 @@ WITH living AS MATERIALIZED (
     SELECT batch_id, position, 1, 0 FROM seeded
 ), logged AS (
     {
-    LOG.format(
-        source="SELECT batch_id, position, %(now)s, sum(arrived), sum(completed) FROM moved"
+    log(
+        "SELECT batch_id, position, %(now)s, sum(arrived), sum(completed) FROM moved"
         " GROUP BY batch_id, position ORDER BY batch_id, position"
     )
 }
