@@ -119,7 +119,10 @@ def remarks(study: Study) -> list[str]:
     """What the figures need to be read."""
     now, costs = study.polling, study.costs
     day = costs.per_day(now["idle_s"], now["every_s"])
-    found = ["Where a step's `max_in_flight` is reached, rows wait for more than a tick."]
+    found = [
+        "Rows wait longer than by the model where a step's `max_in_flight` is reached; and up to a "
+        "whole poll interval, most of them, where steps are far shorter than it."
+    ]
     if study.pickups.mixed:
         found.append("Some of these pick-ups are from before the intervals were last changed.")
     found.append(
