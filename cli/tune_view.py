@@ -120,8 +120,8 @@ def remarks(study: Study) -> list[str]:
     now, costs = study.polling, study.costs
     day = costs.per_day(now["idle_s"], now["every_s"])
     found = [
-        "Rows wait longer than by the model where a step's `max_in_flight` is reached; and up to a "
-        "whole poll interval, most of them, where steps are far shorter than it."
+        "They take longer than by the model where a step's `max_in_flight` is reached, and where "
+        "steps end soon after a tick: these rows wait for nearly a whole interval."
     ]
     if study.pickups.mixed:
         found.append("Some of these pick-ups are from before the intervals were last changed.")

@@ -52,6 +52,9 @@ def latency_s(overheads: Sequence[float], poll_s: float, share: float) -> float:
     depend on it, of which `overheads` are a sample or evenly spaced quantiles. So the share within
     t is the mean, over the overheads, of the part of the waits that leaves the sum at or below t;
     it grows with t, and bisection finds the t.
+
+    The wait is not uniform where steps end soon after the tick that started them: it is nearly
+    `poll_s` then, and p95 was 2.4 s instead of 2.1 s in batches of no more than 60 companies.
     """
     low, high = min(overheads), max(overheads) + poll_s
     for _ in range(HALVINGS):

@@ -8,7 +8,8 @@ the twenty batches have a backlog. `ratio` is the dearest size to the cheapest.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from statistics import median
 from typing import TypeVar
 
@@ -78,14 +79,24 @@ def one_round(store: Store, eyes: psycopg.Connection, free: int) -> dict[str, fl
     return spent
 
 
-def measure(rows: int, rounds: int) -> dict[str, float]:
-    """The median of each verb, in a table of so many rows."""
-    with counting() as (_, url), psycopg.connect(url, autocommit=True) as eyes:
-        fill(eyes, *batches(rows, rounds))
-        with Store.connect(url, max_size=1) as store:
-            for _ in range(WARM_UP):
-                one_round(store, eyes, 10)
-            found = [one_round(store, eyes, FREE) for _ in range(rounds)]
+def measure(sizes: Sequence[int], rounds: int) -> dict[int, dict[str, float]]:
+    """The median of each verb per size; the sizes take turns, so that a busy machine is fair."""
+    found: dict[int, list[dict[str, float]]] = {rows: [] for rows in sizes}
+    with ExitStack() as stack:
+        tables = {}
+        for rows in sizes:
+            _, url = stack.enter_context(counting())
+            eyes = stack.enter_context(psycopg.connect(url, autocommit=True))
+            fill(eyes, *batches(rows, rounds))
+            tables[rows] = stack.enter_context(Store.connect(url, max_size=1)), eyes
+        for free in [10] * WARM_UP + [FREE] * rounds:
+            for rows, (store, eyes) in tables.items():
+                found[rows].append(one_round(store, eyes, free))
+    return {rows: middle(of_size[WARM_UP:]) for rows, of_size in found.items()}
+
+
+def middle(found: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each verb."""
     return {verb: round(median(one[verb] for one in found), 2) for verb in found[0]}
 
 
@@ -94,7 +105,7 @@ def main() -> None:
     parser.add_argument("--rows", type=parsed, default="10000,1000000,10000000")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    ms = {rows: measure(rows, given.rounds) for rows in given.rows}
+    ms = measure(given.rows, given.rounds)
     ratio = {verb: spread([one[verb] for one in ms.values()]) for verb in ms[given.rows[0]]}
     report({"free": FREE, "ms": ms, "ratio": ratio})
 
