@@ -7,7 +7,8 @@ import pytest
 
 from reconciler.contract.claimed import Verdict
 from reconciler.contract.database import Connection
-from reconciler.contract.store import Store
+from reconciler.contract.queries import claim, dispatch
+from reconciler.contract.store import FEW_CALLS, LIMIT, Store
 from reconciler.contract.work import Failure, WorkerStore
 from tests.machine.sides import line, side
 from tests.world import World
@@ -100,6 +101,20 @@ def test_a_tick_reads_no_table(filled: str, store: Store) -> None:
 
 def reap(store: Store, now: datetime) -> None:
     assert store.reap(now, lambda _: Verdict(now, "expired"))[0] == 40
+
+
+def test_what_is_in_flight_is_looked_up_and_not_joined_with(world: World, store: Store) -> None:
+    """By statistics from before a batch began, nothing is in flight, so that a loop is cheap."""
+    world.sql(FILL, batches=BATCHES, companies=COMPANIES)
+    world.sql(
+        "UPDATE workflow_states SET status = 'PENDING', lease_expires_at = NULL "
+        "WHERE status IN ('QUEUED', 'IN_PROGRESS')"
+    )
+    world.sql("ANALYZE")
+    for query in (claim.CLAIM, dispatch.RECALLABLE):
+        values = {"now": store.now(), "limit": LIMIT, "few_calls": FEW_CALLS}
+        plan = line(store).only.execute(f"EXPLAIN {query}".encode(), values).fetchall()
+        assert not [row for row in plan if "Anti Join" in row["QUERY PLAN"]]
 
 
 def test_a_dispatch_reads_no_table(filled: str, store: Store) -> None:

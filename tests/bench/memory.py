@@ -74,17 +74,18 @@ def prefect_server(settings: Settings, url: str) -> Iterator[dict[str, str]]:
         server.stop()
 
 
-def run_flow(seen: dict[str, str]) -> dict[str, Any]:
-    """Run one window, and ask the process what it held."""
-    ran = subprocess.run(
-        [sys.executable, "-c", FLOW],
-        env=seen | QUIET,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    held: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return held
+def start_flow(seen: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a flow run of one window, in a process of its own that says at its end what it held."""
+    command = [sys.executable, "-c", FLOW]
+    return subprocess.Popen(command, env=seen | QUIET, stdout=subprocess.PIPE, text=True)
+
+
+def outcome(run: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the flow run held and said, once it has ended."""
+    said, _ = run.communicate()
+    assert run.returncode == 0, said
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return found
 
 
 def measure(given: argparse.Namespace) -> dict[str, object]:
@@ -97,7 +98,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
             over = Batch("over", OVER, in_flight=OVER, lease_s=0)
             fill(connection, over, Batch("backlog", given.backlog, pending=given.backlog))
         with prefect_server(settings, url) as seen, worker_host(settings, url, "workers.noop"):
-            held = run_flow(seen)
+            held = outcome(start_flow(seen))
         did = operator.rows(DID)[0]
     assert did["most_retried"] == OVER
     held |= {name: round(held[name]) for name in ("import_mb", "max_rss_mb")}

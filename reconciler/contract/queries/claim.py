@@ -5,12 +5,19 @@
 # the claim takes its snapshot.
 CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
 
+# No other batch has this step of the company in flight. A scalar subquery, since NOT EXISTS may be
+# planned as a join: by statistics from before a batch began, as a nested loop over all in flight,
+# 95 million comparisons and 13 s for a claim of 20,000, instead of less than one.
+_NOT_IN_FLIGHT = """(SELECT true FROM workflow_states other
+                   WHERE other.company_id = w.company_id AND other.step_name = w.step_name
+                     AND other.status IN ('QUEUED', 'IN_PROGRESS')) IS NULL"""
+
 # claim: PENDING -> QUEUED
 # Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
 # within a priority every batch up to one common level, so that a small batch is served whole
 # beside a large one and no budget is left over. What an uneven split leaves goes a row each to
 # batches in an order that changes with every tick. Depths are counted no further than the budget.
-CLAIM = """
+CLAIM = f"""
 WITH in_flight AS (
     SELECT step_name, count(*) AS rows
     FROM workflow_states
@@ -33,10 +40,7 @@ WITH in_flight AS (
             SELECT FROM workflow_states w
             WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = s.step_name
               AND w.available_at <= %(now)s
-              AND NOT EXISTS (
-                  SELECT FROM workflow_states other
-                  WHERE other.company_id = w.company_id AND other.step_name = w.step_name
-                    AND other.status IN ('QUEUED', 'IN_PROGRESS'))
+              AND {_NOT_IN_FLIGHT}
             LIMIT s.free
         ) AS available
     ) d
@@ -74,10 +78,7 @@ WITH in_flight AS (
         FROM workflow_states w
         WHERE w.status = 'PENDING' AND w.batch_id = s.batch_id AND w.step_name = s.step_name
           AND w.available_at <= %(now)s
-          AND NOT EXISTS (
-              SELECT FROM workflow_states other
-              WHERE other.company_id = w.company_id AND other.step_name = w.step_name
-                AND other.status IN ('QUEUED', 'IN_PROGRESS'))
+          AND {_NOT_IN_FLIGHT}
         ORDER BY w.available_at, w.company_id
         LIMIT s.rows
         FOR UPDATE OF w SKIP LOCKED

@@ -46,15 +46,14 @@ SET held_until = excluded.held_until, allowance = excluded.allowance,
     refusals = excluded.refusals, reason = excluded.reason
 """
 
-# The calls that carry cancelled rows and none that is still to be worked.
+# The calls that carry cancelled rows and none that is still to be worked. EXCEPT, since NOT EXISTS
+# may be planned as a nested loop over all that is in flight.
 RECALLABLE = """
-SELECT DISTINCT c.call_id
-FROM workflow_states c
-WHERE c.status = 'CANCELLED' AND c.call_id IS NOT NULL AND NOT c.recalled
-  AND NOT EXISTS (
-      SELECT FROM workflow_states other
-      WHERE other.call_id = c.call_id AND other.status IN ('QUEUED', 'IN_PROGRESS'))
-ORDER BY c.call_id
+SELECT call_id FROM workflow_states
+WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT recalled
+EXCEPT
+SELECT call_id FROM workflow_states WHERE status IN ('QUEUED', 'IN_PROGRESS')
+ORDER BY call_id
 LIMIT %(limit)s
 """
 
