@@ -74,7 +74,8 @@ def tick(store: Store, spawner: Spawner, now: datetime) -> TickReport:
     recalled = recall(store, spawner) if found.recallable else 0
     chunks = store.claim(now) if found.pending or advanced or retried else []
     dispatched = dispatch(store, spawner, chunks, now)
-    finished = store.finish(now) if found.ended or advanced or buried else []
+    done = not chunks and (advanced or buried)  # else the next look sees a batch that has ended
+    finished = store.finish(now) if found.ended or done else []
     report = TickReport(
         retried=retried,
         buried=buried,

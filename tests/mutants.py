@@ -63,6 +63,7 @@ FORMS = (
     (r" SKIP LOCKED", ""),
     (r"FOR SHARE", "--"),
     (r'untouched\("[^"]+"\)', 'untouched("true")'),
+    (r'found\("[^"]+"\)', 'found("true")'),
     (r"SET advanced = true", "SET advanced = advanced"),
     (r"attempt = w\.attempt \+ 1", "attempt = w.attempt"),
     (r"attempt = w\.attempt - 1", "attempt = w.attempt"),

@@ -9,11 +9,6 @@ import pytest
 
 from tests.controlplane.terminal import ROOT
 
-BENCHES = {
-    "the whole lifecycle": ["-c", "from cli import main; main()", "bench"],
-    "bare SQL": ["-m", "tests.bench.floor"],
-}
-
 
 def measured(*command: str) -> dict[str, Any]:
     """The one line that a benchmark prints."""
@@ -25,9 +20,18 @@ def measured(*command: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("bench", BENCHES)
-def test_a_benchmark_prints_what_it_measured(bench: str) -> None:
-    found = measured(*BENCHES[bench], "--companies", "300", "--steps", "2")
+def test_the_lifecycle_and_its_floor_are_measured() -> None:
+    found = measured(
+        "-m", "tests.bench.floor", "--companies", "300", "--steps", "2", "--rounds", "1"
+    )
+    assert (found["companies"], found["steps"]) == (300, 2)
+    (floor,), (tracer,) = found["floor_per_s"], found["tracer_per_s"]
+    assert found["ratio"] == pytest.approx(tracer / floor, abs=0.006)  # it has two decimals
+
+
+def test_tracer_bench_prints_what_it_measured() -> None:
+    command = ("-c", "from cli import main; main()", "bench")
+    found = measured(*command, "--companies", "300", "--steps", "2")
     assert (found["companies"], found["steps"]) == (300, 2)
     rounded = 0.006  # seconds have two decimals
     assert found["seconds"] == pytest.approx(600 / found["company_steps_per_s"], abs=rounded)

@@ -3,6 +3,7 @@
 import math
 from itertools import count
 from threading import Event
+from typing import Any
 
 import psycopg
 import pytest
@@ -83,13 +84,28 @@ def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, "many", None, [1]])
-def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value: object) -> None:
-    world.seed(1, ["step_a"])
+def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value: Any) -> None:
+    world.seed(2, ["step_a"])
     world.tick()
     result = StepA(attribute_count=0)
-    result.__dict__["attribute_count"] = value
-    assert world.work(doing(lambda _: result, "step_a")).failed == 1
-    assert "StepA that does not fit: attribute_count: " in str(only_row(world)["error"])
+    result.attribute_count = value
+
+    def function(company: CompanyView) -> StepA:
+        return result if company.key == "company-0" else StepA(attribute_count=value)
+
+    assert world.work(doing(function, "step_a")).failed == 2
+    for row in world.rows():
+        assert str(row["error"]).startswith("StepA does not fit: attribute_count: ")
+
+
+def test_a_field_that_the_table_does_not_have_is_a_failure_that_names_it(world: World) -> None:
+    world.seed(1, ["step_a"])
+    world.tick()
+    misspelt: dict[str, Any] = {"atribute_count": 1}
+    assert world.work(doing(lambda _: StepA(**misspelt), "step_a")).failed == 1
+    error = str(only_row(world)["error"])
+    assert "attribute_count: Field required" in error
+    assert "atribute_count: Extra inputs are not permitted" in error
 
 
 @pytest.mark.parametrize("value", ["with NUL \x00", "lone surrogate \ud800"])

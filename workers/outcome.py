@@ -17,15 +17,12 @@ class WrongKind(Exception):
     """The function returned something else than its table."""
 
 
-class Misfit(Exception):
-    """The function returned its table with values that do not fit."""
-
-
 def produce(step: Step, company: CompanyView) -> StepResult:
     """The step's result, with its fields as their types say: SQLModel does not look.
 
     Raises:
-        WrongKind, Misfit: it returned what cannot be written.
+        WrongKind: it returned something else.
+        ValidationError: it gave its result values that do not fit.
         BaseException: whatever the function raises.
     """
     result = step.function(company)
@@ -34,12 +31,8 @@ def produce(step: Step, company: CompanyView) -> StepResult:
     values = {name: getattr(result, name) for name in step.table.model_fields}
     # `model_validate` gives it the state of an ORM object too, which nobody uses: 50 µs, not 2.
     fitting: StepResult = object.__new__(step.table)
-    try:
-        step.table.__pydantic_validator__.validate_python(values, self_instance=fitting)
-        return fitting
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise Misfit(f"returned a {step.table.__name__} that does not fit: {wrong}") from error
+    step.table.__pydantic_validator__.validate_python(values, self_instance=fitting)
+    return fitting
 
 
 def failure(error: BaseException) -> Failure:
@@ -51,8 +44,11 @@ def failure(error: BaseException) -> Failure:
             return Failure(says(error), retry_after_s=waitable(seconds))
         case WrongKind():
             return Failure(str(error), permanent=True)
-        case Misfit() | TookTooLong():
+        case TookTooLong():
             return Failure(str(error))
+        case ValidationError():
+            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            return Failure(f"{error.title} does not fit: {'; '.join(wrong)}")
     return Failure(says(error))
 
 

@@ -20,6 +20,7 @@ class StepResult(SQLModel):
     """
 
     metadata = MetaData(schema=RESULTS_SCHEMA, naming_convention=NAMING)
+    model_config = {"extra": "forbid"}  # a name that is misspelt would be a result lost
 
     company_id: int = Field(
         default=0,  # the lifecycle fills it in
@@ -33,6 +34,19 @@ class StepResult(SQLModel):
         sa_type=DateTime(timezone=True),
         sa_column_kwargs={"server_default": text("now()")},
     )
+
+    def __init__(self, **values: Any) -> None:
+        """A row with these values, as its fields' types say.
+
+        SQLModel's own takes anything, drops what it does not know, and needs 50 µs instead of 10.
+
+        Raises:
+            pydantic.ValidationError: a value does not fit, one is missing, or a name is unknown.
+        """
+        state = self.__dict__.get("_sa_instance_state")
+        type(self).__pydantic_validator__.validate_python(values, self_instance=self)
+        if state is not None:  # validation makes a new __dict__, and SQLAlchemy reads fields by it
+            self.__dict__["_sa_instance_state"] = state
 
 
 class CompanyView(BaseModel, frozen=True):

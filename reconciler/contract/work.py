@@ -61,7 +61,7 @@ class WorkerStore(Database):
             self.check_revision()
         return [
             Attempt(
-                company=CompanyView.model_construct(
+                company=CompanyView(
                     **{name: row[name] for name in ("id", "key", "name", "domain", "attributes")},
                     idempotency_key=f"tracer-{row['batch_id']}-{step_name}-{row['id']}",
                 ),

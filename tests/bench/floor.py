@@ -1,20 +1,25 @@
-"""What Postgres itself can do: the same transitions as bare set-based SQL, on one connection.
+"""`tracer bench` against what Postgres itself can do: one JSON line.
 
-    python -m tests.bench.floor [--companies 100000] [--steps 3]
+    python -m tests.bench.floor [--companies 100000] [--steps 3] [--rounds 3]
 
-The tables, indexes and checks are the product's; each statement moves 10,000 rows. No leases are
-judged, no budgets counted, and no worker reads a company: it is what all that is measured against.
+The floor is the same transitions as bare set-based SQL on one connection. The tables, indexes and
+checks are the product's; each statement moves 10,000 rows. No leases are judged, no budgets
+counted, and no worker reads a company. The two take turns, each time in a Postgres of its own;
+`ratio` is the middle one of the rounds'.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
+from statistics import median
 
 import psycopg
 
 from cli.bench import NAME, rows, throwaway
 from reconciler.contract.operate import OperatorStore
+from tests.bench.filling import report
 from workers.noop import NAMES
 
 CHUNK = 10_000
@@ -69,7 +74,8 @@ def lifecycle(connection: psycopg.Connection, blueprint: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def measure(companies: int, steps: int) -> dict[str, object]:
+def floor(companies: int, steps: int) -> float:
+    """Company-steps a second of bare SQL."""
     blueprint = NAMES[:steps]
     with throwaway() as (_, url):
         with OperatorStore.connect(url) as operator:
@@ -78,11 +84,26 @@ def measure(companies: int, steps: int) -> dict[str, object]:
             seconds = lifecycle(connection, blueprint)
             done = connection.execute("SELECT count(*) FROM workflow_states WHERE advanced")
             assert done.fetchone() == (companies * steps,)
+    return companies * steps / seconds
+
+
+def product(companies: int, steps: int) -> float:
+    """Company-steps a second of `tracer bench`."""
+    given = ("bench", "--companies", str(companies), "--steps", str(steps))
+    command = [sys.executable, "-c", "from cli import main; main()", *given]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return float(json.loads(ran.stdout)["company_steps_per_s"])
+
+
+def measure(companies: int, steps: int, rounds: int) -> dict[str, object]:
+    """Both, in turns."""
+    pairs = [(floor(companies, steps), product(companies, steps)) for _ in range(rounds)]
     return {
         "companies": companies,
         "steps": steps,
-        "seconds": round(seconds, 2),
-        "company_steps_per_s": round(companies * steps / seconds),
+        "floor_per_s": [round(bare) for bare, _ in pairs],
+        "tracer_per_s": [round(whole) for _, whole in pairs],
+        "ratio": round(median(whole / bare for bare, whole in pairs), 2),
     }
 
 
@@ -90,8 +111,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.floor", description=__doc__)
     parser.add_argument("--companies", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    sys.stdout.write(json.dumps(measure(given.companies, given.steps)) + "\n")
+    report(measure(given.companies, given.steps, given.rounds))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The whole lifecycle beside a snapshot that somebody holds open: one JSON line.
 
-    python -m tests.bench.horizon [--transitions 1000000] [--steps 3]
+    python -m tests.bench.horizon [--transitions 1000000] [--rounds 3]
 
-As `tracer bench` runs it, twice, each in a Postgres of its own: alone, and while another connection
-keeps the snapshot of one SELECT, so that no row version since then is removed and no index entry of
-one is marked dead. A company-step is 5 transitions: seed, claim, begin, complete, advance. `verbs`
-has, for each verb of a tick, its seconds in the whole run and the median milliseconds of the last
-quarter of its calls.
+As `tracer bench` runs it, by turns, each time in a Postgres of its own: alone, and while another
+connection keeps the snapshot of one SELECT, so that no row version since then is removed and no
+index entry of one is marked dead. A company-step is 5 transitions: seed, claim, begin, complete,
+advance. `verbs` has, for each verb of a tick, its seconds in the last run and the median
+milliseconds of the last quarter of its calls.
 """
 
 import argparse
@@ -96,18 +96,21 @@ def shown(took: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def measure(transitions: int, steps: int) -> dict[str, object]:
-    """Both runs, and the ratio of their throughput."""
+def measure(transitions: int, steps: int, rounds: int) -> dict[str, object]:
+    """Both runs in turns, and the middle one of the ratios of their throughput."""
     companies = -(-transitions // TRANSITIONS // steps)
-    alone, alone_took = lifecycle(companies, NAMES[:steps], nothing)
-    beside, beside_took = lifecycle(companies, NAMES[:steps], snapshot)
+    pairs = [
+        [lifecycle(companies, NAMES[:steps], beside) for beside in (nothing, snapshot)]
+        for _ in range(rounds)
+    ]
+    alone, beside = zip(*pairs, strict=True)
     return {
         "companies": companies,
         "transitions": companies * steps * TRANSITIONS,
-        "alone_per_s": round(alone),
-        "beside_snapshot_per_s": round(beside),
-        "ratio": round(beside / alone, 3),
-        "verbs": {"alone": shown(alone_took), "beside_snapshot": shown(beside_took)},
+        "alone_per_s": [round(speed) for speed, _ in alone],
+        "beside_snapshot_per_s": [round(speed) for speed, _ in beside],
+        "ratio": round(median(held / free for (free, _), (held, _) in pairs), 3),
+        "verbs": {"alone": shown(alone[-1][1]), "beside_snapshot": shown(beside[-1][1])},
     }
 
 
@@ -115,8 +118,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.horizon", description=__doc__)
     parser.add_argument("--transitions", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    report(measure(given.transitions, given.steps))
+    report(measure(given.transitions, given.steps, given.rounds))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tests.bench.memory import outcome, prefect_server, start_flow
 from workers.noop import NAMES
 
 BLUEPRINT = NAMES[:3]
+TICK_S = 0.1  # that a tick takes, about
 SETTLED = timedelta(seconds=5)
 LIMIT_S = 60.0
 GENERATION = "SELECT generation FROM polling"
@@ -95,7 +96,7 @@ def relay(
 
 def measure(given: argparse.Namespace) -> dict[str, object]:
     """The relay, and the pick-ups of its rows."""
-    first = round(given.rate / len(BLUEPRINT) * given.poll)
+    first = round(given.rate / len(BLUEPRINT) * (given.poll + TICK_S))
     with ExitStack() as stack:
         settings, url = stack.enter_context(throwaway())
         operator = stack.enter_context(OperatorStore.connect(url))

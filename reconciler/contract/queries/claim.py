@@ -16,7 +16,8 @@ _NOT_IN_FLIGHT = """(SELECT true FROM workflow_states other
 # Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
 # within a priority every batch up to one common level, so that a small batch is served whole
 # beside a large one and no budget is left over. What an uneven split leaves goes a row each to
-# batches in an order that changes with every tick. Depths are counted no further than the budget.
+# batches in an order that changes with every tick. Depths are counted no further than the budget,
+# and from the end that no claim has come to: at the other, an old snapshot keeps what was claimed.
 CLAIM = f"""
 WITH in_flight AS (
     SELECT step_name, count(*) AS rows
@@ -41,6 +42,7 @@ WITH in_flight AS (
             WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = s.step_name
               AND w.available_at <= %(now)s
               AND {_NOT_IN_FLIGHT}
+            ORDER BY w.available_at DESC, w.company_id DESC
             LIMIT s.free
         ) AS available
     ) d

@@ -1,6 +1,6 @@
 """The workers' statements, each headed by its edge; every one returns the rows it won."""
 
-from reconciler.contract.queries.held import SAME_ATTEMPT, held
+from reconciler.contract.queries.held import SAME_ATTEMPT, found, held
 
 # begin: QUEUED -> IN_PROGRESS, and the company's input in the same round trip
 # A worker is given company ids alone; the unique index makes the row of each the only one. It takes
@@ -11,7 +11,8 @@ SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
     call_id = coalesce(%(call_id)s, w.call_id),
     lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
 FROM companies c, enrichment_registry r
-WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s AND w.status = 'QUEUED'
+WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
+  AND w.status = 'QUEUED'
   AND (SELECT version_num FROM alembic_version) = %(revision)s
   AND c.id = w.company_id AND r.step_name = w.step_name
 RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
@@ -22,8 +23,7 @@ RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.att
 HEARTBEAT = f"""
 UPDATE workflow_states w
 SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
-FROM {held()}
-WHERE {SAME_ATTEMPT} AND w.status = 'IN_PROGRESS' AND w.error IS NULL
+WHERE {found("(w.status = 'IN_PROGRESS') IS TRUE AND w.error IS NULL")}
 RETURNING w.company_id
 """
 
@@ -33,8 +33,7 @@ COMPLETE = f"""
 WITH won AS (
     UPDATE workflow_states w
     SET status = 'COMPLETED', finished_at = clock_timestamp(), lease_expires_at = NULL, error = NULL
-    FROM {held()}
-    WHERE {SAME_ATTEMPT} AND w.status = 'IN_PROGRESS'
+    WHERE {found("(w.status = 'IN_PROGRESS') IS TRUE")}
     RETURNING w.company_id
 )
 INSERT INTO {{table}} ({{columns}}, written_at)
@@ -56,6 +55,6 @@ SET status = CASE WHEN held.permanent THEN 'FAILED' ELSE w.status END,
                             clock_timestamp() + make_interval(secs => held.retry_after_s)),
     error = held.errors
 FROM {held(errors="text", permanent="bool", retry_after_s="float8")}
-WHERE {SAME_ATTEMPT} AND w.status = 'IN_PROGRESS'
+WHERE {SAME_ATTEMPT} AND {found("(w.status = 'IN_PROGRESS') IS TRUE")}
 RETURNING w.company_id
 """
