@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import create_engine, pool
 
 from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
-from reconciler.contract.columns import ContractTable
+from reconciler.contract.columns import SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect, libpq_url
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
@@ -43,6 +43,7 @@ def run() -> None:
             compare_server_default=True,
         )
         with context.begin_transaction():
+            connection.exec_driver_sql(SCHEMA_TURN)
             context.run_migrations()
 
 

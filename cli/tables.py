@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from reconciler.contract.columns import SCHEMA_TURN
 from reconciler.contract.database import libpq_url, plainly
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
@@ -33,6 +34,7 @@ def sync_tables(url: str) -> list[str]:
     )
     try:
         with as_owner(url), engine.begin() as connection:
+            connection.exec_driver_sql(SCHEMA_TURN)
             context = MigrationContext.configure(connection, opts=COMPARISON)
             changes = list(_flat(compare_metadata(context, StepResult.metadata)))
             return [line for change in changes if (line := _apply(Operations(context), change))]

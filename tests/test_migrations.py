@@ -1,7 +1,11 @@
 """Revisions and models say the same, and a database can go up, down and up again."""
 
+import os
 import re
+import subprocess
+import sys
 from threading import Event
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,11 +15,12 @@ from alembic.script import ScriptDirectory
 
 from cli.db import REVISIONS, upgrade_schema
 from cli.tables import sync_tables
-from reconciler.contract.columns import SCHEMA_REVISION, ContractTable
+from reconciler.contract.columns import SCHEMA_REVISION, SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect, revision
 from reconciler.contract.errors import BadInput
 from reconciler.poll import poll
-from tests.world import World
+from tests.controlplane.terminal import ROOT
+from tests.world import World, wait_until
 from workers.steps.normalize import Normalized
 
 HERE = """
@@ -27,6 +32,8 @@ SELECT conname FROM pg_constraint
 WHERE contype = 'c' AND connamespace = 'public'::regnamespace ORDER BY 1
 """
 
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
 
 def config(url: str) -> Config:
     made = Config(attributes={"database_url": url})
@@ -34,7 +41,7 @@ def config(url: str) -> Config:
     return made
 
 
-def names(url: str, query: str) -> list[str]:
+def names(url: str, query: str) -> list[Any]:
     with psycopg.connect(url) as connection:
         return [row[0] for row in connection.execute(query)]
 
@@ -64,6 +71,26 @@ def test_down_to_empty_and_up_again(url: str) -> None:
     assert names(url, HERE) == ["public.alembic_version"]
     upgrade_schema(url)
     sync_tables(url)
+    assert names(url, HERE) == before
+
+
+def test_two_upgrades_of_an_empty_database_take_turns(url: str) -> None:
+    before = names(url, HERE)
+    command.downgrade(config(url), "base")
+    with psycopg.connect(url) as turn:
+        turn.execute("DROP TABLE alembic_version")
+        turn.commit()
+        turn.execute(SCHEMA_TURN)
+        command_line = [sys.executable, "-c", "from cli import main; main()", "db", "upgrade"]
+        environment = os.environ | {"DATABASE_URL": url}
+        upgrades = [
+            subprocess.Popen(command_line, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        wait_until(lambda: names(url, WAITING) == [2])
+    for upgrade in upgrades:
+        _, said = upgrade.communicate()
+        assert upgrade.returncode == 0, said
     assert names(url, HERE) == before
 
 
