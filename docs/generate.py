@@ -1,4 +1,4 @@
-"""Writes what the README has from the code: the state diagram. `--check` only compares."""
+"""Writes what the documents have from the code: the state diagram. `--check` only compares."""
 
 import re
 import sys
@@ -6,21 +6,21 @@ from pathlib import Path
 
 from reconciler.contract.states import mermaid
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / "concepts.md"
 DIAGRAM = re.compile(r"(?<=```mermaid\n).*?(?=\n```)", re.DOTALL)
 
 
-def generated(readme: str) -> str:
-    """`readme` with its diagram as TRANSITIONS have it."""
-    return DIAGRAM.sub(lambda _: mermaid(), readme)
+def generated(page: str) -> str:
+    """`page` with its diagram as TRANSITIONS have it."""
+    return DIAGRAM.sub(lambda _: mermaid(), page)
 
 
 def main() -> None:
-    """Rewrite the README, or with `--check` end with 1 where it would change."""
-    before = README.read_text()
+    """Rewrite the page, or with `--check` end with 1 where it would change."""
+    before = PAGE.read_text()
     if "--check" in sys.argv:
         sys.exit(generated(before) != before)
-    README.write_text(generated(before))
+    PAGE.write_text(generated(before))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def poll(
     """
     generation = None if until_done else store.take_over()
     store.prune(store.now())
-    opened, wait_s, totals = monotonic(), 0.0, Counter[str]()
+    opened, wait_s, totals, look = monotonic(), 0.0, Counter[str](), True
     outage, away = Outage(log), False
     while not stop.wait(wait_s):
         try:
@@ -47,11 +47,14 @@ def poll(
                 continue
             if reason := why_leave(polling, generation, monotonic() - opened, until_done):
                 return summary(reason, totals)
-            report = tick(store, spawner, polling.now)
+            report = tick(store, spawner, polling.now, look)
         except psycopg.OperationalError as error:
             away, wait_s = True, outage.wait(error)
             continue
         outage.over()
+        # While there is work, every other tick goes without: a look costs little, but for beside
+        # an old snapshot, and what only a look sees may come a tick later.
+        look = not (look and report)
         totals.update(report.counts())
         if report:
             log(str(report))

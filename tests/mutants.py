@@ -56,7 +56,7 @@ FORMS = (
     (r"AND (?:w\.)?lease_expires_at <= %\(now\)s", ""),
     (r"AND w\.available_at <= %\(now\)s", ""),
     (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|recalled)", ""),
-    (r"AND \{_NOT_IN_FLIGHT\}", ""),
+    (r"AND \{NOT_IN_FLIGHT\}", ""),
     (r"EXCEPT\nSELECT [^\n]+", ""),
     (r"AND w\.error IS NULL", ""),
     (r"AND \(t\.held_until IS NULL OR t\.held_until <= %\(now\)s\)", ""),

@@ -12,7 +12,10 @@ from reconciler.contract.settings import Settings
 from tests.mutants import TABLE, mutants, written
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(page.relative_to(ROOT)): page.read_text()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 
 
 def test_the_diagram_is_the_one_of_transitions() -> None:
@@ -21,28 +24,34 @@ def test_the_diagram_is_the_one_of_transitions() -> None:
 
 
 def test_every_environment_variable_is_in_the_table() -> None:
-    table = set(re.findall(r"^\| `([A-Z_]+)`", README, re.MULTILINE))
+    table = set(re.findall(r"^\| `([A-Z_]+)`", PAGES["docs/deploying.md"], re.MULTILINE))
     read = {str(field.validation_alias) for field in Settings.model_fields.values()}
     assert table == read | {"PREFECT_API_URL"}
 
 
-def test_the_readmes_step_is_a_step() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)", PAGES[page]):
+        assert link.startswith("https://") or (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_the_step_to_copy_is_a_step() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES["docs/adding-a-step.md"], re.DOTALL)
     shown = f"{code}\nprint(headcount.tracer_step.settings)"
     made = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, capture_output=True, check=True)
     assert made.stdout.decode() == "{'chunk_size': 20, 'max_in_flight': 200}\n"
 
 
 def commands() -> list[tuple[str, ...]]:
-    """What the README tells to type: (command,) or (group, command)."""
-    code = re.findall(r"```sh\n.*?```|`tracer .*?`", README, re.DOTALL)
+    """What the pages tell to type: (command,) or (group, command)."""
+    code = re.findall(r"```sh\n.*?```|`tracer .*?`", "\n".join(PAGES.values()), re.DOTALL)
     typed = re.findall(r"\btracer ([a-z]+)(?: ([a-z]+))?", " ".join(code))
     groups = {"db", "steps", "interval"}
     return sorted({(a, b) if a in groups and b else (a,) for a, b in typed})
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_of_the_readme_exists(
+def test_every_command_of_the_pages_exists(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*command, "--help"]) == 0

@@ -26,6 +26,8 @@ WITH seeded AS (
 ), known AS (
     INSERT INTO companies (key) SELECT 'company-' || n FROM generate_series(1, %(companies)s) n
     RETURNING id
+), members AS (
+    INSERT INTO batch_companies (batch_id, company_id) SELECT s.id, k.id FROM seeded s, known k
 ), logged AS (
     INSERT INTO progress (batch_id, position, at, arrived)
     SELECT id, 0, now(), %(companies)s FROM seeded

@@ -66,6 +66,7 @@ def roles(server: str) -> Iterator[dict[str, psycopg.Connection[Any]]]:
         found = {name: psycopg.connect(place, autocommit=True) for name, place in users.items()}
         found["owner"].execute("INSERT INTO batches (name, blueprint) VALUES ('b', '[\"a\"]')")
         found["owner"].execute("INSERT INTO companies (key) VALUES ('c')")
+        found["owner"].execute("INSERT INTO batch_companies VALUES (1, 1)")
         for status, step in zip(Status, "abcdef", strict=True):
             found["owner"].execute(ROW, {"step": step, "status": status})
         yield found

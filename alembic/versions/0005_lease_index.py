@@ -1,4 +1,4 @@
-"""A row in flight is found by its key, and never by reading all leases.
+"""A row in flight is found by its key, never by reading all leases; and it is a member's.
 
 Revision: 0005
 """
@@ -11,20 +11,34 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+ROWS = "workflow_states"
+PARENTS = {"batch_id": "batches", "company_id": "companies"}
+
 
 def upgrade() -> None:
-    create("lease_expires_at IS NOT NULL")
+    index_leases("lease_expires_at IS NOT NULL")
+    op.create_foreign_key(
+        op.f("fk_workflow_states_batch_id_company_id"),
+        *(ROWS, "batch_companies", ["batch_id", "company_id"], ["batch_id", "company_id"]),
+        ondelete="CASCADE",
+    )
+    for column in PARENTS:
+        op.drop_constraint(op.f(f"fk_workflow_states_{column}"), ROWS)
 
 
 def downgrade() -> None:
-    create("status IN ('QUEUED', 'IN_PROGRESS')")
+    for column, parent in PARENTS.items():
+        name = op.f(f"fk_workflow_states_{column}")
+        op.create_foreign_key(name, ROWS, parent, [column], ["id"], ondelete="CASCADE")
+    op.drop_constraint(op.f("fk_workflow_states_batch_id_company_id"), ROWS)
+    index_leases("status IN ('QUEUED', 'IN_PROGRESS')")
 
 
-def create(where: str) -> None:
-    op.drop_index("ix_workflow_states_lease", "workflow_states")
+def index_leases(where: str) -> None:
+    op.drop_index("ix_workflow_states_lease", ROWS)
     op.create_index(
         "ix_workflow_states_lease",
-        "workflow_states",
+        ROWS,
         ["lease_expires_at"],
         postgresql_include=["step_name", "batch_id"],
         postgresql_where=sa.text(where),

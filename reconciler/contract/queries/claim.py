@@ -8,7 +8,7 @@ CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
 # No other batch has this step of the company in flight. A scalar subquery, since NOT EXISTS may be
 # planned as a join: by statistics from before a batch began, as a nested loop over all in flight,
 # 95 million comparisons and 13 s for a claim of 20,000, instead of less than one.
-_NOT_IN_FLIGHT = """(SELECT true FROM workflow_states other
+NOT_IN_FLIGHT = """(SELECT true FROM workflow_states other
                    WHERE other.company_id = w.company_id AND other.step_name = w.step_name
                      AND other.status IN ('QUEUED', 'IN_PROGRESS')) IS NULL"""
 
@@ -41,7 +41,7 @@ WITH in_flight AS (
             SELECT FROM workflow_states w
             WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = s.step_name
               AND w.available_at <= %(now)s
-              AND {_NOT_IN_FLIGHT}
+              AND {NOT_IN_FLIGHT}
             ORDER BY w.available_at DESC, w.company_id DESC
             LIMIT s.free
         ) AS available
@@ -80,7 +80,7 @@ WITH in_flight AS (
         FROM workflow_states w
         WHERE w.status = 'PENDING' AND w.batch_id = s.batch_id AND w.step_name = s.step_name
           AND w.available_at <= %(now)s
-          AND {_NOT_IN_FLIGHT}
+          AND {NOT_IN_FLIGHT}
         ORDER BY w.available_at, w.company_id
         LIMIT s.rows
         FOR UPDATE OF w SKIP LOCKED
@@ -96,22 +96,24 @@ WITH in_flight AS (
         call_id = NULL, error = NULL
     FROM enrichment_registry r
     WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen)) AND r.step_name = w.step_name
-    RETURNING w.company_id, w.step_name, w.batch_id, w.attempt,
-        r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
-        greatest(r.max_in_flight / r.chunk_size, %(few_calls)s) AS max_waiting
+    RETURNING w.company_id, w.step_name, w.batch_id, w.attempt
 ), numbered AS (
-    SELECT *, (row_number() OVER (PARTITION BY step_name ORDER BY batch_id, company_id) - 1)
-        / chunk_size AS chunk
-    FROM claimed
+    SELECT c.*, (row_number() OVER (PARTITION BY step_name ORDER BY batch_id, company_id) - 1)
+        / r.chunk_size AS chunk
+    FROM claimed c
+    JOIN enrichment_registry r USING (step_name)
+), chunks AS (
+    SELECT step_name, chunk, array_agg(company_id ORDER BY batch_id, company_id) AS company_ids,
+        array_agg(batch_id ORDER BY batch_id, company_id) AS batch_ids,
+        array_agg(attempt ORDER BY batch_id, company_id) AS attempts
+    FROM numbered
+    GROUP BY step_name, chunk
 )
-SELECT step_name, app_name, function_name, chunk_size, backoff_s, backoff_max_s, max_waiting,
-    max(t.allowance) AS allowance, coalesce(max(t.refusals), 0) AS refusals,
-    array_agg(company_id ORDER BY batch_id, company_id) AS company_ids,
-    array_agg(batch_id ORDER BY batch_id, company_id) AS batch_ids,
-    array_agg(attempt ORDER BY batch_id, company_id) AS attempts
-FROM numbered
+SELECT step_name, r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
+    greatest(r.max_in_flight / r.chunk_size, %(few_calls)s) AS max_waiting,
+    t.allowance, coalesce(t.refusals, 0) AS refusals, company_ids, batch_ids, attempts
+FROM chunks
+JOIN enrichment_registry r USING (step_name)
 LEFT JOIN throttles t USING (step_name)
-GROUP BY step_name, app_name, function_name, chunk_size, backoff_s, backoff_max_s, max_waiting,
-    chunk
 ORDER BY chunk, step_name
 """
