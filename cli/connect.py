@@ -1,5 +1,8 @@
 """From the environment to an open store."""
 
+import getpass
+import os
+
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.embedded import acquire
@@ -17,4 +20,14 @@ def operator() -> OperatorStore:
         Unreachable: no database answers.
         BadInput: its schema is missing, older or newer.
     """
-    return OperatorStore.connect(database_url(load_settings()))
+    store = OperatorStore.connect(database_url(load_settings()))
+    store.who = user()
+    return store
+
+
+def user() -> str:
+    """Who speaks, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"uid {os.getuid()}"

@@ -23,7 +23,7 @@ app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
 REVISIONS = Path(__file__).parent.parent / "alembic"
 
 
-@app.command()
+@app.command(epilog="Example: tracer db upgrade")
 def upgrade() -> None:
     """Run the migrations, then register the steps that are in `workers/steps/`."""
     url = database_url(load_settings())
@@ -37,7 +37,7 @@ def upgrade() -> None:
         say(line)
 
 
-@app.command()
+@app.command(epilog="Example: tracer db status")
 def status(as_json: AsJson = False) -> None:
     """Say at which revision the database is; exit code 1 when `db upgrade` is needed."""
     url = database_url(load_settings())
@@ -55,7 +55,7 @@ def status(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example: tracer db roles")
 def roles(
     urls: Annotated[
         str | None,

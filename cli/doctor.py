@@ -1,159 +1,100 @@
 """`tracer doctor`: every part that Tracer talks to, and how to mend what is wrong with it."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from cli import schedule
-from cli.connect import database_url
-from cli.interval import schedule_gap
-from cli.render import AsJson, document, out, seconds, table
-from cli.stack import accepts
-from reconciler.contract.database import check_revision, connect, place
+from cli import doctor_database
+from cli.doctor_loop import Loop
+from cli.finding import Check, Finding, examine
+from cli.render import AsJson, document, out, say, text
 from reconciler.contract.errors import TracerError
-from reconciler.contract.explain import is_silent
-from reconciler.contract.operate import OperatorStore
-from reconciler.contract.settings import load_settings, workers_socket
-from reconciler.spawners.local import NO_HOST
-from workers.step import load_steps
+from reconciler.contract.settings import load_settings
 
-Check = Callable[[], str]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was looked at, whether it is well, and what to do where it is not."""
-
-    part: str
-    ok: bool
-    says: str
+# What each part is for: why a fault in it matters.
+WHY = {
+    "settings": "Every command, the loop and the workers read them.",
+    "database": "Postgres alone remembers: without it nothing is claimed, and no result is kept.",
+    "schema": "Neither a tick nor a worker touches a schema that it does not know.",
+    "role": "What lacks a grant ends with an error instead of doing its work.",
+    "steps": "A step that is not registered cannot be seeded, and is never claimed.",
+    "tables": "A result and COMPLETED are one transaction: without its table every attempt fails.",
+    "batches": "Its rows stay PENDING until someone does something about it.",
+    "loop": "Only a tick claims, retries and advances rows.",
+    "prefect": "A loop leaves at the end of its window: nobody starts the next one.",
+    "window": "Nothing ticks between the end of one run and the start of the next.",
+    "workers": "What a tick claims is refused, and goes back to wait.",
+    "modal": "What a tick claims cannot be spawned, and goes back to wait.",
+    "app": "What a tick claims has no worker, and goes back to wait.",
+    "functions": "A call of a function that is not there is refused, and its rows wait.",
+}
+# What cannot be looked at, and would only repeat the same words, where another part is not well.
+NEEDS = {
+    "database": ("settings",),
+    "schema": ("database",),
+    "role": ("schema",),
+    "steps": ("role",),
+    "tables": ("steps",),
+    "batches": ("role",),
+    "loop": ("role",),
+    "prefect": ("settings",),
+    "window": ("loop", "prefect"),
+    "workers": ("settings",),
+    "modal": ("settings",),
+    "app": ("role", "modal"),
+    "functions": ("app",),
+}
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check every part; exit code 1 when one needs mending."""
+    """Check every part; exit code 1 when one needs mending, 0 when the next tick does its work."""
     findings: list[Finding] = []
-    for part, check in checks().items():
+    parts = checks()
+    for part, check in parts.items():
         well = {finding.part for finding in findings if finding.ok}
         if well >= set(NEEDS.get(part, ())):
-            findings.append(examine(part, check))
+            findings.append(examine(part, check, WHY[part]))
+    faults = sum(not finding.ok for finding in findings)
     if as_json:
         document([asdict(finding) for finding in findings])
     else:
-        rows = [[f.part, "ok" if f.ok else "MEND", f.says] for f in findings]
-        out.print(table(["part", "", "says"], rows))
-    if not all(finding.ok for finding in findings):
+        out.print(as_table(findings))
+        left = sorted(parts.keys() - {finding.part for finding in findings})
+        more = f" Not looked at before that: {', '.join(left)}." if left else ""
+        need = "1 part needs" if faults == 1 else f"{faults} parts need"
+        say(f"{need} mending.{more}" if faults else "All is well: the next tick does its work.")
+    if faults:
         raise typer.Exit(1)
 
 
-def examine(part: str, check: Check) -> Finding:
-    """Run one check; an error's message says how to mend it."""
-    try:
-        return Finding(part, True, check())
-    except TracerError as error:
-        return Finding(part, False, str(error))
-
-
-def _settings() -> str:
-    settings = load_settings()
-    return f"workers: {settings.workers}, home: {settings.home}"
-
-
-def _database() -> str:
-    url = database_url(load_settings())
-    with connect(url) as connection:
-        version, role = connection.info.server_version, connection.info.user
-    return f"{place(url)}, Postgres {version // 10000}, as {role}"
-
-
-def _schema() -> str:
-    with connect(database_url(load_settings())) as connection:
-        check_revision(connection)
-    return "at the revision that this Tracer needs"
-
-
-def _steps() -> str:
-    known = load_steps()
-    with OperatorStore.connect(database_url(load_settings())) as store:
-        registered = {row["step_name"]: row for row in store.steps()}
-    if missing := sorted(set(known) - set(registered)):
-        raise TracerError(f"Not registered: {', '.join(missing)}. Run `tracer steps sync`.")
-    if gone := sorted(set(registered) - set(known)):
-        return f"registered without code here: {', '.join(gone)}"
-    disabled = [name for name, row in registered.items() if not row["enabled"]]
-    return f"{len(known)} registered" + (f", disabled: {', '.join(disabled)}" if disabled else "")
-
-
-def _loop() -> str:
-    with OperatorStore.connect(database_url(load_settings())) as store:
-        polling = store.polling()
-    if polling["paused"]:
-        raise TracerError("Polling is paused: run `tracer interval resume`.")
-    mend = "start `tracer up`, a Prefect worker, or `tracer reconcile --until-done`."
-    if polling["ticked_at"] is None:
-        raise TracerError(f"No loop has ever ticked: {mend}")
-    ago = (polling["now"] - polling["ticked_at"]).total_seconds()
-    if is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]):
-        raise TracerError(f"No loop has ticked for {ago:.0f} s: {mend}")
-    return f"ticked {ago:.1f} s ago"
-
-
-def _prefect() -> str:
-    found = schedule.read_schedule(load_settings())
-    if not found.deployed:
-        raise TracerError(schedule.NOT_DEPLOYED)
-    if found.paused:
-        raise TracerError("The schedule is paused: run `tracer interval resume`.")
-    if not found.pool_online:
-        raise TracerError(
-            f"No worker polls the pool: `prefect worker start --pool {schedule.POOL}`."
-        )
-    return f"{found.api_url}, a run every {seconds(found.every_s)}"
-
-
-def _window() -> str:
-    found = schedule.read_schedule(load_settings())
-    with OperatorStore.connect(database_url(load_settings())) as store:
-        if gap := schedule_gap(store.polling(), found.every_s):
-            raise TracerError(f"A run comes every {seconds(found.every_s)}{gap}.")
-    return "as long as the schedule's interval"
-
-
-def _local_workers() -> str:
-    settings = load_settings()
-    if not accepts(workers_socket(settings.home)):
-        raise TracerError(f"{NO_HOST[0].upper()}{NO_HOST[1:]}.")
-    return f"the worker host listens at {workers_socket(settings.home)}"
+def as_table(findings: list[Finding]) -> Table:
+    """A line for each part, and under a fault why it matters and what mends it."""
+    made = Table(box=None, header_style="bold")
+    for name in ("part", ""):
+        made.add_column(name, no_wrap=True)
+    made.add_column("says", overflow="fold")
+    for finding in findings:
+        mark = Text("ok", "green") if finding.ok else Text("MEND", "bold red")
+        made.add_row(text(finding.part), mark, text(finding.says))
+        if not finding.ok:
+            made.add_row("", "", text(finding.why))
+        if finding.mend:
+            made.add_row("", "", Text(f"$ {finding.mend}", "bold"))
+    return made
 
 
 def checks() -> dict[str, Check]:
     """What there is to look at, in an order in which the first fault is the cause of others."""
+    loop = Loop()
+    common = doctor_database.CHECKS | loop.checks()
     try:
         on_modal = load_settings().workers == "modal"
     except TracerError:
         on_modal = False  # the settings' own check says what is wrong
     if not on_modal:
-        return COMMON | {"workers": _local_workers}
+        return common | {"workers": loop.workers}
     from cli.doctor_modal import CHECKS  # Modal's client takes 0.7 s to import
 
-    return COMMON | CHECKS
-
-
-# What cannot be looked at, and would only repeat the same words, where another part is not well.
-NEEDS = {
-    "schema": ("database",),
-    "steps": ("schema",),
-    "loop": ("schema",),
-    "window": ("schema", "prefect"),
-    "app": ("schema", "modal"),
-    "functions": ("app",),
-}
-COMMON: dict[str, Check] = {
-    "settings": _settings,
-    "database": _database,
-    "schema": _schema,
-    "steps": _steps,
-    "loop": _loop,
-    "prefect": _prefect,
-    "window": _window,
-}
+    return common | CHECKS

@@ -1,14 +1,19 @@
 """What `tracer doctor` asks Modal: the account, the apps, and their functions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from cli.connect import operator
+from cli.finding import Check, Fault
 from reconciler.contract.errors import TracerError
+from reconciler.contract.explain import SYNC
 from reconciler.contract.settings import load_settings
-from reconciler.spawners.modal_account import DEPLOY, check_account, deployed_functions
+from reconciler.spawners.modal_account import (
+    DEPLOY,
+    NotDeployed,
+    check_account,
+    deployed_functions,
+)
 from reconciler.spawners.modal_lane import Place
-
-SYNC = "tracer steps sync"
 
 
 def _modal() -> str:
@@ -22,11 +27,12 @@ def _apps() -> str:
 def _functions() -> str:
     deployed, registered = _deployed(), _registered()
     if missing := sorted(registered - deployed_places(deployed)):
-        raise TracerError(f"Not deployed: {listed(missing)}. Run `{SYNC}`, then `{DEPLOY}`.")
+        raise Fault(f"Not deployed: {listed(missing)}", f"{SYNC} && {DEPLOY}")
     if unknown := sorted(deployed_places(deployed) - registered):
-        raise TracerError(
-            f"Deployed, and not in the registry: {listed(unknown)}. Run `{SYNC}` where their code "
-            f"is, or `{DEPLOY}` to replace them with what is here."
+        raise Fault(
+            f"Deployed, and not in the registry: {listed(unknown)}; where their code is not here, "
+            f"`{DEPLOY}` replaces them with what is",
+            SYNC,
         )
     return f"{len(registered)} deployed, as the registry has them"
 
@@ -41,11 +47,22 @@ def _deployed() -> dict[str, set[str]]:
     timeout_s = load_settings().spawn_timeout_s
     apps = {app for app, _ in _registered()}
     if apps - {here := load_settings().modal_app}:
-        raise TracerError(
+        raise Fault(
             f"The registry has {', '.join(sorted(apps))}, and TRACER_MODAL_APP here is {here}: set "
-            f"that, or run `{SYNC}`."
+            "that, or let the registry follow",
+            SYNC,
         )
     return {app: deployed_functions(app, timeout_s) for app in apps}
+
+
+def is_deployed(app: str, function: str, timeout_s: float) -> bool | None:
+    """Whether Modal has the function; None where it does not say."""
+    try:
+        return function in deployed_functions(app, timeout_s)
+    except NotDeployed:
+        return False
+    except TracerError:
+        return None
 
 
 def deployed_places(deployed: dict[str, set[str]]) -> set[Place]:
@@ -58,4 +75,4 @@ def listed(places: Iterable[Place]) -> str:
     return ", ".join(f"{function} (app {app})" for app, function in places)
 
 
-CHECKS: dict[str, Callable[[], str]] = {"modal": _modal, "app": _apps, "functions": _functions}
+CHECKS: dict[str, Check] = {"modal": _modal, "app": _apps, "functions": _functions}

@@ -13,7 +13,11 @@ from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
 
-app = typer.Typer(help="Both intervals of the loop, live.", invoke_without_command=True)
+app = typer.Typer(
+    help="Both intervals of the loop, live.",
+    epilog="Example: tracer interval",
+    invoke_without_command=True,
+)
 UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
 DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|m|h|)")
 
@@ -93,7 +97,7 @@ def duration(given: str) -> float:
     return value
 
 
-@app.command(name="set")
+@app.command("set", epilog="Example: tracer interval set --poll 0.5 --every 2m")
 def set_(
     poll: Annotated[str | None, typer.Option(help="Between ticks while there is work.")] = None,
     idle: Annotated[str | None, typer.Option(help="Between ticks while there is none.")] = None,
@@ -140,7 +144,7 @@ def fitting(values: dict[str, float], now: dict[str, Any]) -> dict[str, float]:
     return values
 
 
-@app.command()
+@app.command(epilog="Example: tracer interval pause")
 def pause() -> None:
     """Stop: the loop leaves before its next tick, and the schedule starts no other."""
     _pause(True)
@@ -149,7 +153,7 @@ def pause() -> None:
     )
 
 
-@app.command()
+@app.command(epilog="Example: tracer interval resume")
 def resume() -> None:
     """Go on: the schedule is active again, and a run starts now."""
     _pause(False)

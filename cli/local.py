@@ -14,9 +14,10 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from cli import seed
-from cli.batches import overview
+from cli.connect import user
 from cli.db import upgrade_schema
 from cli.export import flat_rows
+from cli.progress_view import overview
 from cli.render import err, out, say, table, text
 from cli.runs import read_run
 from cli.schedule import read_schedule, set_every
@@ -42,6 +43,7 @@ def demo(
     started = time.monotonic()
     with stack(all_here=True) as (running, url, run_id):
         with OperatorStore.connect(url) as store:
+            store.who = user()
             name = seed_demo(store, companies)
             show(store, running, name, started)
             out.print()
@@ -156,7 +158,7 @@ def show(store: OperatorStore, running: Stack, name: str, started: float) -> Non
             clock = text(
                 f"{time.monotonic() - started:.0f} s since the start; Prefect {running.ui_url}"
             )
-            live.update(Group(overview(progress), clock), refresh=True)
+            live.update(Group(overview(progress, spare=3), clock), refresh=True)
             if progress["status"] != "RUNNING":
                 return
             time.sleep(REFRESH_S)

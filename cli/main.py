@@ -1,6 +1,7 @@
 """`tracer`: the commands in the order of their use, and what becomes of an error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import psycopg
 import typer
@@ -10,10 +11,14 @@ from cli import (
     bench,
     db,
     doctor,
+    explain,
     export,
+    history,
     interval,
     local,
+    look,
     reconcile,
+    report,
     seed,
     steer,
     steps,
@@ -30,25 +35,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(local.demo)
-app.command()(local.up)
-app.command()(local.down)
-app.add_typer(db.app, name="db")
-app.add_typer(steps.app, name="steps")
-app.command()(seed.seed)
-app.command(name="batches")(batches.batches)
-app.command()(batches.inspect)
-app.command()(steer.explain)
-app.command()(steer.retry)
-app.command()(steer.pause)
-app.command()(steer.resume)
-app.command()(steer.cancel)
-app.command()(export.export)
-app.command(name="reconcile")(reconcile.reconcile)
-interval.app.command(name="tune")(tune.tune)
-app.add_typer(interval.app, name="interval")
-app.command(name="doctor")(doctor.doctor)
-app.command(name="bench")(bench.bench)
+
+
+def put(panel: str, name: str, does: Callable[..., None], example: str, **settings: Any) -> None:
+    """Give the command its place in the tour, and an example that a test runs."""
+    shown: dict[str, Any] = {"rich_help_panel": panel, "epilog": f"Example: {example}"}
+    app.command(name, **shown, **settings)(does)
+
+
+START, SEE, STEER, TUNE = "Start here", "See and ask", "Steer", "Run and tune"
+put(START, "demo", local.demo, "tracer demo --companies 20")
+put(START, "up", local.up, "tracer up")
+put(START, "seed", seed.seed, "tracer seed companies.csv --blueprint normalize,step_a,step_b")
+put(START, "down", local.down, "tracer down")
+put(SEE, "batches", batches.batches, "tracer batches")
+put(SEE, "inspect", look.inspect, "tracer inspect companies --watch")
+put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
+put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")
+put(SEE, "report", report.report, "tracer report companies -o report.html")
+put(STEER, "retry", steer.retry, "tracer retry companies --step step_a --yes")
+put(STEER, "pause", steer.pause, "tracer pause companies")
+put(STEER, "resume", steer.resume, "tracer resume companies")
+# A priority below 0 looks like an option.
+negative = {"ignore_unknown_options": True}
+put(STEER, "priority", steer.priority, "tracer priority companies 10", context_settings=negative)
+put(STEER, "cancel", steer.cancel, "tracer cancel companies --yes")
+put(STEER, "history", history.history, "tracer history companies")
+app.add_typer(steps.app, name="steps", rich_help_panel=TUNE)
+app.add_typer(interval.app, name="interval", rich_help_panel=TUNE)
+interval.app.command("tune", epilog="Example: tracer interval tune --p95 2")(tune.tune)
+put(TUNE, "reconcile", reconcile.reconcile, "tracer reconcile --until-done")
+app.add_typer(db.app, name="db", rich_help_panel=TUNE)
+put(TUNE, "doctor", doctor.doctor, "tracer doctor")
+put(TUNE, "bench", bench.bench, "tracer bench --companies 2000 --steps 2")
 
 
 def run(arguments: Sequence[str]) -> int:

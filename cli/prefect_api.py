@@ -129,15 +129,16 @@ class Api:
 
 
 @contextmanager
-def speak(place: Place) -> Iterator[Api]:
+def speak(place: Place, timeout: httpx.Timeout = TIMEOUT) -> Iterator[Api]:
     """An open connection to `place`.
 
     Raises:
-        Unreachable: nothing answers there: after 2 s when nothing accepts, 10 s when it is silent.
+        Unreachable: nothing answers there within `timeout`: by default after 2 s when nothing
+            accepts, 10 s when it is silent.
     """
     try:
         base_url = place.api_url.rstrip("/") + "/"
-        with httpx.Client(base_url=base_url, timeout=TIMEOUT, **place.options) as client:
+        with httpx.Client(base_url=base_url, timeout=timeout, **place.options) as client:
             yield Api(place, client)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         reason = type(error).__name__

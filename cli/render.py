@@ -12,17 +12,19 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from cli.complete import batch_names
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-BatchName = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's name.")]
+BatchName = Annotated[
+    str, typer.Argument(metavar="BATCH", help="The batch's name.", autocompletion=batch_names)
+]
 
 
 def say(message: str) -> None:
@@ -50,6 +52,11 @@ def text(value: Any) -> Text:
     return Text(visible(f"{value:g}" if isinstance(value, float) else str(value)))
 
 
+def one_line(value: Any) -> Text:
+    """Any value as a cell that is cut where there is no room, and never a second line."""
+    return Text(" ".join(text(value).plain.splitlines()), no_wrap=True, overflow="ellipsis")
+
+
 def moment(text: str | None) -> datetime | None:
     """A moment from its ISO 8601 form."""
     return datetime.fromisoformat(text) if text else None
@@ -60,14 +67,24 @@ def visible(given: str) -> str:
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], given)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
-    """A plain table; columns whose name starts with "#" hold numbers."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", cut: bool = False
+) -> Table:
+    """A plain table; columns whose name starts with "#" hold numbers.
+
+    Text is folded where there is no room, and numbers are not. With `cut`, each row is one line,
+    and the last column is cut first.
+    """
     made = Table(title=title or None, title_justify="left", box=None, header_style="bold")
-    for column in columns:
-        right = column.startswith("#")
-        made.add_column(column.lstrip("#"), justify="right" if right else "left", overflow="fold")
+    for number, column in enumerate(columns, 1):
+        made.add_column(
+            one_line(column.lstrip("#")) if cut else column.lstrip("#"),
+            justify="right" if column.startswith("#") else "left",
+            overflow="ellipsis" if cut else "fold",
+            no_wrap=column.startswith("#") or (cut and number < len(columns)),
+        )
     for row in rows:
-        made.add_row(*map(text, row))
+        made.add_row(*map(one_line if cut else text, row))
     return made
 
 
@@ -79,42 +96,3 @@ def seconds(value: float | None) -> str:
         return f"{value:g} s" if value < 10 else f"{value:.0f} s"
     minutes = round(value / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-COUNTED = (
-    *(("COMPLETED", "green"), ("IN_PROGRESS", "yellow"), ("QUEUED", "blue"), ("FAILED", "red")),
-    ("CANCELLED", "magenta"),
-)
-
-
-def bars(progress: dict[str, Any]) -> Progress:
-    """One bar per step: COMPLETED of the batch's companies, and the counts that are not zero."""
-    made = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30, complete_style="cyan"),
-        TextColumn("{task.completed:>6}/{task.total}"),
-        TextColumn("{task.fields[counts]}"),
-        console=out,
-    )
-    for step in progress["steps"]:
-        counts = "  ".join(
-            f"[{colour}]{name.lower().replace('_', ' ')} {step[name]}[/]"
-            for name, colour in COUNTED[1:]
-            if step[name]
-        )
-        made.add_task(
-            escape(visible(step["step"])),
-            total=progress["companies"],
-            completed=step["COMPLETED"],
-            counts=counts,
-        )
-    return made
-
-
-def headline(progress: dict[str, Any]) -> Text:
-    """Batch, status, size, rate and ETA in one line."""
-    parts = [progress["name"], progress["status"], f"{progress['companies']} companies"]
-    parts.append(f"{progress['rate_per_s']:g} company-steps/s")
-    if progress["status"] == "RUNNING":
-        parts.append(f"ETA {seconds(progress['eta_s'])}")
-    return Text(visible("  ".join(parts)), style="bold")

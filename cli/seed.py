@@ -1,6 +1,5 @@
 """`tracer seed`: a file in, a batch out, and a report in which nothing is missing."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -11,10 +10,11 @@ from typing import Annotated, Any, Self
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from cli.complete import step_names
 from cli.connect import operator
 from cli.render import AsJson, document, err, say
 from cli.seedfile import FORMATS, Rejection, SeedFile, open_seed_file
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import BadInput, nearest
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.seeding import Seeded, SeedRow
 
@@ -24,7 +24,9 @@ FIELDS = ("key", "name", "domain")
 
 def seed(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, or - for stdin.")],
-    blueprint: Annotated[str, typer.Option(help="Step names in order: a,b,c.")],
+    blueprint: Annotated[
+        str, typer.Option(help="Step names in order: a,b,c.", autocompletion=step_names)
+    ],
     name: Annotated[str | None, typer.Option(help="The batch's name.")] = None,
     map_: Annotated[
         list[str] | None, typer.Option("--map", help="FIELD=COLUMN for key, name or domain.")
@@ -73,12 +75,8 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
         raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
     for step in steps:
         if step not in known:
-            near = difflib.get_close_matches(step, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"registered: {', '.join(known)}."
-            raise BadInput(
-                f"There is no step {step!r}: "
-                + (hint if known else "none is registered, run `tracer steps sync`.")
-            )
+            there = f" Registered: {', '.join(known)}." if known else " Run `tracer steps sync`."
+            raise BadInput(f"There is no step {step!r}.{nearest(step, known) or there}")
         if steps.count(step) > 1:
             raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from cli.complete import step_names
 from cli.connect import database_url, operator
 from cli.render import AsJson, document, out, say, table
 from cli.roles import mend_roles
@@ -28,7 +29,11 @@ SHOWN = {
     "enabled": "enabled",
 }
 
-app = typer.Typer(help="The steps that a blueprint may name.", invoke_without_command=True)
+app = typer.Typer(
+    help="The steps that a blueprint may name.",
+    epilog="Example: tracer steps",
+    invoke_without_command=True,
+)
 KEYS = {
     name: TypeAdapter(field.annotation or str)
     for name, field in StepSettings.model_fields.items()
@@ -51,9 +56,9 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
         say("No step is registered: run `tracer steps sync`.")
 
 
-@app.command(name="set")
+@app.command("set", epilog="Example: tracer steps set step_a max_in_flight=50")
 def set_(
-    step: str,
+    step: Annotated[str, typer.Argument(metavar="STEP", autocompletion=step_names)],
     values: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")],
 ) -> None:
     """Tune a step, from the next tick on: `tracer steps set step_a max_in_flight=50`."""
@@ -63,7 +68,7 @@ def set_(
     say(f"{step}: {', '.join(f'{k} = {v}' for k, v in changes.items())}")
 
 
-@app.command()
+@app.command(epilog="Example: tracer steps sync")
 def sync() -> None:
     """Register what is in `workers/steps/`, and create the tables that it needs."""
     for line in sync_steps(database_url(load_settings())):

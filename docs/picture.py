@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-from cli.batches import overview
 from cli.connect import operator
 from cli.local import results
+from cli.progress_view import overview
 from reconciler.contract.errors import BadInput
 from reconciler.contract.operate import OperatorStore
 

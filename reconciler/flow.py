@@ -3,28 +3,36 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
+from time import monotonic
 
+import psycopg
 from prefect import State, flow, get_run_logger
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
-from reconciler.contract.errors import TracerError
+from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.outage import Outage, first_line
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
 from reconciler.dispatch import settled
 from reconciler.embedded import acquire
-from reconciler.poll import poll
+from reconciler.page import Page
+from reconciler.poll import poll, summary
 from reconciler.spawners.choose import make_spawner
+
+PATIENCE_S = 300.0  # with a database that is away when a run starts: a restart, a failover
 
 
 @flow(name="reconcile", description="Tick, wait, tick, until the window closes.")
-async def reconcile() -> str | State[str]:
+async def reconcile() -> State[str]:
     """Run one window; returns one line: why the loop left, and what its ticks did.
 
     The run fails with a sentence where a person has something to mend: no database, a schema that
-    this code does not know.
+    this code does not know. That another loop has taken over, that polling is paused, that there
+    is nothing to do, or that the database is away for a while, is no failure.
 
     The loop leaves between two ticks on SIGTERM, which is how Prefect cancels, and when the worker
     that started this run has died: what the run would report then reaches nobody.
@@ -33,7 +41,7 @@ async def reconcile() -> str | State[str]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     watch = asyncio.create_task(_stop_when_orphaned(stop))
     try:
-        outcome = await asyncio.to_thread(_run_window, load_settings(), stop, log)
+        outcome = await _run_window(load_settings(), stop, log)
     except TracerError as error:
         return Failed(message=str(error))  # for a person to mend: a sentence, not a traceback
     finally:
@@ -41,13 +49,46 @@ async def reconcile() -> str | State[str]:
         with suppress(asyncio.CancelledError):
             await watch
     log(outcome)
+    return Completed(message=outcome, data=outcome)
+
+
+async def _run_window(settings: Settings, stop: Event, log: Callable[[str], None]) -> str:
+    url = await asyncio.to_thread(_database_url, settings)
+    page = Page(url, log)
+    try:
+        async with page.kept():
+            outcome = await asyncio.to_thread(_poll, url, settings, stop, log)
+    except BadInput as error:
+        if settings.database_url:
+            raise
+        raise BadInput(f"DATABASE_URL is not set where this run was started. {error}") from error
+    await page.write(outcome)
     return outcome
 
 
-def _run_window(settings: Settings, stop: Event, log: Callable[[str], None]) -> str:
-    url = settings.database_url or acquire(settings.home)
-    with Store.connect(url) as store, settled(store, make_spawner(settings)) as spawner:
-        return poll(store, spawner, stop=stop, log=log)
+def _database_url(settings: Settings) -> str:
+    return settings.database_url or acquire(settings.home)
+
+
+def _poll(url: str, settings: Settings, stop: Event, log: Callable[[str], None]) -> str:
+    """One loop; a database that is away before its first tick is waited for, as `poll` does later.
+
+    Raises:
+        Unreachable: it has been away for `PATIENCE_S`.
+    """
+    outage, deadline = Outage(log), monotonic() + PATIENCE_S
+    while True:
+        try:
+            with Store.connect(url) as store, settled(store, make_spawner(settings)) as spawner:
+                outage.over()
+                return poll(store, spawner, stop=stop, log=log)
+        except (Unreachable, psycopg.OperationalError) as error:
+            if monotonic() > deadline:
+                raise Unreachable(
+                    f"The database has not answered for {PATIENCE_S:g} s. {first_line(error)}"
+                ) from error
+            if stop.wait(outage.wait(error)):
+                return summary("told to stop", Counter())
 
 
 async def _stop_when_orphaned(stop: Event) -> None:

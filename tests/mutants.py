@@ -23,7 +23,7 @@ TABLE = ROOT / "docs" / "mutants.md"
 TESTS = (
     *("test_transitions", "test_dispatch", "test_cancel", "test_attempts", "test_leases"),
     *("test_claim", "test_tick", "test_explain", "test_plans", "test_migrations"),
-    "test_interleavings",
+    *("test_steer", "test_history", "test_interleavings"),
 )
 # Those that are about a module's statements come first, since the first that fails is enough.
 FIRST = {
@@ -32,7 +32,7 @@ FIRST = {
     "tick": ("test_tick", "test_cancel", "test_leases", "test_plans"),
     "dispatch": ("test_cancel", "test_dispatch", "test_transitions", "test_plans"),
     "work": ("test_leases", "test_transitions"),
-    "steer": ("test_attempts", "test_cancel", "test_explain"),
+    "steer": ("test_steer", "test_attempts", "test_cancel"),
 }
 HANGS_S = 60  # a test that takes so long waits for a lock that it should pass over
 READ_BY_PEOPLE = ("EXPLAIN",)  # nothing moves by it

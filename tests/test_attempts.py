@@ -8,10 +8,10 @@ from threading import Event
 import pytest
 
 from reconciler.contract.errors import BadInput
-from reconciler.contract.queries.steer import REOPEN_BATCH, RETRY
+from reconciler.contract.queries.steer import HOLD, REOPEN_BATCH, RETRY
 from reconciler.contract.queries.tick import ENDED
 from reconciler.contract.results import CompanyView
-from reconciler.contract.steer import BatchView
+from reconciler.contract.steer import FIRST, BatchView
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.lifecycle import WorkReport
@@ -99,8 +99,9 @@ def test_a_retry_can_be_of_one_step_or_of_one_error(world: World) -> None:
         raise PermanentError("no such company" if company.id == first else "account closed")
 
     world.work(doing(function))
-    assert world.operator.count_failed(batch(world)) == 2
-    assert world.operator.count_failed(batch(world), step="step_a") == 0
+    (counted,) = world.operator.failed(batch(world))
+    assert (counted["step"], counted["status"], counted["rows"]) == ("normalize", "FAILED", 2)
+    assert world.operator.failed(batch(world), step="step_a") == []
     assert world.operator.retry(batch(world), error="account 100%") == 0
     assert world.operator.retry(batch(world), step="normalize", error="account") == 1
     assert [(r["company_id"], r["status"]) for r in world.rows()] == [
@@ -122,7 +123,7 @@ def test_a_retry_of_nothing_leaves_a_finished_batch_as_it_is(world: World) -> No
 def test_a_cancelled_batch_is_not_retried(world: World) -> None:
     world.seed(1)
     world.operator.cancel(batch(world))
-    with pytest.raises(BadInput, match="was cancelled"):
+    with pytest.raises(BadInput, match="is CANCELLED"):
         world.operator.retry(batch(world))
 
 
@@ -131,9 +132,10 @@ def test_a_batch_is_not_finished_over_a_retry(world: World) -> None:
     world.seed(1)
     world.tick()
     world.work(doing(lambda _: {}))
-    values = {"batch_id": batch(world).id, "step": None, "error": None}
+    values = {"batch_id": batch(world).id, "step": None, "error": None, **FIRST, "limit": 10}
     with ThreadPoolExecutor(1) as threads:
         with world.operator.transaction() as retrying:
+            retrying.execute(HOLD, values)
             retrying.execute(REOPEN_BATCH, values)
             retrying.execute(RETRY.encode(), values)
             assert threads.submit(world.store.finish, world.store.now()).result(10) == []
@@ -237,11 +239,14 @@ def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str)
     assert "The batch is paused" in tracer.json("explain", "companies", "66740")["reason"]
     tracer("resume", "companies")
     exhaust(world)
-    assert tracer.json("explain", "companies", "66740")["mend"] == "tracer retry companies"
+    assert (
+        tracer.json("explain", "companies", "66740")["mend"]
+        == "tracer retry --step normalize companies"
+    )
     shown = tracer("inspect", "companies", "--company", "66740")
     assert all(f"no answer, try {number}" in " ".join(shown.split()) for number in (1, 2, 3))
     tracer("retry", "companies", "--step", "normalise", code=2)
-    assert "has no step 'normalise': normalize, step_a." in tracer.err
+    assert "has no step 'normalise'. Did you mean 'normalize'?" in tracer.err
     tracer("retry", "companies", "--error", "no such text", "--yes")
     assert "Nothing was done" in tracer.err
     tracer("retry", "companies", code=2)

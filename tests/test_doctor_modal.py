@@ -51,7 +51,7 @@ def test_a_token_that_is_not_accepted(tracer: Terminal, plane: ControlPlane) -> 
         found = findings(tracer)
     assert list(found) == ["modal"]
     assert "does not accept the token" in found["modal"]["says"]
-    assert "`modal token new`" in found["modal"]["says"]
+    assert found["modal"]["mend"] == "modal token new"
     assert "as-wrong" not in str(found)
 
 
@@ -67,16 +67,17 @@ def test_an_app_that_is_not_deployed(
     tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.sql("UPDATE enrichment_registry SET app_name = 'tracer-staging'")
-    assert findings(tracer)["app"]["says"] == (
-        "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or run "
-        "`tracer steps sync`."
+    found = findings(tracer)["app"]
+    assert found["says"] == (
+        "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or let "
+        "the registry follow"
     )
+    assert found["mend"] == "tracer steps sync"
     monkeypatch.setenv("TRACER_MODAL_APP", "tracer-staging")
     found = findings(tracer)
     assert list(found) == ["modal", "app"]
-    assert found["app"]["says"] == (
-        "The app 'tracer-staging' is not deployed: run `modal deploy -m workers.app`."
-    )
+    assert found["app"]["says"].startswith("The app 'tracer-staging' is not deployed")
+    assert found["app"]["mend"] == "modal deploy -m workers.app"
 
 
 @pytest.mark.usefixtures("plane")
@@ -85,16 +86,17 @@ def test_a_registered_function_that_is_not_deployed(tracer: Terminal, world: Wor
         "INSERT INTO enrichment_registry (step_name, app_name, function_name)"
         " VALUES ('headcount', 'tracer', 'headcount')"
     )
-    says = findings(tracer)["functions"]["says"]
-    mend = "Run `tracer steps sync`, then `modal deploy -m workers.app`."
-    assert says == f"Not deployed: headcount (app tracer). {mend}"
+    found = findings(tracer)["functions"]
+    assert found["says"] == "Not deployed: headcount (app tracer)"
+    assert found["mend"] == "tracer steps sync && modal deploy -m workers.app"
 
 
 @pytest.mark.usefixtures("plane")
 def test_a_deployed_function_that_is_not_registered(tracer: Terminal, world: World) -> None:
     world.sql("DELETE FROM enrichment_registry WHERE step_name = 'step_b'")
-    says = findings(tracer)["functions"]["says"]
-    assert says.startswith("Deployed, and not in the registry: step_b (app tracer). Run `tracer ")
+    found = findings(tracer)["functions"]
+    assert found["says"].startswith("Deployed, and not in the registry: step_b (app tracer); ")
+    assert found["mend"] == "tracer steps sync"
 
 
 def test_an_app_that_was_stopped(tracer: Terminal, url: str) -> None:

@@ -1,22 +1,33 @@
-"""`tracer explain` and `tracer cancel`: the one reason, its mend, and an operator's word."""
+"""`tracer explain`, from what the database knows: one reason for every state, and its mend."""
 
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from reconciler.contract.claimed import Verdict
 from reconciler.contract.explain import explain
+from reconciler.contract.facts import Facts, Reason
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
-from tests.terminal import SEED, Terminal
 from tests.world import World
 
-
-def reason(world: World, key: str = "company-0", batch: str = "batch") -> str:
-    return explain(world.operator.facts(world.operator.batch(batch), key)).says
+Apply = Callable[[World], object]
 
 
-def mend(world: World) -> str | None:
-    return explain(world.operator.facts(world.operator.batch("batch"), "company-0")).mend
+def facts(world: World, key: str = "company-0", batch: str = "batch") -> Facts:
+    return world.operator.facts(world.operator.batch(batch), key)
+
+
+def reason(world: World, key: str = "company-0", batch: str = "batch") -> Reason:
+    return explain(facts(world, key, batch))
+
+
+def run(*statements: str) -> Apply:
+    return lambda world: [world.sql(statement) for statement in statements]
+
+
+def set_step(**values: object) -> Apply:
+    return lambda world: world.operator.set_step("normalize", values)
 
 
 def claimed(world: World) -> None:
@@ -41,7 +52,7 @@ def begun(world: World) -> None:
 
 def expired(world: World) -> None:
     claimed(world)
-    world.sql("UPDATE workflow_states SET lease_expires_at = now()")
+    world.sql("UPDATE workflow_states SET lease_expires_at = now() - interval '5 seconds'")
 
 
 def worked(world: World) -> None:
@@ -49,120 +60,253 @@ def worked(world: World) -> None:
     world.work()
 
 
+def failed(world: World) -> None:
+    world.operator.set_step("normalize", {"max_attempts": 1})
+    expired(world)
+    world.tick()
+
+
+def backing_off(world: World) -> None:
+    world.operator.set_step("normalize", {"backoff_s": 600, "max_attempts": 4})
+    expired(world)
+    world.tick()
+
+
 def in_another_batch(world: World) -> None:
-    world.sql("UPDATE batches SET paused = true")
+    world.operator.pause(world.operator.batch("batch"))
     world.seed(1, name="other")
     world.tick()
-    world.sql("UPDATE batches SET paused = false")
+    world.operator.pause(world.operator.batch("batch"), False)
 
 
-def throttled_elsewhere(world: World) -> None:
-    """Its own row was not part of the refused claim."""
-    world.operator.set_step("normalize", {"max_in_flight": 0})
-    world.sql(
-        "INSERT INTO throttles VALUES ('normalize', now() + interval '1 hour', 1, 4,"
-        " '12 calls of it are waiting on Modal already')"
-    )
+def a_cancel_that_ended_early(world: World) -> None:
+    world.sql("UPDATE batches SET status = 'CANCELLED', finished_at = now()")
 
 
-def waiting_for_the_budget(world: World) -> None:
-    world.operator.set_step("normalize", {"max_in_flight": 1})
-    world.seed(["first"], name="first", priority=1)
-    world.tick()
+HELD = (
+    "INSERT INTO throttles VALUES ('normalize', now() + interval '1 hour', 1, 4,"
+    " '12 calls of it are waiting on Modal already')"
+)
+NEVER = "UPDATE polling SET ticked_at = NULL"
+LONG_AGO = "UPDATE polling SET ticked_at = now() - interval '1 hour'"
+NO_BUDGET = "UPDATE enrichment_registry SET max_in_flight = 0"
 
-
-def set_step(**values: object) -> Callable[[World], None]:
-    return lambda world: world.operator.set_step("normalize", values)
-
-
-def run(statement: str) -> Callable[[World], None]:
-    def apply(world: World) -> None:
-        world.sql(statement)
-
-    return apply
-
-
-STATES: dict[str, tuple[Callable[[World], None], str]] = {
-    "fresh": (run("SELECT 1"), "normalize waits for its share of the next tick's claim"),
-    "refused": (refused, "since spawn refused: NotFoundError: no such function"),
-    "unknown": (
-        unknown,
-        "to begin normalize: spawn outcome unknown: Modal did not answer within 10 s",
+STATES: dict[str, tuple[Apply, str, str | None]] = {
+    "fresh": (run("SELECT 1"), "Its turn has come: the next tick claims normalize", None),
+    "refused": (refused, " s), since spawn refused: NotFoundError: no such fu", "tracer doctor"),
+    "unknown": (unknown, "to begin normalize: spawn outcome unknown: Modal did not", None),
+    "claimed": (claimed, "Claimed, and not begun: call fc-7 has until ", None),
+    "begun": (begun, " s ago) on call fc-7: attempt 1 of 5, and its lease runs until ", None),
+    "expired": (expired, "Attempt 1 of 5 of normalize is over, since no worker has ren", None),
+    "done": (worked, "All steps are done: normalize, the last one, was COMPLETED at ", None),
+    "failed": (
+        failed,
+        ", at attempt 1 of 1: no worker began it before its start deadline",
+        "tracer retry --step normalize batch",
     ),
-    "claimed": (claimed, "Claimed, and not begun: call fc-7 has until "),
-    "begun": (begun, "Attempt 1 of normalize is running since "),
-    "expired": (expired, "Attempt 1 of normalize is over, since no worker has renewed its lease"),
-    "done": (worked, "All steps are done: normalize, the last one, is COMPLETED"),
-    "paused": (run("UPDATE batches SET paused = true"), "The batch is paused"),
-    "disabled": (set_step(enabled=False), "The step normalize is disabled"),
-    "withdrawn": (run("DELETE FROM enrichment_registry"), "The step normalize is not registered"),
-    "elsewhere": (in_another_batch, "The batch 'other' has normalize of this company in flight"),
-    "throttled": (throttled_elsewhere, "not all taken: 12 calls of it are waiting on Modal"),
-    "capped": (waiting_for_the_budget, "The budget of normalize is used up: 1 in flight, of 1"),
-    "not polling": (run("UPDATE polling SET paused = true"), "Polling is paused"),
-    "never ticked": (run("UPDATE polling SET ticked_at = NULL"), "No reconciler has ever ticked"),
-    "silent": (
-        run("UPDATE polling SET ticked_at = now() - interval '1 hour'"),
+    "backoff": (
+        backing_off,
+        "since attempt 1 of 4 failed: no worker began it before its start deadline",
+        None,
+    ),
+    "paused": (
+        run("UPDATE batches SET paused = true"),
+        "The batch is paused",
+        "tracer resume batch",
+    ),
+    "disabled": (
+        set_step(enabled=False),
+        "The step normalize is disabled",
+        "tracer steps set normalize enabled=true",
+    ),
+    "withdrawn": (
+        run("DELETE FROM enrichment_registry"),
+        "The step normalize is not registered",
+        "tracer steps sync",
+    ),
+    "elsewhere": (in_another_batch, "batch 'other' has normalize of this company in flight", None),
+    "throttled": (run(HELD), "not all taken: 12 calls of it are waiting on Modal", "tracer doctor"),
+    "no budget": (
+        run(NO_BUDGET),
+        "The budget of normalize is used up: 0 in flight, of 0",
+        "tracer steps set normalize max_in_flight=1",
+    ),
+    "cancelled": (
+        lambda world: world.operator.cancel(world.operator.batch("batch")),
+        "normalize was cancelled by an operator at ",
+        None,
+    ),
+    "half cancelled": (
+        a_cancel_that_ended_early,
+        "the cancel ended before it came to this row",
+        "tracer cancel batch",
+    ),
+    "not polling": (
+        run("UPDATE polling SET paused = true"),
+        "Polling is paused",
+        "tracer interval resume",
+    ),
+    "never ticked": (run(NEVER), "No reconciler has ticked so far", "tracer doctor"),
+    "silent": (run(LONG_AGO), "No reconciler has ticked since ", "tracer doctor"),
+    "expired, and silent": (
+        lambda world: [expired(world), world.sql(LONG_AGO)],
         "No reconciler has ticked since ",
+        "tracer doctor",
     ),
 }
 
 
-@pytest.mark.parametrize(("apply", "says"), STATES.values(), ids=STATES.keys())
+@pytest.mark.parametrize(("apply", "says", "mend"), STATES.values(), ids=STATES.keys())
 def test_every_state_has_its_reason(
-    world: World, apply: Callable[[World], None], says: str
+    world: World, apply: Apply, says: str, mend: str | None
 ) -> None:
     world.seed(1)
     world.store.beat()
     apply(world)
-    assert says in reason(world)
-
-
-def test_what_a_command_would_move_names_it(world: World) -> None:
-    world.seed(1)
-    world.store.beat()
-    world.operator.set_step("normalize", {"enabled": False})
-    assert mend(world) == "tracer steps set normalize enabled=true"
-    world.operator.set_step("normalize", {"enabled": True, "max_in_flight": 0})
-    assert mend(world) == "tracer steps set normalize max_in_flight=1"
-
-
-def test_a_backoff_is_told_until_when_and_after_what(world: World) -> None:
-    world.seed(1)
-    world.operator.set_step("normalize", {"start_deadline_s": 1, "backoff_s": 600})
-    now = world.store.now()
-    world.tick(now)
-    world.tick(now + timedelta(seconds=2))
-    assert reason(world).startswith("normalize waits until ")
-    assert reason(world).endswith("since no worker began it before its start deadline")
+    found = reason(world)
+    assert says in found.says
+    assert found.mend == mend
 
 
 def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
-    world.seed(2, ["normalize", "step_a"])
+    world.seed(3, ["normalize", "step_a"])
+    world.operator.set_step("normalize", {"max_attempts": 1})
     claimed(world)
     world.work(ids=world.ids()[:1])
+    world.sql("UPDATE workflow_states SET lease_expires_at = now() WHERE company_id = 2")
+    world.store.reap(world.store.now(), lambda _: Verdict(None, "no answer"))
     world.operator.cancel(world.operator.batch("batch"))
-    assert reason(world, "company-1") == "normalize was cancelled by an operator"
-    assert "the batch was cancelled before the next step" in reason(world, "company-0")
+    assert reason(world, "company-2").says.startswith("normalize was cancelled by an operator at ")
+    assert "the batch was cancelled before the next step" in reason(world, "company-0").says
+    assert reason(world, "company-1").says.startswith("normalize FAILED")
+    assert reason(world, "company-1").mend is None  # a retry would be refused
+
+
+def test_a_retry_gives_attempts_that_count_from_one(world: World) -> None:
+    world.seed(1)
+    failed(world)
+    world.operator.retry(world.operator.batch("batch"))
+    world.store.beat()
+    assert facts(world).tries == 0
+    claimed(world)
+    assert facts(world).tries == 1
+
+
+def test_what_completed_waits_for_the_tick_that_advances_it(world: World) -> None:
+    world.seed(1, ["normalize", "step_a"])
+    worked(world)
+    world.store.beat()
+    assert "the next tick takes it to the step after" in reason(world).says
+    world.sql("UPDATE polling SET paused = true")
+    assert reason(world).says == "Polling is paused"
+
+
+# -- whose turn it is
+
+
+def in_line(world: World, companies: int = 5, budget: int = 2) -> None:
+    """A batch whose step takes `budget` rows, and a loop that ticks."""
+    world.operator.set_step("normalize", {"max_in_flight": budget})
+    world.seed(companies)
+    world.store.beat()
+
+
+def test_those_before_it_in_its_own_batch(world: World) -> None:
+    in_line(world)
+    assert [reason(world, f"company-{i}").says[:12] for i in range(3)] == [
+        *["Its turn has"] * 2,
+        "Not its turn",
+    ]
+    found = reason(world, "company-4")
+    assert found.says == (
+        "Not its turn: 4 rows of this batch come before it, and the next tick takes 2 "
+        "(0 of 2 are in flight)"
+    )
+    assert found.mend == "tracer steps set normalize max_in_flight=4"
     world.tick()
-    assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 1}
+    assert "budget of normalize is used up: 2 in flight, of 2" in reason(world, "company-4").says
 
 
-def test_explain_and_cancel_on_the_command_line(tracer: Terminal, file: str) -> None:
-    tracer("seed", file, *SEED)
-    told = tracer.json("explain", "companies", "66740")
-    assert (told["step"], told["status"], told["mend"]) == ("normalize", "PENDING", "tracer doctor")
-    assert told["reason"] == "No reconciler has ever ticked"
-    assert told["evidence"]["attempt"] == 0
-    tracer("explain", "companies", "66740")
-    assert "No reconciler has ever ticked." in tracer.out
-    assert "What would move it: tracer doctor" in tracer.out
-    tracer("cancel", "companies", code=2)
-    assert "2 rows pending, 0 in flight. Nothing was done: say --yes." in tracer.err
-    tracer("cancel", "companies", "--yes")
-    assert "2 rows cancelled" in tracer.err
-    tracer("cancel", "companies", "--yes", code=2)
-    assert "has ended already" in tracer.err
-    assert tracer.json("inspect", "companies")["status"] == "CANCELLED"
-    tracer("explain", "companies", "no such key", code=2)
-    assert "no company with the key 'no such key'" in tracer.err
+def test_an_equal_share_for_every_batch(world: World) -> None:
+    in_line(world, budget=4)
+    world.seed([f"x{i}" for i in range(5)], name="other")
+    assert reason(world, "company-1").says.startswith("Its turn has come")
+    assert reason(world, "company-2").says == (
+        "Not its turn: 2 rows of this batch come before it, and the next tick takes 4, 2 of each "
+        "of 2 batches (0 of 4 are in flight)"
+    )
+    world.operator.set_step("normalize", {"max_in_flight": 5})
+    assert reason(world, "company-2").says == (
+        "normalize is in line for the next tick, which takes one more row of 1 of the 2 batches "
+        "of its priority"
+    )
+
+
+def test_a_higher_priority_goes_first(world: World) -> None:
+    in_line(world)
+    world.seed([f"x{i}" for i in range(7)], name="urgent", priority=3)
+    found = reason(world)
+    assert found.says == (
+        "Not its turn: at least 2 rows of normalize wait in batches of a higher priority, and the "
+        "next tick takes 2 (0 of 2 are in flight)"
+    )
+    assert found.mend == "tracer priority batch 3"
+    assert reason(world, "x0", "urgent").says.startswith("Its turn has come")
+
+
+def test_a_step_that_is_slowed_down_takes_its_allowance(world: World) -> None:
+    in_line(world, budget=100)
+    world.sql("INSERT INTO throttles VALUES ('normalize', now(), 2, 0, 'full')")
+    found = reason(world, "company-4")
+    assert found.says.endswith("takes 2 (it is slowed down after spawns that were not all taken)")
+    assert found.mend is None
+
+
+def test_the_same_company_in_a_batch_that_goes_first(world: World) -> None:
+    in_line(world, companies=1)
+    world.seed(1, name="urgent", priority=1)
+    assert "so is that of the same company in the batch 'urgent'" in reason(world).says
+    assert reason(world, batch="urgent").says.startswith("Its turn has come")
+
+
+def test_what_the_next_tick_brings_is_said(world: World) -> None:
+    world.seed(2, ["step_a", "normalize"], name="first", priority=1)
+    world.tick()
+    world.work("step_a")
+    in_line(world)
+    assert reason(world).says == (
+        "normalize is in line for the next tick, which first brings 2 rows to it"
+    )
+    assert reason(world, "company-4").says.startswith("Not its turn: 4 rows")
+
+
+def test_leases_that_are_over_do_not_use_the_budget_up(world: World) -> None:
+    in_line(world)
+    world.tick()
+    world.sql("UPDATE workflow_states SET lease_expires_at = now() WHERE status = 'QUEUED'")
+    assert reason(world, "company-3").says == (
+        "normalize is in line for the next tick, which first judges 2 of normalize whose lease is "
+        "over"
+    )
+    assert reason(world, "company-4").says.startswith("Not its turn: 2 rows")
+
+
+def test_what_comes_before_is_counted_no_further_than_ten_thousand(world: World) -> None:
+    world.seed(1)
+    world.store.beat()
+    world.sql(
+        "WITH c AS (INSERT INTO companies (key) SELECT n::text FROM generate_series(1, 10100) n"
+        " RETURNING id), m AS (INSERT INTO batch_companies SELECT 1, id FROM c)"
+        " INSERT INTO workflow_states (company_id, step_name, batch_id, position, available_at)"
+        " SELECT id, 'normalize', 1, 0, now() - interval '1 day' FROM c"
+    )
+    found = reason(world).says
+    assert found.startswith("Not its turn: more than 10,000 rows of this batch come before it")
+
+
+def test_a_date_is_said_where_it_is_not_today(world: World) -> None:
+    world.seed(1)
+    backing_off(world)
+    world.sql("UPDATE workflow_states SET available_at = now() + interval '50 hours'")
+    day = (facts(world).now + timedelta(hours=50)).astimezone()
+    assert f"normalize waits until {day:%Y-%m-%d %H:%M:%S} (in 2 days)" in reason(world).says

@@ -133,6 +133,9 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     held = world.worker.begin("normalize", ids[2:4])
     command.downgrade(config(url), "0001")
     upgrade_schema(url)
+    (line,) = world.operator.history(world.operator.batch("batch"))
+    assert (line["who"], line["verb"], line["rows"]) == ("unknown", "seed", 6)
+    assert line["detail"] == {"blueprint": ["normalize", "step_a"], "priority": 0}
     results = [Normalized() for _ in held]
     assert world.worker.complete(held, results) == set(ids[2:4])
     for _ in range(4):

@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from reconciler.contract.claimed import Pace
+from reconciler.contract.overview import overview
 from reconciler.contract.queries.roles import CONDUCTOR, GRANTS, WORKER
 from reconciler.contract.work import Failure
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
@@ -46,10 +47,14 @@ def a_long_life(world: RoleWorld) -> None:
         world.tick()
         for step in BLUEPRINT:
             world.work(step)
-    assert world.operator.count_failed(batch) == 1
+    assert [row["rows"] for row in world.operator.failed(batch)] == [1]
     world.operator.retry(batch)
     world.operator.pause(batch)
     world.operator.pause(batch, False)
+    world.operator.set_priority(batch, 5)
+    assert world.operator.rivals(batch) == []
+    verbs = [line["verb"] for line in world.operator.history(batch)]
+    assert verbs == ["seed", "retry", "pause", "resume", "priority"]
     look_and_tune(world, batch.name)
     world.tick()
     cancelled = world.operator.batch(world.seed(3, name="cancelled"))
@@ -58,6 +63,7 @@ def a_long_life(world: RoleWorld) -> None:
     world.operator.cancel(cancelled)
     world.tick()
     assert world.spawner.recalled == ["call-2"]
+    assert overview(world.store)
     world.store.prune(world.store.now() + timedelta(days=9))
 
 

@@ -13,7 +13,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
 from reconciler.contract.columns import SCHEMA_REVISION
-from reconciler.contract.errors import BadInput, NotAllowed, Unreachable
+from reconciler.contract.errors import BadInput, NotAllowed, Unreachable, WrongSchema
+from reconciler.contract.refusal import refusal
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]
@@ -26,11 +27,6 @@ OPTIONS: dict[str, Any] = {
     # Whatever the server's is, or PGCLIENTENCODING says; from SQL_ASCII, text would come as bytes.
     "client_encoding": "utf8",
 }
-START = "Start it, or set DATABASE_URL (without it, Tracer runs a Postgres of its own)."
-CERTIFICATE = (
-    "Give in DATABASE_URL the host as its certificate has it, and as sslrootcert the file of the "
-    "authority that signed it."
-)
 # A character of a password that was not percent-encoded is read as the end of it, and what follows
 # as a host, a port or a database, which messages do name.
 ENCODE = (
@@ -80,9 +76,7 @@ def connect(url: str) -> Connection:
             prepare_threshold=None,  # short-lived, and nothing has yet looked for a pooler
         )
     except psycopg.OperationalError as error:
-        reason = _reason(error)
-        mend = CERTIFICATE if "certificate" in reason else START
-        raise Unreachable(f"Cannot reach the {where}: {reason}. {mend}") from error
+        raise Unreachable(f"Cannot reach the {where}: {refusal(error)}") from error
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         connection.close()
@@ -91,13 +85,6 @@ def connect(url: str) -> Connection:
             "one, CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
         )
     return connection
-
-
-def _reason(error: psycopg.Error) -> str:
-    """What libpq says was wrong, without the host and port that stand before it on its line."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    telling = next((line for line in lines if "FATAL: " in line), lines[0])
-    return telling.rpartition("failed: ")[2].replace("FATAL:  ", "").strip().rstrip(".")
 
 
 def behind_pooler(connection: Connection) -> bool:
@@ -126,18 +113,19 @@ def check_revision(connection: Connection) -> None:
     """Refuse a schema that this code does not know, before anything is written.
 
     Raises:
-        BadInput: the schema is missing, older or newer.
+        WrongSchema: the schema is missing, older or newer.
     """
     found = revision(connection)
-    if found is None:
-        raise BadInput("The database has no Tracer schema yet: run `tracer db upgrade`.")
-    if found != SCHEMA_REVISION:
-        older = found < SCHEMA_REVISION
-        mend = "run `tracer db upgrade`" if older else "update Tracer"
-        raise BadInput(
+    if found == SCHEMA_REVISION:
+        return
+    says = "The database has no Tracer schema yet: run `tracer db upgrade`."
+    if found is not None:
+        mend = "run `tracer db upgrade`" if found < SCHEMA_REVISION else "update Tracer"
+        says = (
             f"The database's schema is at revision {found}, "
             f"and this Tracer needs {SCHEMA_REVISION}: {mend}."
         )
+    raise WrongSchema(says, found, SCHEMA_REVISION)
 
 
 @contextmanager

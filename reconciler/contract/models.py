@@ -111,7 +111,10 @@ class WorkflowState(ContractTable, table=True):
             *("batch_id", "company_id"),
         ),
         partial("ix_workflow_states_recall", _RECALLABLE, "call_id"),
-        partial("ix_workflow_states_failed", "status = 'FAILED'", "batch_id", "step_name"),
+        partial(
+            *("ix_workflow_states_failed", "status = 'FAILED'"),
+            *("batch_id", "step_name", "company_id"),
+        ),
         partial("ix_workflow_states_error", "error IS NOT NULL", "batch_id", "step_name"),
         partial(
             *("uq_workflow_states_one_in_flight", _FLYING, "company_id", "step_name"), unique=True
@@ -156,3 +159,19 @@ class FailedAttempt(ContractTable, table=True):
     ended_at: datetime = Field(sa_type=DateTime(timezone=True))
     call_id: str | None = None
     error: str | None = None
+
+
+class HistoryLine(ContractTable, table=True):
+    """What an operator did to a batch, and how many rows it moved, held back or let go."""
+
+    __tablename__ = "history"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger)  # in their order
+    batch_id: int = Field(foreign_key="batches.id", ondelete="CASCADE", index=True)
+    at: datetime = now()
+    who: str  # the user of the operating system
+    verb: str = Field(sa_type=code())
+    detail: dict[str, Any] = Field(  # what the verb was given
+        sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
+    )
+    rows: int = default("0", sa_type=BigInteger)

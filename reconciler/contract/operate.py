@@ -6,18 +6,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from reconciler.contract import progress
 from reconciler.contract.database import Row
-from reconciler.contract.errors import BadInput, WorkFailed
+from reconciler.contract.errors import BadInput, WorkFailed, nearest
+from reconciler.contract.look import Looking
 from reconciler.contract.queries import views
-from reconciler.contract.queries.progress import COUNTS
 from reconciler.contract.seeding import Seeded, SeedRow, seed_batch
 from reconciler.contract.steer import BatchView, Steering
+from reconciler.contract.why import Explaining
 
 EXPORT_ROWS = 2000  # fetched at a time
 
 
-class OperatorStore(Steering):
+class OperatorStore(Looking, Explaining, Steering):
     """The brain as the operator sees it."""
 
     def seed(
@@ -40,7 +40,8 @@ class OperatorStore(Steering):
         """
         try:
             with self.transaction() as connection:
-                return seed_batch(connection, rows, name, blueprint, columns, priority, begun)
+                given = (name, blueprint, columns, priority, begun)
+                return seed_batch(connection, rows, *given, self.who)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             reason = str(error).splitlines()[0]
             raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
@@ -53,49 +54,14 @@ class OperatorStore(Steering):
         """
         found = self.rows(views.BATCH_BY_NAME, name=name)
         if not found:
-            names = [row["name"] for row in self.rows(views.BATCH_NAMES)]
+            names = self.batch_names()
             there = f"There are: {', '.join(names[:10])}." if names else "Seed one: `tracer seed`."
-            raise BadInput(f"There is no batch {name!r}. {there}")
+            raise BadInput(f"There is no batch {name!r}.{nearest(name, names) or f' {there}'}")
         return BatchView(**found[0])
 
-    def batches(self) -> list[Row]:
-        """Every batch with its counts of companies and rows."""
-        counted: dict[int, list[Row]] = {}
-        for row in self.rows(COUNTS, batch_id=None, window=progress.RATE_WINDOW):
-            counted.setdefault(row["batch_id"], []).append(row)
-        found = {row.pop("id"): row for row in self.rows(views.BATCHES, batch_ids=list(counted))}
-        return [row | progress.totals(counted[batch_id]) for batch_id, row in found.items()]
-
-    def progress(self, batch: BatchView, failures: int = 20) -> Row:
-        """What `inspect --json` prints: counts per step, failures by reason, rate and ETA."""
-        counted = self.rows(COUNTS, batch_id=batch.id, window=progress.RATE_WINDOW)
-        steps = [progress.by_status(step) for step in counted]
-        rate = progress.rate(batch, counted)
-        left = progress.left(batch.companies, steps)
-        return {
-            "batch": batch.name,
-            "name": batch.name,
-            "status": batch.status,
-            "companies": batch.companies,
-            "steps": steps,
-            "failures": self.rows(views.FAILURES, batch_id=batch.id, limit=failures),
-            "rate_per_s": round(rate, 2),
-            "eta_s": 0 if batch.finished_at else round(left / rate) if rate else None,
-        }
-
-    def timeline(self, batch: BatchView, key: str) -> tuple[Row, list[Row]]:
-        """A company, and its rows in the batch in the order of the blueprint.
-
-        Raises:
-            BadInput: the batch has no such company.
-        """
-        found = self.rows(views.COMPANY, key=key)
-        rows = (
-            self.rows(views.TIMELINE, batch_id=batch.id, company_id=found[0]["id"]) if found else []
-        )
-        if not rows:
-            raise BadInput(f"Batch {batch.name!r} has no company with the key {key!r}.")
-        return found[0], rows
+    def batch_names(self) -> list[str]:
+        """The names of all batches, the newest first."""
+        return [row["name"] for row in self.rows(views.BATCH_NAMES)]
 
     def steps(self) -> list[Row]:
         """The registry."""
@@ -112,9 +78,12 @@ class OperatorStore(Steering):
                 for column, value in values.items():
                     query = sql.SQL(views.SET_STEP).format(column=sql.Identifier(column))
                     if not connection.execute(query, {"value": value, "step": step}).rowcount:
-                        raise BadInput(f"There is no step {step!r}: see `tracer steps`.")
+                        raise BadInput(f"There is no step {step!r}.{self._other_steps(step)}")
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
+
+    def _other_steps(self, step: str) -> str:
+        return nearest(step, (row["step_name"] for row in self.steps())) or " See `tracer steps`."
 
     def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> None:
         """Register a step, or its new place. Tuned values stay."""

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 
-import psycopg
-
 # A pool says so at every try, of every connection: who uses it says it once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
@@ -22,7 +20,7 @@ class Outage:
         self._since = 0.0
         self._turn = Lock()
 
-    def wait(self, error: psycopg.OperationalError) -> float:
+    def wait(self, error: BaseException) -> float:
         """Note that the database is away; returns the seconds to wait before the next try."""
         with self._turn:
             if not self._wait_s:

@@ -1,13 +1,10 @@
-"""What the counts of a batch's steps come to: rows by status, a rate, and what is left."""
+"""What the counts of a batch's steps come to: rows by status, and what a pace is read from."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 
 from reconciler.contract.database import Row
+from reconciler.contract.pace import StepNow
 from reconciler.contract.states import Status
-from reconciler.contract.steer import BatchView
-
-RATE_WINDOW = timedelta(seconds=30)
 
 
 def by_status(counted: Row) -> Row:
@@ -33,19 +30,13 @@ def totals(counted: Sequence[Row]) -> Row:
     }
 
 
-def rate(batch: BatchView, counted: Sequence[Row]) -> float:
-    """Company-steps COMPLETED a second: lately, or over all of a batch that has ended."""
-    if batch.finished_at:
-        done = sum(step["completed"] for step in counted)
-        return float(done / max((batch.finished_at - batch.created_at).total_seconds(), 0.001))
-    lately = min(RATE_WINDOW, batch.now - batch.created_at).total_seconds()
-    return float(sum(step["recent"] for step in counted) / max(lately, 0.001))
-
-
-def left(companies: int, steps: Sequence[Row]) -> int:
-    """Company-steps that are still to come; a company that ended early has none."""
-    found = 0
-    for step in steps:
-        companies -= step[Status.FAILED] + step[Status.CANCELLED]
-        found += companies - step[Status.COMPLETED]
-    return found
+def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
+    """A step for the pace; `retries` has the seconds until the last retry of a step is due."""
+    return StepNow(
+        outstanding=max(0, counted["arrived"] - counted["completed"] - counted["failed"]),
+        completed=counted["completed"],
+        failed=counted["failed"],
+        landed=counted["landed"],
+        waiting=counted["waiting"],
+        retry_s=retries.get(counted["step"], 0.0),
+    )

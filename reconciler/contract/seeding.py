@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.errors import BadInput
+from reconciler.contract.history import Line
 from reconciler.contract.queries import seeding
 from reconciler.contract.queries.progress import LOG_SEEDED
 
@@ -36,6 +37,7 @@ def seed_batch(
     columns: Sequence[str],
     priority: int,
     begun: Callable[[str], None],
+    who: str,
 ) -> Seeded:
     """Seed inside the transaction of `connection`; see `OperatorStore.seed`."""
     staged = _stage(connection, rows)
@@ -53,6 +55,8 @@ def seed_batch(
     begun("adds a row for each of them")
     connection.execute(seeding.STATES, {"batch_id": batch["id"], "step": blueprint[0]})
     connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
+    detail = {"blueprint": list(blueprint), "priority": priority}
+    Line(batch["id"], who, "seed", detail).add(connection, new + known)
     repeated = new + known < staged
     return Seeded(
         batch=batch["name"],

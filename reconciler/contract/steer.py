@@ -1,19 +1,26 @@
-"""The operator's verbs that move a batch's rows, and why a row is where it is."""
+"""The operator's verbs that move a batch's rows, or say when they may move."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 
 import psycopg
 
-from reconciler.contract.database import Database
+from reconciler.contract.database import Connection, Database, Row
 from reconciler.contract.errors import BadInput
-from reconciler.contract.explain import Facts
-from reconciler.contract.queries import steer
+from reconciler.contract.history import Line
+from reconciler.contract.queries import history, steer
+from reconciler.contract.queries.claim import CLAIM_TURN
 from reconciler.contract.queries.roles import OPERATOR
+from reconciler.contract.states import BatchStatus, Status
 
 DEADLOCKS = 5  # that an operator's verb gets over
+CHUNK = 20_000  # rows of a transaction
+FIRST = {"after_step": "", "after_moment": "-infinity", "after_company": -1}
+
+Told = Callable[[int], None]  # how many rows were moved so far
 
 
 @dataclass(frozen=True)
@@ -33,73 +40,180 @@ class BatchView:
     now: datetime
 
 
+def ended(name: str, status: str) -> BadInput:
+    """What is wrong where a verb is for a batch that runs, and what there is to do."""
+    mend = (
+        f"nothing of it waits; `tracer retry {quote(name)}` takes up what failed"
+        if status == BatchStatus.FINISHED
+        else "there is no way back: seed it again"
+    )
+    return BadInput(f"Batch {name!r} has ended already. It is {status}, and {mend}.")
+
+
 class Steering(Database):
-    """What an operator does to a batch; each holds from the next tick."""
+    """What an operator does to a batch; each holds from the next tick, and leaves a line."""
 
     role = OPERATOR
+    who = "unknown"  # as the history names whoever speaks through this
 
-    def facts(self, batch: BatchView, key: str) -> Facts:
-        """All that can explain where a company is in the batch.
+    def living(self, batch: BatchView) -> list[Row]:
+        """How many rows wait and are in flight: `step`, `status`, `rows`."""
+        return self.rows(steer.LIVING, batch_id=batch.id)
 
-        Raises:
-            BadInput: the batch has no such company.
-        """
-        found = self.rows(steer.EXPLAIN, batch_id=batch.id, key=key)
-        if not found:
-            raise BadInput(f"Batch {batch.name!r} has no company with the key {key!r}.")
-        return Facts(**found[0])
-
-    def count_failed(
+    def failed(
         self, batch: BatchView, step: str | None = None, error: str | None = None
-    ) -> int:
-        """How many rows `retry` would move."""
-        values = {"batch_id": batch.id, "step": step, "error": error}
-        rows: int = self.rows(steer.COUNT_FAILED, **values)[0]["rows"]
-        return rows
+    ) -> list[Row]:
+        """How many rows `retry` would move: `step`, `status`, `rows`."""
+        return self.rows(steer.FAILED, batch_id=batch.id, step=step, error=error)
 
-    def retry(self, batch: BatchView, step: str | None = None, error: str | None = None) -> int:
+    def rivals(self, batch: BatchView) -> list[Row]:
+        """The running batches with a step in common: `name`, `priority`, the highest first."""
+        return self.rows(steer.RIVALS, batch_id=batch.id)
+
+    def history(self, batch: BatchView) -> list[Row]:
+        """What was done to the batch, in that order: `at`, `who`, `verb`, `detail`, `rows`."""
+        return self.rows(history.HISTORY, batch_id=batch.id)
+
+    def retry(
+        self,
+        batch: BatchView,
+        step: str | None = None,
+        error: str | None = None,
+        told: Told = lambda _: None,
+    ) -> int:
         """Give FAILED rows all their attempts again: of one step, with this text in their error.
+
+        `told` hears how many they are so far, after each chunk. What ends this between two leaves
+        some retried and the others FAILED.
 
         Raises:
             BadInput: the batch was cancelled.
         """
-        values = {"batch_id": batch.id, "step": step, "error": error}
-        with self.transaction() as connection:
-            if not connection.execute(steer.REOPEN_BATCH, values).rowcount:
-                raise BadInput(f"Batch {batch.name!r} was cancelled: seed it again.")
-            row = connection.execute(steer.RETRY.encode(), values).fetchone()
-            if row and row["rows"]:
-                return int(row["rows"])
-            raise psycopg.Rollback  # nothing to do: a batch that has finished stays so
-        return 0
+        given = {"step": step, "error": error}
+        about = {name: value for name, value in given.items() if value is not None}
+        line = Line(batch.id, self.who, "retry", about)
 
-    def pause(self, batch: BatchView, paused: bool = True) -> None:
-        """Claim no more of the batch, or do so again; what is in flight goes on.
+        def reopen(connection: Connection, held: Row) -> None:
+            if held["status"] == BatchStatus.CANCELLED:
+                raise ended(batch.name, held["status"])
+            connection.execute(steer.REOPEN_BATCH, {"batch_id": batch.id})
 
-        Raises:
-            BadInput: the batch has ended.
-        """
-        with self.transaction() as connection:
-            values = {"batch_id": batch.id, "paused": paused}
-            if not connection.execute(steer.PAUSE, values).rowcount:
-                raise BadInput(f"Batch {batch.name!r} has ended already.")
+        return self._in_chunks(batch, steer.RETRY, given, line, reopen, told)
 
-    def cancel(self, batch: BatchView) -> int:
+    def cancel(self, batch: BatchView, told: Told = lambda _: None) -> int:
         """End the batch and every row of it that has not ended; returns how many those were.
 
+        The batch goes first, with what is in flight, and nothing of it is claimed from then on;
+        what waits follows in chunks. What ends this in between leaves rows PENDING that nothing
+        moves, until it is done again.
+
+        Raises:
+            BadInput: the batch has finished.
+        """
+        line = Line(batch.id, self.who, "cancel")
+        moved = self._in_turn(lambda: self._cancel(batch, line))
+        told(moved)
+        return self._in_chunks(
+            batch, steer.CANCEL_WAITING, {}, line, told=told, moved=moved, again=True
+        )
+
+    def _cancel(self, batch: BatchView, line: Line) -> int:
+        values = {"batch_id": batch.id}
+        with self.transaction() as connection:
+            held = self._hold(connection, batch)
+            if held["status"] == BatchStatus.FINISHED:
+                raise ended(batch.name, held["status"])
+            connection.execute(steer.CANCEL_BATCH, values)
+            # A claim that is under way does not know of it: it goes first, and no row goes from
+            # PENDING to QUEUED behind what looks for both, one after the other.
+            connection.execute(CLAIM_TURN)
+            moved = connection.execute(steer.CANCEL, values).rowcount
+            connection.execute(steer.CANCEL_ADVANCE, values)
+            if moved or held["status"] == BatchStatus.RUNNING:
+                line.add(connection, moved)
+            return moved
+
+    def pause(self, batch: BatchView, paused: bool = True) -> bool:
+        """Claim no more of the batch, or do so again; what is in flight goes on.
+
+        Returns False where that was so already.
+
         Raises:
             BadInput: the batch has ended.
         """
-        return self._in_turn(lambda: self._cancel(batch))
+        verb = "pause" if paused else "resume"
+        return self._set(batch, verb, steer.PAUSE, "paused", paused)
 
-    def _cancel(self, batch: BatchView) -> int:
-        values = {"batch_id": batch.id}
+    def set_priority(self, batch: BatchView, priority: int) -> bool:
+        """Claim the batch before those of a lower priority, and after those of a higher one.
+
+        Returns False where that was so already.
+
+        Raises:
+            BadInput: the batch has ended.
+        """
+        return self._set(batch, "priority", steer.PRIORITY, "priority", priority)
+
+    def _set(self, batch: BatchView, verb: str, statement: str, column: str, value: int) -> bool:
+        """Change a column of a batch that runs; the rows of its line are those that wait."""
         with self.transaction() as connection:
-            if not connection.execute(steer.CANCEL_BATCH, values).rowcount:
-                raise BadInput(f"Batch {batch.name!r} has ended already.")
-            cancelled = connection.execute(steer.CANCEL, values).rowcount
-            connection.execute(steer.CANCEL_ADVANCE, values)
-            return cancelled
+            held = self._hold(connection, batch)
+            if held["status"] != BatchStatus.RUNNING:
+                raise ended(batch.name, held["status"])
+            if held[column] == value:
+                return False
+            connection.execute(statement.encode(), {"batch_id": batch.id, column: value})
+            living = connection.execute(steer.LIVING, {"batch_id": batch.id}).fetchall()
+            waiting = sum(row["rows"] for row in living if row["status"] == Status.PENDING)
+            detail = {"from": held[column], "to": value} if verb == "priority" else {}
+            Line(batch.id, self.who, verb, detail).add(connection, waiting)
+        return True
+
+    def _in_chunks(
+        self,
+        batch: BatchView,
+        statement: str,
+        values: Row,
+        line: Line,
+        begin: Callable[[Connection, Row], None] = lambda *_: None,
+        told: Told = lambda _: None,
+        moved: int = 0,
+        again: bool = False,
+    ) -> int:
+        """Move rows by `statement`, a transaction for each chunk; returns how many, with those that
+        were `moved` before.
+
+        A chunk leaves out a row on which a dispatch writes its call meanwhile; `again` goes on
+        from the start until there is none.
+        """
+        place = FIRST
+        while True:
+            with self.transaction() as connection:
+                begin(connection, self._hold(connection, batch))
+                chunk = {**values, **place, "batch_id": batch.id, "limit": CHUNK}
+                found = connection.execute(statement.encode(), chunk).fetchone()
+                if not found:
+                    raise psycopg.Rollback  # a batch that has finished stays so
+                if found["rows"]:
+                    line.add(connection, found["rows"])
+            if found:
+                moved, place = moved + found.pop("rows"), place | found
+                told(moved)
+            elif again and place is not FIRST:
+                place = FIRST
+            else:
+                return moved
+
+    def _hold(self, connection: Connection, batch: BatchView) -> Row:
+        """The batch as it is, held to the end of the transaction.
+
+        Raises:
+            BadInput: somebody has deleted it.
+        """
+        held = connection.execute(steer.HOLD, {"batch_id": batch.id}).fetchone()
+        if not held:
+            raise BadInput(f"There is no batch {batch.name!r} any more.")
+        return held
 
     def _in_turn(self, verb: Callable[[], int]) -> int:
         """Do it, again where workers took the rows in another order and Postgres ended this one."""

@@ -14,6 +14,10 @@ T = TypeVar("T")
 DEPLOY = "modal deploy -m workers.app"
 
 
+class NotDeployed(WorkFailed):
+    """Modal has no app of that name."""
+
+
 def check_account(timeout_s: float) -> str:
     """Say hello to Modal; returns the address that answered.
 
@@ -29,13 +33,14 @@ def deployed_functions(app_name: str, timeout_s: float) -> set[str]:
     """The names of the functions of a deployed app.
 
     Raises:
-        Unreachable, WorkFailed: as `check_account`; or the app is not deployed.
+        Unreachable, WorkFailed: as `check_account`.
+        NotDeployed: there is no such app.
     """
     lookup = modal.experimental.get_app_objects.aio(app_name)
     try:
         return set(_bounded(lookup, timeout_s))
     except modal.exception.NotFoundError as error:
-        raise WorkFailed(f"The app {app_name!r} is not deployed: run `{DEPLOY}`.") from error
+        raise NotDeployed(f"The app {app_name!r} is not deployed: run `{DEPLOY}`.") from error
 
 
 def server_url() -> str:

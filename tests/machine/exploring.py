@@ -14,7 +14,13 @@ RUNS = int(os.environ.get("INTERLEAVINGS", "1000"))
 VERBS = 12  # in one run, at most
 
 
-def explore(request: pytest.FixtureRequest, url: str, most_held: int) -> None:
+def explore(
+    request: pytest.FixtureRequest,
+    url: str,
+    most_held: int,
+    kind: type[Interleavings] = Interleavings,
+    times: int = RUNS,
+) -> None:
     """Run the machine, at most so many transactions held open; say by which seed it was drawn."""
     given = request.config.getoption("--hypothesis-seed")
     number = random.SystemRandom().randrange(2**32) if given is None else int(given)
@@ -23,10 +29,10 @@ def explore(request: pytest.FixtureRequest, url: str, most_held: int) -> None:
 
     @seed(number)
     def machine() -> Interleavings:
-        return Interleavings(world, most_held)
+        return kind(world, most_held)
 
     runs = settings(
-        max_examples=RUNS,
+        max_examples=times,
         stateful_step_count=VERBS,
         deadline=None,
         print_blob=True,

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from reconciler.contract.claimed import Chunk
 from reconciler.contract.database import Connection, Row
-from reconciler.contract.explain import Facts, explain
-from reconciler.contract.queries.steer import EXPLAIN
+from reconciler.contract.explain import explain
+from reconciler.contract.facts import Facts
+from reconciler.contract.queries.explain import EXPLAIN
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
 from reconciler.policy import UNKNOWN
 from workers.steps.normalize import Normalized
@@ -29,10 +30,11 @@ EDGES["record_calls"] = {(status, status) for status in Status}
 EDGES["recall"] = {(Status.CANCELLED, Status.CANCELLED)}
 EDGES["time"] = {(s, s) for s in Status if s not in TERMINAL}
 TICK = ("reap", "advance", "claim", "record_calls", "release", "note_unknown", "recall", "finish")
-# Whom a conductor's verb may wait for: it passes over what others hold.
+# Whom a conductor's verb may wait for: it passes over what others hold. A cancel takes the turn of
+# the claims, for as long as it takes to end what is in flight.
 WAITS_FOR: dict[str, set[str]] = {
-    "claim": {"claim"},
-    "tick": {"claim"},
+    "claim": {"claim", "cancel"},
+    "tick": {"claim", "cancel"},
     "reap": set(),
     "advance": set(),
     "finish": set(),

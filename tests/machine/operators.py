@@ -76,6 +76,7 @@ class Operators(Machine):
         acts = {
             "cancel": (operator.cancel, view),
             "pause": (operator.pause, view, not view.paused),
+            "priority": (operator.set_priority, view, 1 - view.priority),
             "retry": (operator.retry, view),
             "retry a step": (operator.retry, view, "normalize"),
         }

@@ -23,17 +23,18 @@ LOG_SEEDED = log(
     " WHERE batch_id = %(batch_id)s GROUP BY batch_id"
 )
 
-# Of one batch, or of all where no id is given.
+# Of one batch, or of all where no id is given. `waiting` are those that no worker has begun and no
+# call has a name for: with the local worker host they wait for one of its processes.
 COUNTS = """
 WITH logged AS (
-    SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed,
-        coalesce(sum(completed) FILTER (WHERE at > now() - %(window)s), 0) AS recent
+    SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed
     FROM progress
     WHERE %(batch_id)s::int IS NULL OR batch_id = %(batch_id)s
     GROUP BY batch_id, position
 ), in_flight AS (
     SELECT batch_id, step_name, count(*) FILTER (WHERE status = 'QUEUED') AS queued,
-        count(*) FILTER (WHERE status = 'IN_PROGRESS') AS in_progress
+        count(*) FILTER (WHERE status = 'IN_PROGRESS') AS in_progress,
+        count(*) FILTER (WHERE status = 'QUEUED' AND call_id IS NULL) AS waiting
     FROM workflow_states
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
       AND (%(batch_id)s::int IS NULL OR batch_id = %(batch_id)s)
@@ -52,7 +53,7 @@ WITH logged AS (
 )
 SELECT b.id AS batch_id, s.step, coalesce(l.arrived, 0)::int AS arrived,
     (coalesce(l.completed, 0) + coalesce(d.landed, 0))::int AS completed,
-    (coalesce(l.recent, 0) + coalesce(d.landed, 0))::int AS recent,
+    coalesce(d.landed, 0)::int AS landed, coalesce(f.waiting, 0)::int AS waiting,
     coalesce(f.queued, 0)::int AS queued, coalesce(f.in_progress, 0)::int AS in_progress,
     coalesce(x.failed, 0)::int AS failed, b.status = 'CANCELLED' AS cancelled
 FROM batches b
@@ -63,4 +64,51 @@ LEFT JOIN failed x ON (x.batch_id, x.step_name) = (b.id, s.step)
 LEFT JOIN landed d ON (d.batch_id, d.step_name) = (b.id, s.step)
 WHERE %(batch_id)s::int IS NULL OR b.id = %(batch_id)s
 ORDER BY b.created_at, b.id, s.number
+"""
+
+# The newest entries of each step of a batch, and how many seconds ago each was. Within the last
+# hour they are by the second and finer.
+RECENT = """
+SELECT p.position, extract(epoch FROM now() - p.at)::float8 AS ago, p.arrived, p.completed
+FROM batches b
+CROSS JOIN LATERAL generate_series(0, jsonb_array_length(b.blueprint) - 1) AS s (position)
+CROSS JOIN LATERAL (
+    SELECT position, at, arrived, completed
+    FROM progress
+    WHERE batch_id = b.id AND position = s.position AND at > now() - %(by_the_second)s
+    ORDER BY at DESC
+    LIMIT %(most)s
+) p
+WHERE b.id = %(batch_id)s
+"""
+
+# The seconds in which something of a batch was COMPLETED: all between the first and the last entry,
+# but a pause counts as a usual span. `first` is when the first was found.
+ACTIVE = """
+WITH spans AS (
+    SELECT at, extract(epoch FROM at - lag(at) OVER (ORDER BY at))::float8 AS s
+    FROM (SELECT DISTINCT at FROM progress WHERE batch_id = %(batch_id)s AND completed > 0) m
+), usual AS (
+    SELECT min(at) AS first, percentile_disc(0.5) WITHIN GROUP (ORDER BY s) AS s FROM spans
+)
+SELECT u.first, u.s AS usual_s,
+    coalesce(sum(CASE WHEN spans.s > greatest(10 * u.s, %(pause_s)s) THEN u.s ELSE spans.s END), 0)
+        AS active_s
+FROM usual u
+LEFT JOIN spans ON true
+GROUP BY u.first, u.s
+"""
+
+# When the last row of each step may be claimed that waits for that: (step, seconds from now).
+RETRIES = """
+SELECT s.step, extract(epoch FROM w.available_at - now())::float8 AS retry_s
+FROM batches b
+CROSS JOIN LATERAL jsonb_array_elements_text(b.blueprint) AS s (step)
+CROSS JOIN LATERAL (
+    SELECT available_at FROM workflow_states
+    WHERE status = 'PENDING' AND batch_id = b.id AND step_name = s.step
+    ORDER BY available_at DESC
+    LIMIT 1
+) w
+WHERE b.id = %(batch_id)s AND w.available_at > now()
 """

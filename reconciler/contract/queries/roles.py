@@ -15,7 +15,8 @@ _ATTEMPT = "queued_at, started_at, ended_at, call_id, error"
 GRANTS: dict[str, dict[str, str]] = {
     "alembic_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
     "batches": {
-        CONDUCTOR: "SELECT (id, blueprint, status, priority, paused), UPDATE (status, finished_at)",
+        CONDUCTOR: "SELECT (id, name, blueprint, status, priority, paused, created_at),"
+        " UPDATE (status, finished_at)",
         WORKER: "",
         OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority),"
         " UPDATE (status, priority, paused, finished_at)",
@@ -34,8 +35,8 @@ GRANTS: dict[str, dict[str, str]] = {
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
         " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, error,"
         " advanced, recalled, queued_at, started_at, finished_at)",
-        WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, available_at, call_id,"
-        " error),"
+        WORKER: "SELECT (ctid, company_id, step_name, batch_id, status, attempt, available_at,"
+        " call_id, error),"
         " UPDATE (status, available_at, lease_expires_at, call_id, error, started_at, finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, advanced, finished_at)",
@@ -65,6 +66,11 @@ GRANTS: dict[str, dict[str, str]] = {
         WORKER: "",
         OPERATOR: f"SELECT, INSERT, UPDATE ({_LOGGED})",
     },
+    "history": {
+        CONDUCTOR: "",
+        WORKER: "",
+        OPERATOR: "SELECT, INSERT (batch_id, who, verb, detail, rows), UPDATE (rows)",
+    },
     "ticks": {
         CONDUCTOR: "SELECT (at), INSERT, DELETE",
         WORKER: "",
@@ -74,6 +80,7 @@ GRANTS: dict[str, dict[str, str]] = {
 SEQUENCES = {
     "batches_id_seq": OPERATOR,
     "companies_id_seq": OPERATOR,
+    "history_id_seq": OPERATOR,
     "ticks_id_seq": CONDUCTOR,
 }
 # Of every domain table; what `excluded` names in ON CONFLICT DO UPDATE counts as read.

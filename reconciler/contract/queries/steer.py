@@ -1,12 +1,40 @@
-"""The operator's statements that move rows, each headed by its edge, and what explains a row."""
+"""The operator's statements that move rows, each headed by its edge.
+
+A verb holds the batch first, in a statement of its own: an advance of its rows that is under way,
+and the finish, hold it too, so that what they leave is seen by the statements after this.
+
+A million rows are moved in chunks, each by its place in the order of an index: one transaction
+would hold up everyone who waits for the batch, would be lost whole with its connection, and would
+keep an old snapshot, which all claims pay for. A place is passed once, so that a row that comes
+back meanwhile is not moved twice.
+"""
 
 from reconciler.contract.queries.progress import log
 
-# The batch goes first, in a statement of its own: an advance of its rows that is under way holds
-# it, so that what that one seeds is seen by the statement after this.
+HOLD = "SELECT status, paused, priority FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE"
+
+# What waits, and what is in flight; the latter over all batches, since it is bounded by budgets.
+LIVING = """
+SELECT step_name AS step, status, count(*)::int AS rows
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status = 'PENDING'
+GROUP BY step_name, status
+UNION ALL
+SELECT step_name, status, count(*)::int
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
+GROUP BY step_name, status
+"""
+
 CANCEL_BATCH = """
-UPDATE batches SET status = 'CANCELLED', finished_at = now()
-WHERE id = %(batch_id)s AND status = 'RUNNING'
+UPDATE batches SET status = 'CANCELLED', finished_at = now() WHERE id = %(batch_id)s
+"""
+
+# cancel: QUEUED, IN_PROGRESS -> CANCELLED
+CANCEL = """
+UPDATE workflow_states
+SET status = 'CANCELLED', finished_at = now(), lease_expires_at = NULL
+WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
 """
 
 # A completed row of a cancelled batch has no successor.
@@ -19,17 +47,35 @@ WITH advanced AS (
 {log("SELECT batch_id, position, now(), 0, count(*) FROM advanced GROUP BY batch_id, position")}
 """
 
-# cancel: PENDING, QUEUED, IN_PROGRESS -> CANCELLED
-CANCEL = """
-UPDATE workflow_states
-SET status = 'CANCELLED', finished_at = now(), lease_expires_at = NULL
-WHERE batch_id = %(batch_id)s AND status IN ('PENDING', 'QUEUED', 'IN_PROGRESS')
+# cancel: PENDING -> CANCELLED
+# Of a batch that is cancelled, so that nobody else moves them. The moment goes back and forth as
+# text, since Postgres's "infinity" is none in Python.
+CANCEL_WAITING = """
+WITH chosen AS (
+    SELECT ctid, step_name, available_at, company_id
+    FROM workflow_states
+    WHERE batch_id = %(batch_id)s AND status = 'PENDING'
+      AND (step_name, available_at, company_id)
+        > (%(after_step)s, %(after_moment)s::timestamptz, %(after_company)s)
+    ORDER BY step_name, available_at, company_id
+    LIMIT %(limit)s
+    FOR UPDATE
+), moved AS (
+    UPDATE workflow_states
+    SET status = 'CANCELLED', finished_at = now()
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM chosen))
+    RETURNING true
+)
+SELECT (SELECT count(*) FROM moved) AS rows, step_name AS after_step,
+    available_at::text AS after_moment, company_id AS after_company
+FROM chosen
+ORDER BY step_name DESC, available_at DESC, company_id DESC
+LIMIT 1
 """
 
-# A batch that had finished runs again. It goes first here too, since `finish` looks for it.
+# A batch that had finished runs again.
 REOPEN_BATCH = """
-UPDATE batches SET status = 'RUNNING', finished_at = NULL
-WHERE id = %(batch_id)s AND status <> 'CANCELLED'
+UPDATE batches SET status = 'RUNNING', finished_at = NULL WHERE id = %(batch_id)s
 """
 
 _FAILED = """
@@ -37,55 +83,54 @@ batch_id = %(batch_id)s AND status = 'FAILED'
     AND (%(step)s::text IS NULL OR step_name = %(step)s)
     AND (%(error)s::text IS NULL OR strpos(error, %(error)s) > 0)
 """
-COUNT_FAILED = f"SELECT count(*) AS rows FROM workflow_states WHERE {_FAILED}"
+FAILED = f"""
+SELECT step_name AS step, status, count(*)::int AS rows
+FROM workflow_states
+WHERE {_FAILED}
+GROUP BY step_name, status
+"""
 
 # retry: FAILED -> PENDING, with all its attempts before it; the attempt that failed is kept
 RETRY = f"""
 WITH failed AS (
-    SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at, call_id,
-        error
+    SELECT ctid, company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at,
+        call_id, error
     FROM workflow_states
     WHERE {_FAILED}
+      AND (step_name, company_id) > (%(after_step)s, %(after_company)s)
+    ORDER BY step_name, company_id
+    LIMIT %(limit)s
     FOR UPDATE
 ), moved AS (
     UPDATE workflow_states w
     SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
         error = NULL
-    FROM failed f
-    WHERE w.company_id = f.company_id AND w.step_name = f.step_name AND w.batch_id = f.batch_id
-    RETURNING f.*
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM failed))
+    RETURNING true
 ), kept AS (
     INSERT INTO attempts (company_id, step_name, batch_id, attempt, queued_at, started_at,
         ended_at, call_id, error)
-    SELECT * FROM moved
+    SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at, call_id,
+        error
+    FROM failed
     ON CONFLICT (company_id, step_name, batch_id, attempt) DO NOTHING
 )
-SELECT count(*) AS rows FROM moved
+SELECT (SELECT count(*) FROM moved) AS rows, step_name AS after_step, company_id AS after_company
+FROM failed
+ORDER BY step_name DESC, company_id DESC
+LIMIT 1
 """
 
-PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s AND status = 'RUNNING'"
+PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s"
 
-# A company's newest row in a batch, with everything that can keep it there.
-EXPLAIN = """
-SELECT w.step_name AS step, w.status, w.attempt, w.available_at, w.queued_at, w.started_at,
-    w.lease_expires_at, w.finished_at, w.call_id, w.error,
-    b.name AS batch, w.position + 1 >= jsonb_array_length(b.blueprint) AS last,
-    b.status AS batch_status, b.paused AS batch_paused,
-    r.enabled, r.max_attempts, r.max_in_flight,
-    t.held_until, t.allowance, t.reason AS held_because,
-    (SELECT count(*) FROM workflow_states f
-     WHERE f.step_name = w.step_name AND f.status IN ('QUEUED', 'IN_PROGRESS')) AS in_flight,
-    (SELECT o.name FROM workflow_states f JOIN batches o ON o.id = f.batch_id
-     WHERE f.company_id = w.company_id AND f.step_name = w.step_name AND f.batch_id <> w.batch_id
-       AND f.status IN ('QUEUED', 'IN_PROGRESS')) AS working_batch,
-    p.paused AS polling_paused, p.ticked_at, p.idle_s, now() AS now
-FROM workflow_states w
-JOIN batches b ON b.id = w.batch_id
-JOIN companies c ON c.id = w.company_id
-LEFT JOIN enrichment_registry r ON r.step_name = w.step_name
-LEFT JOIN throttles t ON t.step_name = w.step_name
-CROSS JOIN polling p
-WHERE w.batch_id = %(batch_id)s AND c.key = %(key)s
-ORDER BY w.position DESC
-LIMIT 1
+PRIORITY = "UPDATE batches SET priority = %(priority)s WHERE id = %(batch_id)s"
+
+# The batches that run and have a step in common with this one: with whom it shares budgets.
+RIVALS = """
+SELECT other.name, other.priority
+FROM batches b
+JOIN batches other ON other.id <> b.id AND other.status = 'RUNNING'
+    AND other.blueprint ?| ARRAY(SELECT jsonb_array_elements_text(b.blueprint))
+WHERE b.id = %(batch_id)s
+ORDER BY other.priority DESC, other.created_at, other.id
 """

@@ -17,21 +17,66 @@ WHERE id = ANY(%(batch_ids)s)
 ORDER BY created_at, id
 """
 
-# FAILED rows, and those that wait for another attempt after an error.
-FAILURES = """
-SELECT step_name AS step, error, count(*) AS count
-FROM workflow_states
-WHERE batch_id = %(batch_id)s AND error IS NOT NULL
-GROUP BY step_name, error
-ORDER BY count DESC, step_name, error
-LIMIT %(limit)s
+# What is wrong with a batch's rows, by text: those that FAILED, those that wait for another attempt
+# after an error ("retrying"), and those with a note that they were not spawned. The most frequent
+# texts, and of those that are as frequent any; `of_state` has the rows of all texts of that state.
+ERRORS = """
+WITH texts AS (
+    SELECT step_name AS step, left(error, %(read)s) COLLATE "C" AS error,
+        CASE WHEN status = 'FAILED' THEN 'failed'
+            WHEN error LIKE ANY(%(notes)s::text[]) THEN 'waiting' ELSE 'retrying' END AS state,
+        count(*) AS rows, min(available_at) FILTER (WHERE status = 'PENDING') AS available_at
+    FROM workflow_states
+    WHERE batch_id = %(batch_id)s AND error IS NOT NULL AND status <> 'CANCELLED'
+    GROUP BY 1, 2, 3
+)
+SELECT t.step, t.error, t.state, t.rows::int AS count, t.available_at, a.rows::int AS of_state
+FROM texts t
+JOIN (SELECT step, state, sum(rows) AS rows FROM texts GROUP BY step, state) a USING (step, state)
+ORDER BY t.rows DESC, hashtext(t.error)
+LIMIT %(most)s
+"""
+
+# The rows that have been in flight for longest: since they began, or else since they were claimed.
+SLOWEST = """
+SELECT c.key AS company, w.step, w.status, w.attempt, w.since, w.call_id,
+    extract(epoch FROM now() - w.since)::float8 AS seconds
+FROM (
+    SELECT company_id, step_name AS step, status, attempt, call_id,
+        coalesce(started_at, queued_at) AS since
+    FROM workflow_states
+    WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
+    ORDER BY since, company_id
+    LIMIT %(most)s
+) w
+JOIN companies c ON c.id = w.company_id
+ORDER BY w.since, c.key
+"""
+
+TICKS = """
+SELECT at, duration_ms, retried, buried, advanced, claimed, spawned, released, unknown, recalled,
+    finished
+FROM ticks
+ORDER BY at DESC
+LIMIT %(most)s
+"""
+
+# Keys that have what was typed in them, of one batch or of all.
+SIMILAR_KEYS = """
+SELECT key FROM companies c
+WHERE strpos(lower(key), lower(%(key)s)) > 0
+  AND (%(batch_id)s::int IS NULL OR (SELECT true FROM batch_companies m
+                                     WHERE m.batch_id = %(batch_id)s AND m.company_id = c.id))
+ORDER BY length(key), key
+LIMIT 3
 """
 
 COMPANY = "SELECT id, key, name, domain, attributes FROM companies WHERE key = %(key)s"
 
 TIMELINE = """
-SELECT w.step_name AS step, w.position, w.status, w.attempt, w.created_at, w.available_at,
-    w.queued_at, w.started_at, w.finished_at, w.lease_expires_at, w.call_id, w.error,
+SELECT b.name AS batch, w.step_name AS step, w.position, w.status, w.attempt, w.forgiven, w.created_at,
+    w.available_at, w.queued_at, w.started_at, w.finished_at, w.lease_expires_at, w.call_id,
+    w.error, now() AS now,
     coalesce((
         SELECT json_agg(json_build_object(
             'attempt', a.attempt, 'queued_at', a.queued_at, 'started_at', a.started_at,
@@ -40,8 +85,19 @@ SELECT w.step_name AS step, w.position, w.status, w.attempt, w.created_at, w.ava
         WHERE a.company_id = w.company_id AND a.step_name = w.step_name
           AND a.batch_id = w.batch_id), '[]') AS attempts
 FROM workflow_states w
-WHERE w.batch_id = %(batch_id)s AND w.company_id = %(company_id)s
-ORDER BY w.position
+JOIN batches b ON b.id = w.batch_id
+WHERE w.company_id = %(company_id)s AND (%(batch_id)s::int IS NULL OR w.batch_id = %(batch_id)s)
+ORDER BY b.created_at, b.id, w.position
+"""
+
+# {table} is a step's domain table, which has one row per company: the newest result.
+RESULT = """
+SELECT {step} AS step, {name} AS table, row_to_json(r.*) AS row
+FROM {table} r
+WHERE r.company_id = %(company_id)s
+"""
+TABLES_THERE = """
+SELECT name FROM unnest(%(names)s::text[]) AS named (name) WHERE to_regclass(name) IS NOT NULL
 """
 
 STEPS = """

@@ -1,0 +1,32 @@
+"""`tracer history`: what was done to a batch, when and by whom."""
+
+from shlex import quote
+from typing import Any
+
+from cli.connect import operator
+from cli.render import AsJson, BatchName, document, out, table
+
+
+def history(batch: BatchName, as_json: AsJson = False) -> None:
+    """Show what was done to a batch: when, by which user, what, and how many rows it moved.
+
+    Of a pause, a resume and a priority, the rows are those that waited then.
+    """
+    with operator() as store:
+        lines = store.history(store.batch(batch))
+    if as_json:
+        document({"batch": batch, "history": lines})
+        return
+    told = [[line["at"], line["who"], words(line), f"{line['rows']:,}"] for line in lines]
+    out.print(table(["when", "who", "what", "#rows"], told))
+
+
+def words(line: dict[str, Any]) -> str:
+    """The verb and what it was given, as it is typed."""
+    detail = line["detail"]
+    if "to" in detail:
+        return f"{line['verb']} {detail['from']} -> {detail['to']}"
+    given = (
+        (name, ",".join(v) if isinstance(v, list) else str(v)) for name, v in sorted(detail.items())
+    )
+    return " ".join([line["verb"], *(f"--{name} {quote(value)}" for name, value in given)])

@@ -1,0 +1,81 @@
+"""`tracer report`: what has become of a batch, as one HTML file with plots."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.connect import operator
+from cli.render import AsJson, BatchName, document, say
+from cli.report_page import MARK, page
+from reconciler.contract.errors import BadInput
+from reconciler.contract.report import read_report
+
+HEAD_BYTES = 500  # in which a report's mark is
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="The file; `-` is stdout. A report is replaced.")
+]
+
+
+def report(
+    batch: BatchName,
+    output: Output = Path("report.html"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is no report.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a report: throughput, latency, failures and attempts, in one HTML file.
+
+    Example: tracer report companies -o report.html
+    """
+    to_file = not as_json and output != Path("-")
+    there = to_file and check(output, force)
+    with operator() as store:
+        found = store.batch(batch)
+        steps = store.progress(found)["steps"]
+        summed = read_report(store, found)
+    if as_json:
+        document({"batch": found.name, "steps": steps, **vars(summed)})
+        return
+    text = page(found, steps, summed)
+    if to_file:
+        write(output, text)
+        size = f"{len(text.encode()) / 1e6:.1f} MB"
+        say(f"{output} {'replaced' if there else 'written'}, {size}: open it in a browser.")
+    else:
+        typer.echo(text, nl=False)
+
+
+def check(path: Path, force: bool) -> bool:
+    """Whether `path` is there already.
+
+    Raises:
+        BadInput: it is, and neither is it a report nor is `force` given.
+    """
+    try:
+        with path.open("rb") as file:
+            is_report = MARK.encode() in file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
+    if not (is_report or force):
+        raise BadInput(f"{path} is there and is no report: name another file, or add --force.")
+    return True
+
+
+def write(path: Path, text: str) -> None:
+    """Write beside the file and rename, so that a file that is there is whole.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)

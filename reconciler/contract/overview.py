@@ -1,0 +1,35 @@
+"""The batches' progress as the conductor may see it: ids, names, counts and statuses."""
+
+from reconciler.contract import progress
+from reconciler.contract.database import Database, Row
+from reconciler.contract.queries.overview import SHOWN
+from reconciler.contract.queries.progress import COUNTS
+from reconciler.contract.states import Status
+
+MOST = 50  # batches
+
+
+def overview(database: Database) -> list[Row]:
+    """A row per step of each batch, those that run first and then the newest, `MOST` batches.
+
+    Each has the batch's name, id and status, the step, and the step's rows per status.
+    """
+    counted: dict[int, list[Row]] = {}
+    for row in database.rows(COUNTS, batch_id=None):
+        counted.setdefault(row["batch_id"], []).append(row)
+    return [
+        {
+            "batch": batch["name"],
+            "id": batch["id"],
+            "status": _status(batch),
+            "step": step["step"],
+            **{status.replace("_", " ").lower(): step[status] for status in Status},
+        }
+        for batch in database.rows(SHOWN, most=MOST)
+        for step in map(progress.by_status, counted.get(batch["id"], []))
+    ]
+
+
+def _status(batch: Row) -> str:
+    paused = batch["paused"] and batch["status"] == "RUNNING"
+    return f"{batch['status']} (paused)" if paused else str(batch["status"])

@@ -1,0 +1,79 @@
+"""The statements of `tracer report`: sums over all of a batch's rows. They move no row.
+
+Postgres adds up: what comes back has a row per span of time, step, message or number of attempts,
+however many company-steps there are. A batch's rows are read once by each statement.
+"""
+
+# Spans begin at whole multiples of their width.
+_BIN = "date_bin(%(width)s, {at}, timestamptz '2000-01-01 00:00Z')"
+
+# What ticks logged as COMPLETED.
+THROUGHPUT = f"""
+SELECT {_BIN.format(at="p.at")} AS at, b.blueprint ->> p.position AS step,
+    sum(p.completed)::int AS rows
+FROM progress p
+JOIN batches b ON b.id = p.batch_id
+WHERE p.batch_id = %(batch_id)s AND p.completed > 0
+GROUP BY 1, p.position, b.blueprint
+ORDER BY 1, p.position
+"""
+
+# Of the attempt that succeeded: from its claim to its begin, and from there to its end.
+LATENCY = """
+SELECT step_name AS step, count(*)::int AS rows,
+    percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM started_at - queued_at)::float8) AS start_s,
+    percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM finished_at - started_at)::float8) AS work_s
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status = 'COMPLETED'
+GROUP BY step_name, position
+ORDER BY position
+"""
+
+# How many attempts the rows that have ended took; `most` stands for as many and more.
+ATTEMPTS = """
+SELECT step_name AS step, least(attempt, %(most)s) AS attempts, status, count(*)::int AS rows
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status IN ('COMPLETED', 'FAILED')
+GROUP BY step_name, position, 2, status
+ORDER BY position, 2, status
+"""
+
+# As `messages.kind` does it, since a million messages are not brought to Python.
+KIND = """
+btrim(regexp_replace(regexp_replace(error, %(quoted)s, '…', 'gi'), %(varying)s, '#', 'gi'))
+"""
+
+# Attempts that failed, whether another one followed (`attempts`) or none (the row itself). Beyond
+# the `most` frequent messages, step and message are null. Digits are made alike first: that is
+# quick, and leaves few texts for the patterns, which take 40 µs each.
+FAILURES = f"""
+WITH failed AS (
+    SELECT step_name, ended_at AS at, error FROM attempts WHERE batch_id = %(batch_id)s
+    UNION ALL
+    SELECT step_name, finished_at, error FROM workflow_states
+    WHERE batch_id = %(batch_id)s AND status = 'FAILED'
+), alike AS (
+    SELECT step_name, {_BIN.format(at="at")} AS at,
+        translate(left(coalesce(error, 'no message'), %(read)s), '123456789', '000000000') AS error,
+        count(*) AS rows
+    FROM failed
+    GROUP BY 1, 2, 3
+), kinds AS MATERIALIZED (
+    SELECT step_name, at, {KIND} AS message, sum(rows) AS rows
+    FROM alike
+    GROUP BY 1, 2, 3
+), ranked AS (
+    SELECT step_name, message,
+        row_number() OVER (ORDER BY sum(rows) DESC, step_name, message) AS rank
+    FROM kinds
+    GROUP BY step_name, message
+)
+SELECT k.at, f.step_name AS step, f.message, sum(k.rows)::int AS rows
+FROM kinds k
+LEFT JOIN ranked f
+    ON (f.step_name, f.message) = (k.step_name, k.message) AND f.rank <= %(most)s
+GROUP BY k.at, f.step_name, f.message
+ORDER BY k.at, f.step_name, f.message
+"""

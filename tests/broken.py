@@ -1,0 +1,97 @@
+"""Each part, broken: how, in which part doctor finds it, what it says, and what mends it."""
+
+from reconciler.contract.columns import SCHEMA_REVISION
+from reconciler.contract.queries.roles import OPERATOR, WORKER
+from tests.breaking import (
+    Break,
+    blueprint,
+    column,
+    env,
+    no_host,
+    no_such_database,
+    normalize,
+    prefect,
+    renamed,
+    role,
+    sql,
+    ticked,
+)
+
+READ_ONLY = "ALTER DATABASE doctor SET default_transaction_read_only = on"
+WRITABLE = "ALTER DATABASE doctor RESET default_transaction_read_only"
+WITHDRAWN = "DELETE FROM enrichment_registry WHERE step_name = 'step_b'"
+REGISTER = "INSERT INTO enrichment_registry (step_name, app_name, function_name)"
+PUT_BACK = REGISTER + " VALUES ('{0}', 'tracer', '{0}')"
+OLD = "UPDATE alembic_version SET version_num = '0001'"
+NEW = f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'"
+PAUSED = "UPDATE polling SET paused = {}"
+SYNC, UPGRADE, RESUME = "tracer steps sync", "tracer db upgrade", "tracer interval resume"
+NOBODY = "postgresql://127.0.0.1:9/tracer"
+POOL = "prefect worker start --pool tracer --type process"
+LIMIT_0 = "tracer steps set normalize max_in_flight=1000"
+WORKER_URL = f"{WORKER} may work rows, and neither tick nor look"
+
+BROKEN: dict[str, tuple[Break, str, str, str]] = {
+    "a setting": (env("TRACER_WORKERS", "x"), "settings", "TRACER_WORKERS", "unset TRACER_WORKERS"),
+    "no database": (no_such_database, "database", '"gone" does not exist', "createdb gone"),
+    "nobody there": (env("DATABASE_URL", NOBODY), "database", "refused", "export DATABASE_URL="),
+    "no URL": (env("DATABASE_URL", "x://h"), "database", "not a Postgres URL", "export DATABASE"),
+    "read only": (sql(READ_ONLY, WRITABLE), "database", "takes no writes", "psql "),
+    "no schema": (renamed("alembic_version"), "schema", "no Tracer schema yet", UPGRADE),
+    "an old schema": (sql(OLD, NEW), "schema", "0001, and this Tracer needs ", UPGRADE),
+    "a lost table": (renamed("throttles"), "schema", "The database lacks throttles", ""),
+    "a lost column": (column("ticks", "claimed"), "schema", "lacks ticks.claimed", ""),
+    "a grant": (
+        role("", f"UPDATE (paused) ON batches FROM {OPERATOR}"),
+        *("role", f"{OPERATOR} lacks UPDATE on batches", "tracer db roles"),
+    ),
+    "a grant of one's own": (
+        role(OPERATOR, f"ALL ON batches FROM {OPERATOR}"),
+        *("role", f"{OPERATOR} lacks INSERT on batches", "tracer db roles"),
+    ),
+    "a worker's grant": (
+        role("", f"INSERT ON results.normalized FROM {WORKER}"),
+        *("role", f"{WORKER} lacks INSERT on results.normalized", "tracer db roles"),
+    ),
+    "a worker's URL": (role(WORKER), "role", WORKER_URL, "tracer db roles --urls roles.env"),
+    "a step": (
+        sql(WITHDRAWN, PUT_BACK.format("step_b")),
+        *("steps", "Not registered: step_b", SYNC),
+    ),
+    "a result": (renamed("results.step_b"), "tables", "lacks results.step_b", SYNC),
+    "its column": (column("results.step_b", "greeting"), "tables", "step_b.greeting", SYNC),
+    "a disabled step": (
+        normalize("enabled = false"),
+        "batches",
+        "normalize is disabled, and a running batch needs it",
+        "tracer steps set normalize enabled=true",
+    ),
+    "a withdrawn step": (blueprint("withdrawn"), "batches", "withdrawn is not registered", SYNC),
+    "no budget": (normalize("max_in_flight = 0"), "batches", "has max_in_flight 0", LIMIT_0),
+    "polling": (
+        sql(PAUSED.format("true"), PAUSED.format("false")),
+        *("loop", "Polling is paused", RESUME),
+    ),
+    "no tick": (ticked("NULL"), "loop", "No loop has ever ticked", RESUME),
+    "no tick lately": (ticked("now() - interval '5 minutes'"), "loop", "(5 min 00 s ago)", RESUME),
+    "no intervals": (
+        sql("DELETE FROM polling", "INSERT INTO polling DEFAULT VALUES"),
+        *("loop", "The table `polling` has no row", "psql "),
+    ),
+    "no Prefect": (
+        prefect(url="http://127.0.0.1:9/api"),
+        "prefect",
+        "No Prefect server answers at http://127.0.0.1:9/api",
+        "prefect server start",
+    ),
+    "a schedule paused": (prefect(active=False), "prefect", "Prefect's schedule is pau", RESUME),
+    "no Prefect worker": (prefect(workers=0), "prefect", "No Prefect worker polls", POOL),
+    "no pool": (prefect(workers=None), "prefect", "No Prefect worker polls", POOL),
+    "a gap": (
+        prefect(every_s=600),
+        "window",
+        "A run comes every 10 min, and stays for 3 min",
+        "tracer interval set --every 600s",
+    ),
+    "no host": (no_host, "workers", "No worker host is running", "python -m workers.host"),
+}

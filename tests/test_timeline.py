@@ -1,0 +1,89 @@
+"""`tracer inspect --company` and `tracer batches`, for people and for programs."""
+
+import re
+
+import pytest
+
+from reconciler.contract.results import CompanyView
+from tests.terminal import Terminal
+from tests.world import World, doing
+from workers.steps.normalize import Normalized
+
+
+def test_the_way_of_a_company_over_all_batches(tracer: Terminal, world: World) -> None:
+    world.seed(["acme"], ["normalize", "step_a"], name="first")
+    world.tick()
+    fail_once(world)
+    world.tick()
+    world.sql("UPDATE workflow_states SET available_at = now() WHERE status = 'PENDING'")
+    world.tick()
+    world.work()
+    world.tick()
+    world.seed(["acme"], ["step_b"], name="second")
+    found = tracer.json("inspect", "--company", "acme")
+    assert [(row["batch"], row["step"], row["status"]) for row in found["timeline"]] == [
+        ("first", "normalize", "COMPLETED"),
+        ("first", "step_a", "QUEUED"),
+        ("second", "step_b", "PENDING"),
+    ]
+    assert [attempt["attempt"] for attempt in found["timeline"][0]["attempts"]] == [1]
+    (result,) = found["results"]
+    assert (result["step"], result["table"]) == ("normalize", "results.normalized")
+    assert result["row"]["domain"] == "example.com"
+    one = tracer.json("inspect", "second", "--company", "acme")
+    assert [row["batch"] for row in one["timeline"]] == ["second"]
+    shown = tracer("inspect", "--company", "acme")
+    for words in (
+        *("acme Inc.", "normalize  COMPLETED  attempt 2", "ValueError: busy", "not begun"),
+        *("waits since", "results.normalized, written", "  legal_form  Inc."),
+    ):
+        assert words in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert len(re.findall(r"\d{4}-\d\d-\d\d", shown)) <= 4  # the date once, and with the result
+
+
+def fail_once(world: World) -> None:
+    def function(_: CompanyView) -> Normalized:
+        raise ValueError("busy")
+
+    world.work(doing(function))
+
+
+def test_a_company_without_a_batch_or_a_result_is_shown(tracer: Terminal, world: World) -> None:
+    world.seed(["acme"])
+    world.sql("DROP TABLE results.normalized")
+    assert "waits since" in tracer("inspect", "--company", "acme")
+    world.sql("DELETE FROM batches")
+    tracer("inspect", "--company", "acme")
+    assert "no batch" in tracer.err
+
+
+def test_results_of_a_step_whose_code_is_elsewhere_are_not_shown(
+    tracer: Terminal, world: World
+) -> None:
+    world.seed(["acme"], ["elsewhere"])
+    assert "elsewhere  PENDING" in tracer("inspect", "--company", "acme")
+    assert "workers/steps/ has no 'elsewhere'" in tracer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("inspect",), "Name a batch"),
+        (("inspect", "b", "--watch", "--company", "x"), "--watch shows a batch"),
+        (("inspect", "--company", "nobody"), "no company with the key 'nobody'"),
+    ],
+)
+def test_what_cannot_be_shown_says_why(tracer: Terminal, words: tuple[str, ...], says: str) -> None:
+    tracer(*words, code=2)
+    assert says in tracer.err
+
+
+def test_batches_are_listed_with_their_progress(tracer: Terminal, world: World) -> None:
+    world.seed(1500, ["normalize", "step_a"], name="[b]large[/b]")
+    world.tick()
+    world.operator.pause(world.operator.batch("[b]large[/b]"))
+    shown = tracer("batches")
+    assert re.search(r"\[b\]large\[/b\] +paused +1,500 +0% +1,000 +0 ", shown)
+    (row,) = tracer.json("batches")
+    assert (row["companies"], row["in_flight"], row["share"]) == (1500, 1000, "0%")
