@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from cli.render import seconds, table
+from cli.render import cut_middle, seconds, table, visible
 from reconciler.contract.wording import clock
 
-NAMED = 5  # rows of each kind, where the room is limited
+NAMED, NAME = 5, 24  # rows of each kind, and cells of a name, where the room is limited
 TICKED = (
     *("claimed", "spawned", "released", "unknown", "advanced", "retried", "buried", "recalled"),
     "finished",
@@ -21,7 +21,7 @@ Section = tuple[Sequence[str], list[list[Any]]]
 
 def details(progress: dict[str, Any], room: int, cut: bool) -> Iterator[RenderableType]:
     """Tables of what there is room for: each has a line of headings, and one per row."""
-    sections = [(columns, found) for columns, found in told(progress) if found]
+    sections = [(columns, found) for columns, found in told(progress, cut) if found]
     shown = [0] * len(sections)
     for _ in range(NAMED if cut else room):
         for number, (_, found) in enumerate(sections):
@@ -37,24 +37,28 @@ def details(progress: dict[str, Any], room: int, cut: bool) -> Iterator[Renderab
             yield table(columns, found[:count], cut=cut)
 
 
-def told(progress: dict[str, Any]) -> Iterator[Section]:
+def told(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
     """The details: columns and rows of each kind, the most telling first."""
     now = progress["now"]
+
+    def step(row: dict[str, Any]) -> str:
+        return cut_middle(visible(row["step"]), NAME) if cut else str(row["step"])
+
     yield (
         ["#failed", "#to retry", "step", "message"],
-        [[*counted(of), of["step"], message(of)] for of in progress["failures"]],
+        [[*counted(of), step(of), message(of)] for of in progress["failures"]],
     )
     yield (
         ["#in flight for", "step", "company", "#attempt", "call"],
         [
-            [seconds(round(of["seconds"], 1)), of["step"], of["company"], of["attempt"], call(of)]
+            [seconds(round(of["seconds"], 1)), step(of), of["company"], of["attempt"], call(of)]
             for of in progress["slowest"]
         ],
     )
     yield (
         ["#waiting", "until", "step", "since"],
         [
-            [f"{of['count']:,}", moment(of["available_at"], now), of["step"], of["error"]]
+            [f"{of['count']:,}", moment(of["available_at"], now), step(of), message(of)]
             for of in progress["waiting"]
         ],
     )

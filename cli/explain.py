@@ -73,8 +73,8 @@ def _tries(facts: Facts) -> str:
     most = facts.max_attempts or "?"
     if not facts.tries:
         return f"no attempt yet, of {most}"
-    ended = facts.status == "PENDING"
-    return f"attempt {facts.tries} of {most}{' was the last' if ended else ''}"
+    failed = " failed" if facts.status == "PENDING" else ""
+    return f"attempt {facts.tries} of {most}{failed}"
 
 
 def _batch(facts: Facts) -> str:
@@ -91,11 +91,8 @@ def _moments(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.started_at:
         yield "begun", since(facts.started_at, now)
     if lease := facts.lease_expires_at:
-        late = lease <= now
-        yield (
-            "lease",
-            f"ran out at {since(lease, now)}" if late else f"runs until {until(lease, now)}",
-        )
+        ended = f"ran out at {since(lease, now)}"
+        yield "lease", ended if lease <= now else f"runs until {until(lease, now)}"
     if facts.finished_at:
         yield "ended", since(facts.finished_at, now)
 

@@ -10,15 +10,15 @@ from cli.complete import batch_names
 from cli.connect import operator
 from cli.live import Screen
 from cli.progress_view import Overview, headlines, overview
-from cli.render import AsJson, document, out, say, text
+from cli.render import AsJson, document, one_line, out, say
 from cli.timeline import show_company
 from reconciler.contract.errors import BadInput
 from reconciler.contract.look import STATEMENTS
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.states import BatchStatus
 
-# A look is followed by a rest of so many times what it took the database, so that looks are 1 % of a
-# core at most; and what takes longer than the longest rest allows, the details, by more of it.
+# A look is followed by a rest of so many times what it took the database, so that it is at most 1 %
+# of a core; details, where that would be longer than the longest rest, are looked at less often.
 REST, REST_OF_DETAILS = 100, 200
 SHORTEST_S, LONGEST_S = 0.5, 10.0
 LINE_S = 1.0  # at least, between two lines in a pipe
@@ -141,4 +141,4 @@ def line(progress: dict[str, Any]) -> str:
         )
     )
     told = [*headlines(progress), *(f"{name} {count}" for name, count in counts if count)]
-    return f"{progress['now'].astimezone():%H:%M:%S}  {text('  '.join(told)).plain}"
+    return f"{progress['now'].astimezone():%H:%M:%S}  {one_line('  '.join(told)).plain}"

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cli.details_view import details
-from cli.render import one_line, seconds, text, visible
+from cli.render import cut_middle, one_line, seconds, text, visible
 from reconciler.contract.states import BatchStatus
 from reconciler.contract.wording import clock, since, span
 
@@ -173,14 +173,6 @@ def rows(step: dict[str, Any], part: Part) -> int:
 def gap(width: int) -> int:
     """The space around a column."""
     return 1 if width < NARROW else 2
-
-
-def cut_middle(name: str, width: int) -> str:
-    """`name` in `width` cells: steps tend to differ at their ends."""
-    if cell_len(name) <= width:
-        return name
-    end = (width - 1) // 2
-    return f"{set_cell_size(name, width - 1 - end)}…{name[len(name) - end :]}"
 
 
 def taken(parts: Sequence[Part], cells: Sequence[Sequence[str]], gap: int) -> int:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -55,6 +56,14 @@ def text(value: Any) -> Text:
 def one_line(value: Any) -> Text:
     """Any value as a cell that is cut where there is no room, and never a second line."""
     return Text(" ".join(text(value).plain.splitlines()), no_wrap=True, overflow="ellipsis")
+
+
+def cut_middle(name: str, width: int) -> str:
+    """`name` in `width` cells: names of steps tend to differ at their ends."""
+    if cell_len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{set_cell_size(name, width - 1 - end)}…{name[len(name) - end :]}"
 
 
 def moment(text: str | None) -> datetime | None:

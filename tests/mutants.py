@@ -63,7 +63,7 @@ FORMS = (
     (r" SKIP LOCKED", ""),
     (r"FOR SHARE", "--"),
     (r'untouched\("[^"]+"\)', 'untouched("true")'),
-    (r'found\("[^"]+"\)', 'found("true")'),
+    (r"AND w\.status = \(SELECT '[A-Z_]+'\)", ""),
     (r"SET advanced = true", "SET advanced = advanced"),
     (r"attempt = w\.attempt \+ 1", "attempt = w.attempt"),
     (r"attempt = w\.attempt - 1", "attempt = w.attempt"),

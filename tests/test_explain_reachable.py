@@ -81,6 +81,7 @@ def steps_of(key: Key, seen: Seen) -> list[Key]:
     return [k for k in seen.rows if (k.company_id, k.batch_id) == (key.company_id, key.batch_id)]
 
 
+@pytest.mark.timeout(600)  # for a failure, which is made smaller
 def test_every_row_has_a_reason_that_the_next_tick_bears_out(
     request: pytest.FixtureRequest, url: str
 ) -> None:

@@ -33,7 +33,8 @@ def fail(world: World, *messages: str) -> None:
     ("message", "told"),
     [
         ("HTTP 503 from 10.0.0.1:8080", "HTTP # from #"),
-        ("at 2026-11-26T02:31:05.123Z and 2026-11-26 02:31", "at # and #"),
+        ("at 2026-11-26T02:31:05.123Z, 2026-11-26 02:31, 2026-11-26 02:31:05.1+00", "at #, #, #"),
+        ("start `tracer up` for ‘acme’", "start `tracer up` for …"),  # noqa: RUF001
         ("no row 6ba7b810-9dad-11d1-80b4-00c04fd430c8", "no row #"),
         ("call fc-01hzy deadbeef0042 0xdeadbeef1", "call fc-#hzy # #"),
         ("KeyError: 'acme' of \"x y\"", "KeyError: … of …"),

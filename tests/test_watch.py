@@ -22,7 +22,8 @@ import pytest
 from rich.console import Console
 
 from cli import look
-from cli.progress_view import Overview, cut_middle
+from cli.progress_view import Overview
+from cli.render import cut_middle
 from reconciler.contract.operate import OperatorStore
 from tests.terminal import Terminal
 from tests.world import World
@@ -58,7 +59,7 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
         "eta_s": 3600,
         "steps": list(steps),
         "failures": [failure | counted for _ in range(9)],
-        "waiting": [{"step": "step", "error": "spawn refused", "count": 7, "available_at": NOW}],
+        "waiting": [failure | counted | {"available_at": NOW}],
         "slowest": [{**slow, "seconds": 75.0, "call_id": "fc-" + "0" * 30}] * 5,
         "ticks": [{**tick, "at": NOW, "duration_ms": 12.3, "claimed": 5, "spawned": 5}] * 3,
         **more,
@@ -143,9 +144,9 @@ def test_in_a_pipe_a_watch_writes_a_plain_line_per_change(
     tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    world.seed(3, name="[b]b[/b]\x1b[31m")
+    world.seed(3, name="[b]b[/b]\n\x1b[31m")
     with meanwhile(monkeypatch, *a_life(world)):
-        lines = tracer("inspect", "[b]b[/b]\x1b[31m", "--watch").splitlines()
+        lines = tracer("inspect", "[b]b[/b]\n\x1b[31m", "--watch").splitlines()
     assert [re.search(r"(pending|in flight) 3|100% done", line) is not None for line in lines] == (
         [True] * 4
     )

@@ -9,10 +9,10 @@ from typing import Any
 NOT_SPAWNED = ("spawn refused: ", "spawn outcome unknown: ")
 READ = 300  # characters of a message that tell its kind
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-MOMENT = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+MOMENT = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
 HEX = r"(?:0x)?(?=[0-9a-f]*\d)[0-9a-f]{8,}"
 # A quotation begins and ends at the edge of a word, so that an apostrophe is none.
-QUOTED = r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|‘[^’]*’|“[^”]*”"  # noqa: RUF001
+QUOTED = r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|‘[^’]*’|“[^”]*”"  # noqa: RUF001
 VARYING = re.compile(
     rf"(?P<quoted>{QUOTED})|\b(?:{UUID}|{HEX})\b|{MOMENT}|\d+(?:[.:,]\d+)*", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ def failures(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, A
 
 def notes(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
     """Why rows were not spawned that wait for it, by kind; from `available_at` on they may be."""
-    shown = ("step", "error", "count", "available_at")
+    shown = ("step", "error", "count", "example", "varies", "estimated", "available_at")
     return [{name: of[name] for name in shown} for of in _grouped(errors, {"waiting"}, most)]
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, permutations
+from math import sqrt
 from operator import attrgetter
 from statistics import median
 
@@ -17,8 +18,8 @@ PAUSE_S = 10.0  # a span is no pause that is shorter, or than so many usual ones
 PAUSE_SPANS = 10
 SILENCE_S = 30.0  # without anything COMPLETED, and it does not go on
 FEW = 5  # rows are no pace
-ROUNDS = 50  # of the fit of `costs`; it is exact to three digits by then
-EQUALLY = 3.0  # spans' worth of belief that every step costs the same
+ROUNDS = 50  # of the fit of costs, which has come to rest by then
+EQUALLY = 1.0  # span's worth of belief that every step costs the same
 MOST_STEPS = 20  # whose costs are told apart
 
 
@@ -172,28 +173,45 @@ def _total(spans: Sequence[Span]) -> Counter[int]:
 
 
 def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
-    """What a company takes of the pool at each step, by least squares over the spans.
+    """What a company takes of the pool at each step, scaled to what was seen lately.
 
-    In each span, what was COMPLETED took its seconds. Where the mix of steps was always the same,
-    that leaves open what each of them takes: it is then the same. Scaled to what was seen lately.
+    In each span, what was COMPLETED took its seconds: the costs are fitted to that. They are told
+    apart only as far as that explains the spans better than equal ones do, or else a machine that
+    slows down would seem to have costly last steps.
     """
     done, seconds = _total(spans), sum(span.seconds for span in spans)
-    equal = seconds / max(done.total(), 1)
-    costs = dict.fromkeys(done, equal)
-    if len(done) > MOST_STEPS:
-        return costs
-    own = {i: sum(span.completed[i] ** 2 for span in spans) for i in done}
-    taken = {i: sum(span.completed[i] * span.seconds for span in spans) for i in done}
-    both = {
-        (i, j): sum(span.completed[i] * span.completed[j] for span in spans)
-        for i, j in permutations(done, 2)
-    }
-    belief = {i: EQUALLY * own[i] / len(spans) for i in done}
-    for _ in range(ROUNDS):
-        for i in done:
-            others = sum(both[i, j] * costs[j] for j in done if j != i)
-            fitted = taken[i] - others + belief[i] * equal
-            costs[i] = max(0.0, fitted / (own[i] + belief[i]))
+    equal = dict.fromkeys(done, seconds / max(done.total(), 1))
+    costs = equal
+    if 1 < len(done) <= MOST_STEPS:
+        fitted = _fit(spans, equal)
+        at_first = _unexplained(spans, equal)
+        told = sqrt(max(0.0, 1 - _unexplained(spans, fitted) / at_first)) if at_first else 0.0
+        costs = {i: cost + told * (fitted[i] - cost) for i, cost in equal.items()}
     explained = sum(costs[i] * rows for i, rows in _total(recent).items())
     scale = sum(span.seconds for span in recent) / explained if explained else 1.0
     return {i: cost * scale for i, cost in costs.items()}
+
+
+def _fit(spans: Sequence[Span], equal: Mapping[int, float]) -> dict[int, float]:
+    """Costs by least squares, none below 0, with a little belief that they are equal."""
+    own = {i: sum(span.completed[i] ** 2 for span in spans) for i in equal}
+    taken = {i: sum(span.completed[i] * span.seconds for span in spans) for i in equal}
+    both = {
+        (i, j): sum(span.completed[i] * span.completed[j] for span in spans)
+        for i, j in permutations(equal, 2)
+    }
+    costs = dict(equal)
+    for _ in range(ROUNDS):
+        for i in costs:
+            belief = EQUALLY * own[i] / len(spans)
+            others = sum(both[i, j] * costs[j] for j in costs if j != i)
+            costs[i] = max(0.0, (taken[i] - others + belief * equal[i]) / (own[i] + belief))
+    return costs
+
+
+def _unexplained(spans: Sequence[Span], costs: Mapping[int, float]) -> float:
+    """The squares of what the seconds of the spans differ from the costs of what they have done."""
+    return sum(
+        (span.seconds - sum(costs[i] * rows for i, rows in span.completed.items())) ** 2
+        for span in spans
+    )

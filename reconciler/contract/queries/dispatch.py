@@ -20,7 +20,7 @@ UPDATE workflow_states w
 SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, lease_expires_at = NULL,
     available_at = held.available, error = held.errors
 FROM {held(available="timestamptz", errors="text")}
-WHERE {SAME_ATTEMPT} AND {untouched("(w.status = 'QUEUED') IS TRUE")}
+WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id
 """
 
@@ -28,7 +28,7 @@ RETURNING w.company_id
 NOTE_UNKNOWN = f"""
 UPDATE workflow_states w SET error = held.errors
 FROM {held(errors="text")}
-WHERE {SAME_ATTEMPT} AND {untouched("(w.status = 'QUEUED') IS TRUE")}
+WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id
 """
 

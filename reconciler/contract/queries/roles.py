@@ -35,8 +35,8 @@ GRANTS: dict[str, dict[str, str]] = {
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
         " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, error,"
         " advanced, recalled, queued_at, started_at, finished_at)",
-        WORKER: "SELECT (ctid, company_id, step_name, batch_id, status, attempt, available_at,"
-        " call_id, error),"
+        WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, available_at, call_id,"
+        " error),"
         " UPDATE (status, available_at, lease_expires_at, call_id, error, started_at, finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, advanced, finished_at)",

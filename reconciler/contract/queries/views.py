@@ -74,8 +74,9 @@ LIMIT 3
 COMPANY = "SELECT id, key, name, domain, attributes FROM companies WHERE key = %(key)s"
 
 TIMELINE = """
-SELECT b.name AS batch, w.step_name AS step, w.position, w.status, w.attempt, w.forgiven, w.created_at,
-    w.available_at, w.queued_at, w.started_at, w.finished_at, w.lease_expires_at, w.call_id,
+SELECT b.name AS batch, w.step_name AS step, w.position, w.status, w.attempt, w.forgiven,
+    w.created_at, w.available_at, w.queued_at, w.started_at, w.finished_at, w.lease_expires_at,
+    w.call_id,
     w.error, now() AS now,
     coalesce((
         SELECT json_agg(json_build_object(

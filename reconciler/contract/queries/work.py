@@ -1,6 +1,6 @@
 """The workers' statements, each headed by its edge; every one returns the rows it won."""
 
-from reconciler.contract.queries.held import SAME_ATTEMPT, found, held
+from reconciler.contract.queries.held import SAME_ATTEMPT, held
 
 # begin: QUEUED -> IN_PROGRESS, and the company's input in the same round trip
 # A worker is given company ids alone; the unique index makes the row of each the only one. It takes
@@ -23,7 +23,8 @@ RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.att
 HEARTBEAT = f"""
 UPDATE workflow_states w
 SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
-WHERE {found("(w.status = 'IN_PROGRESS') IS TRUE AND w.error IS NULL")}
+FROM {held()}
+WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS') AND w.error IS NULL
 RETURNING w.company_id
 """
 
@@ -33,7 +34,8 @@ COMPLETE = f"""
 WITH won AS (
     UPDATE workflow_states w
     SET status = 'COMPLETED', finished_at = clock_timestamp(), lease_expires_at = NULL, error = NULL
-    WHERE {found("(w.status = 'IN_PROGRESS') IS TRUE")}
+    FROM {held()}
+    WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
     RETURNING w.company_id
 )
 INSERT INTO {{table}} ({{columns}}, written_at)
@@ -55,6 +57,6 @@ SET status = CASE WHEN held.permanent THEN 'FAILED' ELSE w.status END,
                             clock_timestamp() + make_interval(secs => held.retry_after_s)),
     error = held.errors
 FROM {held(errors="text", permanent="bool", retry_after_s="float8")}
-WHERE {SAME_ATTEMPT} AND {found("(w.status = 'IN_PROGRESS') IS TRUE")}
+WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
 RETURNING w.company_id
 """
