@@ -27,11 +27,3 @@ def test_the_lifecycle_and_its_floor_are_measured() -> None:
     assert (found["companies"], found["steps"]) == (300, 2)
     (floor,), (tracer,) = found["floor_per_s"], found["tracer_per_s"]
     assert found["ratio"] == pytest.approx(tracer / floor, abs=0.006)  # it has two decimals
-
-
-def test_tracer_bench_prints_what_it_measured() -> None:
-    command = ("-c", "from cli import main; main()", "bench")
-    found = measured(*command, "--companies", "300", "--steps", "2")
-    assert (found["companies"], found["steps"]) == (300, 2)
-    rounded = 0.006  # seconds have two decimals
-    assert found["seconds"] == pytest.approx(600 / found["company_steps_per_s"], abs=rounded)

@@ -107,9 +107,8 @@ def test_a_refusal_can_be_read(modal: Dispatcher, tracer: Terminal) -> None:
     modal.plane.inject("FunctionMap", Fail(Code.RESOURCE_EXHAUSTED, "too many inputs"))
     modal.tick()
     reason = "spawn refused: ResourceExhaustedError: too many inputs"
-    assert tracer.json("inspect", "batch")["failures"] == [
-        {"step": "normalize", "error": reason, "count": 3}
-    ]
+    (note,) = tracer.json("inspect", "batch")["waiting"]
+    assert (note["step"], note["error"], note["count"]) == ("normalize", reason, 3)
     assert reason in " ".join(tracer("inspect", "batch").split())
     assert reason in tracer.json("explain", "batch", "company-0")["reason"]
 
