@@ -107,6 +107,15 @@ def test_a_company_is_worked_for_one_batch_at_a_time(world: World) -> None:
     assert rows(world.store.claim(world.store.now())) == 3
 
 
+def test_a_company_that_is_worked_elsewhere_does_not_take_the_turn_of_another(world: World) -> None:
+    world.seed(["a"], name="first")
+    assert rows(world.store.claim(world.store.now())) == 1
+    world.seed(["a", "b"], name="second")
+    cap(world, 2)
+    (chunk,) = world.store.claim(world.store.now())
+    assert chunk.company_ids == [world.sql("SELECT id FROM companies WHERE key = 'b'")[0]["id"]]
+
+
 def test_one_claim_takes_a_company_once_though_two_batches_have_it(world: World) -> None:
     world.seed(["shared", "a"], name="first")
     world.seed(["shared", "b"], name="second")
