@@ -3,8 +3,9 @@
 from typing import Any
 
 from cli.connect import operator
-from cli.progress_view import NARROW, is_paused
+from cli.progress_view import NARROW
 from cli.render import AsJson, document, out, say, table
+from reconciler.contract.progress import is_paused
 
 
 def batches(as_json: AsJson = False) -> None:

@@ -4,10 +4,11 @@ from contextlib import suppress
 
 import psycopg
 
+from cli.connect import database_url
 from reconciler.contract.errors import TracerError
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
-from reconciler.embedded import acquire, is_running
+from reconciler.embedded import is_running
 
 
 def batch_names(incomplete: str) -> list[str]:
@@ -31,4 +32,4 @@ def _store() -> OperatorStore:
     settings = load_settings()
     if not settings.database_url and not is_running(settings.home):
         raise TracerError("No Postgres runs.")
-    return OperatorStore.connect(settings.database_url or acquire(settings.home), max_size=1)
+    return OperatorStore.connect(database_url(settings), max_size=1)

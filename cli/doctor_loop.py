@@ -119,8 +119,7 @@ def await_tick(polling: Row) -> Row:
 
 def ticks(polling: Row) -> bool:
     """Whether some loop ticks at present."""
-    then = polling["ticked_at"]
-    silent = then is None or is_silent(polling["now"], then, polling["idle_s"])
+    silent = is_silent(polling["now"], polling["ticked_at"], polling["idle_s"])
     return not polling["paused"] and not silent
 
 

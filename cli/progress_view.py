@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli.details_view import details
 from cli.render import cut_middle, one_line, seconds, text, visible
+from reconciler.contract.progress import state
 from reconciler.contract.states import BatchStatus
 from reconciler.contract.wording import clock, since, span
 
@@ -76,16 +77,6 @@ class Overview:
 def overview(progress: dict[str, Any], spare: int | None = None) -> RenderableType:
     """See `Overview`."""
     return Overview(progress, spare)
-
-
-def is_paused(batch: dict[str, Any]) -> bool:
-    """Whether an operator holds it; that of one that has ended says nothing."""
-    return bool(batch["paused"] and batch["status"] == BatchStatus.RUNNING)
-
-
-def state(batch: dict[str, Any]) -> str:
-    """The status, and what stops it."""
-    return f"{batch['status']} (paused)" if is_paused(batch) else str(batch["status"])
 
 
 def headlines(progress: dict[str, Any]) -> list[str]:

@@ -25,10 +25,7 @@ def report(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a report: throughput, latency, failures and attempts, in one HTML file.
-
-    Example: tracer report companies -o report.html
-    """
+    """Write a report: throughput, latency, failures and attempts, in one HTML file."""
     to_file = not as_json and output != Path("-")
     there = to_file and check(output, force)
     with operator() as store:

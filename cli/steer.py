@@ -7,7 +7,6 @@ so these two ask; the others are undone by one command more, and do not.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -20,6 +19,7 @@ from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed, nearest
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 from reconciler.contract.steer import BatchView, ended
+from reconciler.contract.wording import operand
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Harmless = Annotated[bool, typer.Option("--yes", help="For scripts; this never asks.")]
@@ -56,13 +56,13 @@ def retry(
         confirm(f"Retries {batch}: {what}", found, failed, yes)
         with moving(failed) as told:
             retried = store.retry(found, step, error, told)
-    hint = f" The batch is paused: `tracer resume {typed(batch)}`." if found.paused else ""
+    hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
     say(f"{batch}: {plural(retried, 'row is', 'rows are')} pending again.{hint}")
 
 
 def pause(batch: BatchName, yes: Harmless = False) -> None:  # noqa: ARG001 - see `Harmless`
     """Claim no more of a batch; what is in flight goes on."""
-    back = f"`tracer resume {typed(batch)}`"
+    back = f"`tracer resume {operand(batch)}`"
     with operator() as store:
         found = running(store.batch(batch))
         if found.paused:
@@ -223,8 +223,3 @@ def named(batches: Sequence[Row]) -> str:
     names = [f"{batch['name']} ({batch['priority']})" for batch in batches[:NAMED]]
     more = len(batches) - NAMED
     return ", ".join(names) + (f" and {plural(more, 'other', 'others')}" if more > 0 else "")
-
-
-def typed(batch: str) -> str:
-    """A batch's name as it is typed in a command."""
-    return f"-- {quote(batch)}" if batch.startswith("-") else quote(batch)

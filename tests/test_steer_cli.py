@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from cli.steer import named, place, typed
+from cli.steer import named, place
 from reconciler.contract import steer
+from reconciler.contract.wording import operand
 from tests.terminal import Terminal
 from tests.world import World, doing
 from workers.step import PermanentError
@@ -152,7 +153,7 @@ def test_a_name_from_a_strange_file_steers_nothing(tracer: Terminal, world: Worl
 
 
 def test_a_name_is_quoted_as_a_shell_takes_it() -> None:
-    assert [typed(name) for name in ("plain", "a b", "it's", "-x")] == [
+    assert [operand(name) for name in ("plain", "a b", "it's", "-x")] == [
         "plain",
         "'a b'",
         "'it'\"'\"'s'",

@@ -116,7 +116,7 @@ class Facts:
     @property
     def silent(self) -> bool:
         """Whether no loop is left that ticks."""
-        return self.ticked_at is None or is_silent(self.now, self.ticked_at, self.idle_s)
+        return is_silent(self.now, self.ticked_at, self.idle_s)
 
     def evidence(self) -> dict[str, object]:
         """What is known, by name; nothing where there is nothing."""
@@ -138,6 +138,6 @@ def known(facts: object) -> dict[str, object]:
     return {name: value for name, value in parts if value not in (None, {})}
 
 
-def is_silent(now: datetime, ticked_at: datetime, idle_s: float) -> bool:
+def is_silent(now: datetime, ticked_at: datetime | None, idle_s: float) -> bool:
     """Whether no loop is left that ticks, by the last sign of life."""
-    return now - ticked_at > max(SILENCE, timedelta(seconds=2 * idle_s))
+    return ticked_at is None or now - ticked_at > max(SILENCE, timedelta(seconds=2 * idle_s))

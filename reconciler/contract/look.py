@@ -32,9 +32,7 @@ class Looking(Database):
 
     def batches(self) -> list[Row]:
         """Every batch with its counts of companies and rows."""
-        counted: dict[int, list[Row]] = {}
-        for row in self.rows(COUNTS, batch_id=None):
-            counted.setdefault(row["batch_id"], []).append(row)
+        counted = progress.by_batch(self.rows(COUNTS, batch_id=None))
         found = {row.pop("id"): row for row in self.rows(views.BATCHES, batch_ids=list(counted))}
         return [row | progress.totals(counted[batch_id]) for batch_id, row in found.items()]
 
@@ -57,8 +55,7 @@ class Looking(Database):
             "now": batch.now,
             "steps": [progress.by_status(step) for step in counted],
             "ticked_at": polling["ticked_at"],
-            "silent": polling["ticked_at"] is None
-            or is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]),
+            "silent": is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]),
             **self._pace(batch, counted, polling["poll_s"]),
         }
         return found | (

@@ -14,22 +14,15 @@ def overview(database: Database) -> list[Row]:
 
     Each has the batch's name, id and status, the step, and the step's rows per status.
     """
-    counted: dict[int, list[Row]] = {}
-    for row in database.rows(COUNTS, batch_id=None):
-        counted.setdefault(row["batch_id"], []).append(row)
+    counted = progress.by_batch(database.rows(COUNTS, batch_id=None))
     return [
         {
             "batch": batch["name"],
             "id": batch["id"],
-            "status": _status(batch),
+            "status": progress.state(batch),
             "step": step["step"],
             **{status.replace("_", " ").lower(): step[status] for status in Status},
         }
         for batch in database.rows(SHOWN, most=MOST)
         for step in map(progress.by_status, counted.get(batch["id"], []))
     ]
-
-
-def _status(batch: Row) -> str:
-    paused = batch["paused"] and batch["status"] == "RUNNING"
-    return f"{batch['status']} (paused)" if paused else str(batch["status"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.contract.database import Row
 from reconciler.contract.pace import StepNow
-from reconciler.contract.states import Status
+from reconciler.contract.states import BatchStatus, Status
 
 
 def by_status(counted: Row) -> Row:
@@ -18,6 +18,24 @@ def by_status(counted: Row) -> Row:
     others = max(0, counted["arrived"] - sum(known.values()))
     known[Status.CANCELLED if counted["cancelled"] else Status.PENDING] = others
     return {"step": counted["step"], **{status.value: known.get(status, 0) for status in Status}}
+
+
+def by_batch(counted: Sequence[Row]) -> dict[int, list[Row]]:
+    """The rows of `COUNTS` for each batch's id, in its steps' order."""
+    found: dict[int, list[Row]] = {}
+    for row in counted:
+        found.setdefault(row["batch_id"], []).append(row)
+    return found
+
+
+def is_paused(batch: Row) -> bool:
+    """Whether an operator holds it; that of one that has ended says nothing."""
+    return bool(batch["paused"] and batch["status"] == BatchStatus.RUNNING)
+
+
+def state(batch: Row) -> str:
+    """The status, and what stops it."""
+    return f"{batch['status']} (paused)" if is_paused(batch) else str(batch["status"])
 
 
 def totals(counted: Sequence[Row]) -> Row:
