@@ -8,6 +8,7 @@ def main() -> None:
     try:
         from cli.main import run  # a second of imports, in which Ctrl-C is no traceback either
 
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # less than UTF-8
         sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)

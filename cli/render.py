@@ -6,6 +6,7 @@ databases is wrapped in `Text`, so that no markup in it is obeyed.
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -34,8 +35,10 @@ def say(message: str) -> None:
 
 
 def document(data: Any) -> None:
-    """One JSON document on stdout; moments are ISO 8601."""
-    typer.echo(json.dumps(data, default=_plain, ensure_ascii=False))
+    """One JSON document on stdout, which stays whole where that is less than UTF-8; moments are
+    ISO 8601."""
+    plain = sys.stdout.encoding.lower() != "utf-8"
+    typer.echo(json.dumps(data, default=_plain, ensure_ascii=plain))
 
 
 def _plain(value: Any) -> Any:
