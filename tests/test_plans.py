@@ -12,6 +12,7 @@ from reconciler.contract.database import Connection
 from reconciler.contract.queries import claim, dispatch, tick, work
 from reconciler.contract.store import FEW_CALLS, LIMIT, Store
 from reconciler.contract.work import Failure, WorkerStore, _complete_statement
+from reconciler.tick import rows
 from tests.machine.sides import line, side
 from tests.world import World
 from workers.steps.normalize import Normalized
@@ -48,7 +49,9 @@ CROSS JOIN LATERAL (SELECT CASE
     ELSE 'COMPLETED' END AS status) s
 """
 LOOP = re.compile(r"Anti Join|Join Filter: .*company_id")  # a row by row comparison
-READ = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'workflow_states'"
+READ = """
+SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'workflow_states'
+"""
 
 
 @pytest.fixture(params=["custom", "generic", "never analyzed"])
@@ -145,6 +148,24 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
     for query in statements:
         plan = line(store).only.execute(f"EXPLAIN {query}".encode(), values).fetchall()
         assert not [row for row in plan if LOOP.search(row["QUERY PLAN"])], query
+
+
+@pytest.mark.parametrize("shallow", [0, 10, 19])
+def test_a_claim_counts_no_further_than_its_budget(
+    world: World, store: Store, shallow: int
+) -> None:
+    """Each row that is counted is one that is looked up among those in flight: 20 batches counted
+    to the budget are 2,000."""
+    world.operator.set_step("normalize", {"max_in_flight": 100})
+    for number in range(20):
+        world.seed(
+            [f"{number}-{i}" for i in range(1 if number < shallow else 200)], name=f"{number}"
+        )
+    begin(line(store).only, "custom")
+    assert rows(store.claim(store.now())) == 100
+    row = line(store).only.execute(READ).fetchone()
+    assert row
+    assert row["idx_scan"] < 5 * 100 + 5 * 20
 
 
 def test_a_dispatch_reads_no_table(filled: str, store: Store) -> None:

@@ -12,14 +12,29 @@ NOT_IN_FLIGHT = """(SELECT true FROM workflow_states other
                    WHERE other.company_id = w.company_id AND other.step_name = w.step_name
                      AND other.status IN ('QUEUED', 'IN_PROGRESS')) IS NULL"""
 
+# How many rows of a batch a claim could take of a step, counted no further than to `reach`, and
+# from the end that no claim has come to: at the other, an old snapshot keeps what was claimed.
+_DEPTH = f"""
+SELECT count(*) AS depth
+FROM (
+    SELECT FROM workflow_states w
+    WHERE w.status = 'PENDING' AND w.batch_id = s.batch_id AND w.step_name = s.step_name
+      AND w.available_at <= %(now)s
+      AND {NOT_IN_FLIGHT}
+    ORDER BY w.available_at DESC, w.company_id DESC
+    LIMIT {{reach}}
+) AS available
+"""
+
 # claim: PENDING -> QUEUED
 # Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
 # within a priority every batch up to one common level, so that a small batch is served whole
 # beside a large one and no budget is left over. What an uneven split leaves goes a row each to
-# batches in an order that changes with every tick. Depths are counted no further than the budget,
-# and from the end that no claim has come to: at the other, an old snapshot keeps what was claimed.
+# batches in an order that changes with every tick. Where the level will be is not known before
+# depths are, and 50 batches counted to a budget of 10,000 are 500,000 rows: so they are counted to
+# an equal share first, and those that have more twice as far, until the budget is met.
 CLAIM = f"""
-WITH in_flight AS (
+WITH RECURSIVE in_flight AS (
     SELECT step_name, count(*) AS rows
     FROM workflow_states
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
@@ -31,22 +46,29 @@ WITH in_flight AS (
     LEFT JOIN throttles t USING (step_name)
     WHERE r.enabled AND r.max_in_flight > coalesce(f.rows, 0)
       AND (t.held_until IS NULL OR t.held_until <= %(now)s)
-), backlog AS (
-    SELECT s.step_name, s.free, b.id AS batch_id, b.priority, d.depth
+), sharing AS (
+    SELECT s.step_name, s.free, b.id AS batch_id, b.priority,
+        (s.free + count(*) OVER of_step - 1) / count(*) OVER of_step AS reach
     FROM budget s
     JOIN batches b ON b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? s.step_name
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS depth
-        FROM (
-            SELECT FROM workflow_states w
-            WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = s.step_name
-              AND w.available_at <= %(now)s
-              AND {NOT_IN_FLIGHT}
-            ORDER BY w.available_at DESC, w.company_id DESC
-            LIMIT s.free
-        ) AS available
-    ) d
-    WHERE d.depth > 0
+    WINDOW of_step AS (PARTITION BY s.step_name)
+), counted AS (
+    SELECT s.*, d.depth
+    FROM sharing s
+    CROSS JOIN LATERAL ({_DEPTH.format(reach="s.reach")}) d
+UNION ALL
+    SELECT s.step_name, s.free, s.batch_id, s.priority, least(s.free, 2 * s.reach),
+        CASE WHEN s.more THEN ({_DEPTH.format(reach="least(s.free, 2 * s.reach)")}) ELSE s.depth END
+    FROM (SELECT *, bool_or(more) OVER (PARTITION BY step_name) AS again
+          FROM (SELECT *, depth = reach AND free > sum(depth) OVER (
+                    PARTITION BY step_name ORDER BY priority DESC) AS more
+                FROM counted) AS so_far) AS s
+    WHERE s.again
+), backlog AS (
+    SELECT DISTINCT ON (step_name, batch_id) step_name, free, batch_id, priority, depth
+    FROM counted
+    WHERE depth > 0
+    ORDER BY step_name, batch_id, reach DESC
 ), tier AS (
     SELECT *, greatest(0, free - coalesce(sum(depth) OVER (
         PARTITION BY step_name ORDER BY priority DESC

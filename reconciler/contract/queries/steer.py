@@ -91,6 +91,7 @@ GROUP BY step_name, status
 """
 
 # retry: FAILED -> PENDING, with all its attempts before it; the attempt that failed is kept
+# Who moves a FAILED row holds the batch, so that there is nothing to lock: a fifth of the time.
 RETRY = f"""
 WITH failed AS (
     SELECT ctid, company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at,
@@ -100,7 +101,6 @@ WITH failed AS (
       AND (step_name, company_id) > (%(after_step)s, %(after_company)s)
     ORDER BY step_name, company_id
     LIMIT %(limit)s
-    FOR UPDATE
 ), moved AS (
     UPDATE workflow_states w
     SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
