@@ -3,9 +3,11 @@
 import getpass
 import os
 
+from reconciler.contract.errors import BadInput
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.embedded import acquire
+from reconciler.embedded_install import locate
 
 
 def database_url(settings: Settings) -> str:
@@ -18,9 +20,17 @@ def operator() -> OperatorStore:
 
     Raises:
         Unreachable: no database answers.
-        BadInput: its schema is missing, older or newer.
+        BadInput: its schema is missing, older or newer; or there is no database of this home yet,
+            which who only looks, in another directory perhaps, should not make.
     """
-    store = OperatorStore.connect(database_url(load_settings()))
+    settings = load_settings()
+    home = settings.home.resolve()
+    if not settings.database_url and not (home.exists() and locate(home).data.exists()):
+        raise BadInput(
+            f"There is no Tracer in {settings.home}: `tracer up` or `tracer db upgrade` makes one "
+            "there. Or change to where yours is, or set TRACER_HOME or DATABASE_URL."
+        )
+    store = OperatorStore.connect(database_url(settings))
     store.who = user()
     return store
 

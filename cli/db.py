@@ -51,7 +51,8 @@ def status(as_json: AsJson = False) -> None:
         say(f"The {place(url)} is at revision {found or 'none'}; needed is {SCHEMA_REVISION}.")
     if found != SCHEMA_REVISION:
         if not as_json:
-            say("Run `tracer db upgrade`.")
+            newer = found is not None and found > SCHEMA_REVISION
+            say("Update Tracer." if newer else "Run `tracer db upgrade`.")
         raise typer.Exit(1)
 
 

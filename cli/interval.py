@@ -109,7 +109,10 @@ def set_(
     if not values:
         raise BadInput("Say what to set: --poll, --idle or --every.")
     with operator() as store:
-        put(store, values)
+        try:
+            put(store, values)
+        except Unreachable as error:
+            raise Unreachable(f"{error} Nothing was set.") from error
     say(", ".join(f"{name.removesuffix('_s')} {seconds(v)}" for name, v in values.items()))
 
 

@@ -1,9 +1,10 @@
 """A screen of its own for a view that moves, and the terminal as it was when that ends."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -19,8 +20,8 @@ class Screen:
     """Draws each picture over the one before: nothing flickers or scrolls, whatever the size.
 
     In the end the terminal shows what it did before, and under it the last picture, be it that all
-    is over or that SIGINT or SIGTERM came. Neither ends a picture midway: Rich would not write
-    again, and leave the terminal without a cursor.
+    is over or that a signal came. None ends a picture midway: Rich would not write again, and leave
+    the terminal without a cursor. Ctrl-Z gives the terminal back for as long as it stops this.
     """
 
     def __init__(self, first: RenderableType) -> None:
@@ -30,7 +31,7 @@ class Screen:
         self._stopped_by: int | None = None
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
             signal.signal(number, self._stop)
         self._drawing = True  # until the first picture is: who is stopped in here never exits
         self._live.start()
@@ -42,7 +43,7 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._whole():
+        with self._whole(), suppress(OSError):  # after a hang-up nobody is there to write to
             self._live.stop()
             out.print(self._shown)
 
@@ -69,10 +70,22 @@ class Screen:
     def _end(self) -> None:
         """End as the signal would, in order."""
         number, self._stopped_by = self._stopped_by, None
-        if number == signal.SIGINT:
+        if number == signal.SIGTSTP:
+            self._suspend()
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        if number is not None:
+        elif number is not None:
             raise SystemExit(128 + number)
+
+    def _suspend(self) -> None:
+        """Stop as Ctrl-Z asks for, and draw again when that is over."""
+        self._drawing = True
+        self._live.stop()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, self._stop)
+        self._live.start()
+        self.draw(self._shown)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:

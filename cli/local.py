@@ -24,7 +24,7 @@ from cli.schedule import read_schedule, set_every
 from cli.seedfile import open_seed_file
 from cli.stack import Stack, stop_leftovers
 from cli.steps import sync_steps
-from reconciler.contract.errors import BadInput, WorkFailed
+from reconciler.contract.errors import BadInput
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.embedded import acquire, release
@@ -110,7 +110,7 @@ def tend(running: Stack) -> None:
     if not settings.database_url:
         acquire(settings.home)
     if died := running.check():
-        raise WorkFailed(f"{', '.join(died)} ended by itself: see {settings.home}/logs.")
+        raise running.failure(died[0])
 
 
 def keep_schedule(settings: Settings, url: str) -> None:

@@ -28,6 +28,7 @@ from cli.render import say
 from reconciler.contract.errors import TracerError
 from reconciler.contract.outage import first_line
 
+TOOK_TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
 app = typer.Typer(
     name="tracer",
     help="Take batches of companies through a blueprint of enrichment steps.",
@@ -80,6 +81,23 @@ def run(arguments: Sequence[str]) -> int:
         say(str(error))
         return error.exit_code
     except psycopg.OperationalError as error:
-        say(f"The database went away: {first_line(error)}. Run the command again when it is back.")
-        return 3
+        return _told(error)
+    except psycopg.Error as error:
+        say(f"The database refused it: {first_line(error)}.")
+        return 1
+    except UnicodeEncodeError:
+        say("An argument, or a variable of the environment, is not UTF-8: check the locale.")
+        return 2
+    except OSError as error:
+        say(f"{error.filename or 'Output'}: {error.strerror or error}.")
+        return 1
     return 0
+
+
+def _told(error: psycopg.OperationalError) -> int:
+    """Say whether the database went away, or ended what took too long; returns the exit code."""
+    if isinstance(error, TOOK_TOO_LONG):
+        say(f"The database ended it: {first_line(error)}. Try again, or raise that time-out.")
+        return 1
+    say(f"The database went away: {first_line(error)}. Run the command again when it is back.")
+    return 3

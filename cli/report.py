@@ -51,10 +51,12 @@ def check(path: Path, force: bool) -> bool:
         BadInput: it is, and neither is it a report nor is `force` given.
     """
     try:
+        if not path.exists():
+            return False
+        if not path.is_file():
+            raise BadInput(f"{path} is there and is no file: name another one, or - for stdout.")
         with path.open("rb") as file:
             is_report = MARK.encode() in file.read(HEAD_BYTES)
-    except FileNotFoundError:
-        return False
     except OSError as error:
         raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
     if not (is_report or force):
@@ -63,11 +65,12 @@ def check(path: Path, force: bool) -> bool:
 
 
 def write(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that a file that is there is whole.
+    """Write beside the file and rename, so that a file that is there is whole; a link stays one.
 
     Raises:
         BadInput: it cannot be written.
     """
+    path = path.resolve()
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(text, encoding="utf-8")

@@ -54,9 +54,9 @@ class Service:
         deadline = time.monotonic() + within_s
         while not ready():
             if not self.alive:
-                raise self._failure(f"ended with code {self._lifeline.returncode}")
+                raise self.failure(f"ended with code {self._lifeline.returncode}")
             if time.monotonic() > deadline:
-                raise self._failure(f"is not ready after {within_s:g} s")
+                raise self.failure(f"is not ready after {within_s:g} s")
             time.sleep(0.05)
 
     def wait_done(self, within_s: float) -> None:
@@ -68,9 +68,9 @@ class Service:
         try:
             code = self._lifeline.wait(within_s)
         except subprocess.TimeoutExpired:
-            raise self._failure(f"has not ended after {within_s:g} s") from None
+            raise self.failure(f"has not ended after {within_s:g} s") from None
         if code:
-            raise self._failure(f"ended with code {code}")
+            raise self.failure(f"ended with code {code}")
 
     def end_children(self, within_s: float) -> None:
         """End what the program itself has started, and wait; the program stays."""
@@ -96,14 +96,15 @@ class Service:
         send(family(self._lifeline.pid), signal.SIGKILL)
         self._lifeline.wait()
 
-    def _failure(self, what: str) -> WorkFailed:
+    def failure(self, what: str) -> WorkFailed:
+        """What became of the program, with its last words."""
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         last = "\n".join(f"  {line}" for line in lines) or "  (it said nothing)"
         return WorkFailed(f"The {self.name} {what}. See {self.log}, which ends with:\n{last}")
 
 
-def environment(home: Path, database_url: str, api_url: str) -> dict[str, str]:
-    """What every program of the stack finds in its environment.
+def environment(home: Path, database_url: str) -> dict[str, str]:
+    """What every program of the stack finds in its environment, beside PREFECT_API_URL.
 
     None of the user's own Prefect settings is in it, so that a profile or a key for another server
     is neither used nor touched. `home` is absolute.
@@ -117,7 +118,6 @@ def environment(home: Path, database_url: str, api_url: str) -> dict[str, str]:
         # Prefect's worker keeps files in `runner_storage` there, whoever runs it: in /tmp the first
         # user of a machine would lock all others out.
         "TMPDIR": str(home / "tmp"),
-        "PREFECT_API_URL": api_url,
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": direct,
         "no_proxy": direct,

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from cli.runs import clear_dead
 from cli.schedule import POOL, ask_for_run, read
 from cli.service import REPOSITORY, Service, environment
 from cli.stack_file import StackFile, load_stack, running, stack_path, write_stack
-from reconciler.contract.errors import BadInput, Unreachable
+from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
 
 HOST, PORT = "127.0.0.1", 4200
@@ -29,7 +29,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.api_url = self.ui_url = ""
-        self._home, self._port = Path(), PORT
+        self._home = Path()
         self._services: dict[str, Service] = {}
         self._environment: dict[str, str] = {}
 
@@ -55,11 +55,11 @@ class Stack:
             WorkFailed: a part does not come up; the message has the end of its log.
         """
         self._prepare(settings.home.resolve(), database_url)
-        self._launch_server()
         host = settings.workers == "local"
         if host:
             self._launch("worker-host", sys.executable, "-m", "workers.host")
-        self._await("prefect-server", self._server_answers, 120)
+        if not self._start_server(free_port()):
+            self._start_server(free_port((0,)))
         on_step(f"Prefect server at {self.ui_url}")
         self._clear_dead()
         self._launch(
@@ -93,6 +93,10 @@ class Stack:
         """The names of the services that have ended by themselves."""
         return [name for name, service in self._services.items() if not service.alive]
 
+    def failure(self, name: str) -> WorkFailed:
+        """Why the service of that name has ended by itself, as far as its log tells."""
+        return self._services[name].failure("ended by itself, and all else was stopped")
+
     def _prepare(self, home: Path, database_url: str) -> None:
         if not (REPOSITORY / "prefect.yaml").exists():
             raise BadInput(f"There is no prefect.yaml in {REPOSITORY}: run this from a checkout.")
@@ -105,14 +109,22 @@ class Stack:
         stop_leftovers(home)
         for name in ("logs", "tmp"):
             (home / name).mkdir(parents=True, exist_ok=True)
-        self._home, self._port = home, free_port()
-        self.ui_url = f"http://{HOST}:{self._port}"
-        self.api_url = f"{self.ui_url}/api"
-        self._environment = environment(home, database_url, self.api_url)
+        self._home = home
+        self._environment = environment(home, database_url)
 
-    def _launch_server(self) -> None:
-        where = _words(f"--host {HOST} --port {self._port}")
+    def _start_server(self, port: int) -> bool:
+        """Start Prefect's server; False where another program took the port in the 20 s that it
+        needs to begin: that one's deployments and runs are not ours."""
+        self.ui_url = f"http://{HOST}:{port}"
+        self.api_url = self._environment["PREFECT_API_URL"] = f"{self.ui_url}/api"
+        where = _words(f"--host {HOST} --port {port}")
         self._launch("prefect-server", *PREFECT, "server", "start", *where)
+        self._await("prefect-server", self._server_answers, 120)
+        with speak(local_place(self.api_url)) as api:
+            if Path(api.call("GET", "admin/settings")["home"]) == self._home / "prefect":
+                return True
+        self._services.pop("prefect-server").stop()
+        return False
 
     def _launch(self, name: str, *command: str) -> None:
         logs = self._home / "logs"
@@ -182,9 +194,9 @@ def clear(home: Path) -> None:
     stack_path(home).unlink(missing_ok=True)
 
 
-def free_port() -> int:
-    """`PORT`, or a free one when something is there."""
-    for port in (PORT, 0):
+def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
+    """The first port of `wanted` that is free; 0 stands for any."""
+    for port in wanted:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

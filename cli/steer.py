@@ -4,6 +4,7 @@ Each counts first what it will touch, and says so. A retry pays again and a canc
 so these two ask; the others are undone by one command more, and do not.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from cli.render import BatchName, err, say, table
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed, nearest
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
-from reconciler.contract.steer import BatchView, ended
+from reconciler.contract.steer import BatchView, Wanted, ended
 from reconciler.contract.wording import operand
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -37,6 +38,7 @@ def retry(
     error: Annotated[
         str | None, typer.Option(help="Only rows with this text in their error.")
     ] = None,
+    company: Annotated[str | None, typer.Option(help="Only that company's, by its key.")] = None,
     yes: Yes = False,
 ) -> None:
     """Give failed rows all their attempts again."""
@@ -48,14 +50,15 @@ def retry(
             there = f" It has: {', '.join(found.blueprint)}."
             near = nearest(step, found.blueprint) or there
             raise BadInput(f"{batch} has no step {step!r}.{near}")
-        failed = store.failed(found, step, error)
+        wanted = Wanted(step, error, company)
+        failed = store.failed(found, wanted)
         if not failed:
             say(f"{batch}: no failed row is like that. Nothing was done.")
             return
         what = plural(total(failed), "failed row", "failed rows")
         confirm(f"Retries {batch}: {what}", found, failed, yes)
         with moving(failed) as told:
-            retried = store.retry(found, step, error, told)
+            retried = store.retry(found, wanted, told)
     hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
     say(f"{batch}: {plural(retried, 'row is', 'rows are')} pending again.{hint}")
 
@@ -167,9 +170,11 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
     """A bar for the rows that are moved, on a terminal.
 
     Raises:
-        WorkFailed: Ctrl-C ended it; what is moved stays so.
+        WorkFailed: Ctrl-C ended it, or a signal; what is moved stays so.
     """
     rows, done = total(counts), 0
+    ends = (signal.SIGTERM, signal.SIGHUP)  # as Ctrl-C does
+    before = [signal.signal(number, signal.default_int_handler) for number in ends]
     columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         bar = progress.add_task("", total=rows)
@@ -185,6 +190,9 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
             raise WorkFailed(
                 f"Stopped after {done:,} of {rows:,} rows: the same command does the rest."
             ) from None
+        finally:
+            for number, handler in zip(ends, before, strict=True):
+                signal.signal(number, handler)
 
 
 def total(counts: Sequence[Row], *statuses: Status) -> int:

@@ -30,7 +30,7 @@ class Flows:
             (self.home / name).mkdir()
         port = str(free_port())
         self.ui_url = f"http://{HOST}:{port}"
-        self._seen = environment(self.home, "", f"{self.ui_url}/api")
+        self._seen = environment(self.home, "") | {"PREFECT_API_URL": f"{self.ui_url}/api"}
         command = (*PREFECT, "server", "start", "--host", HOST, "--port", port)
         self._server = Service("prefect-server", command, self._seen, self.home / "logs")
         self.said = self.home / "logs" / "flows.log"

@@ -11,7 +11,7 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.queries.steer import HOLD, REOPEN_BATCH, RETRY
 from reconciler.contract.queries.tick import ENDED
 from reconciler.contract.results import CompanyView
-from reconciler.contract.steer import FIRST, BatchView
+from reconciler.contract.steer import ALL, FIRST, BatchView, Wanted
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.lifecycle import WorkReport
@@ -101,13 +101,15 @@ def test_a_retry_can_be_of_one_step_or_of_one_error(world: World) -> None:
     world.work(doing(function))
     (counted,) = world.operator.failed(batch(world))
     assert (counted["step"], counted["status"], counted["rows"]) == ("normalize", "FAILED", 2)
-    assert world.operator.failed(batch(world), step="step_a") == []
-    assert world.operator.retry(batch(world), error="account 100%") == 0
-    assert world.operator.retry(batch(world), step="normalize", error="account") == 1
+    assert world.operator.failed(batch(world), Wanted(step="step_a")) == []
+    assert world.operator.retry(batch(world), Wanted(error="account 100%")) == 0
+    assert world.operator.retry(batch(world), Wanted(step="normalize", error="account")) == 1
     assert [(r["company_id"], r["status"]) for r in world.rows()] == [
         (first, "FAILED"),
         (second, "PENDING"),
     ]
+    assert world.operator.retry(batch(world), Wanted(company="b")) == 0
+    assert world.operator.retry(batch(world), Wanted(company="a")) == 1
 
 
 def test_a_retry_of_nothing_leaves_a_finished_batch_as_it_is(world: World) -> None:
@@ -132,7 +134,7 @@ def test_a_batch_is_not_finished_over_a_retry(world: World) -> None:
     world.seed(1)
     world.tick()
     world.work(doing(lambda _: {}))
-    values = {"batch_id": batch(world).id, "step": None, "error": None, **FIRST, "limit": 10}
+    values = {"batch_id": batch(world).id, **vars(ALL), **FIRST, "limit": 10}
     with ThreadPoolExecutor(1) as threads:
         with world.operator.transaction() as retrying:
             retrying.execute(HOLD, values)

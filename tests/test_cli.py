@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as parquet
@@ -217,14 +215,3 @@ def test_one_tick_and_the_workers_it_started_finish_before_reconcile_ends(
 def test_status_says_that_the_schema_is_current(tracer: Terminal) -> None:
     found = tracer.json("db", "status")
     assert found["current"]
-
-
-@pytest.mark.parametrize(("more", "shown"), [((), "na?ve"), (("--json",), "na\\u00efve")])
-def test_a_terminal_that_knows_no_utf8_gets_what_it_can_show(
-    tracer: Terminal, file: str, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], shown: str
-) -> None:
-    tracer("seed", file, *SEED, "--name", "naïve")
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    command = [sys.executable, "-c", "from cli import main; main()", "batches", *more]
-    said = subprocess.run(command, capture_output=True, check=True)
-    assert (shown.encode() in said.stdout, said.stderr) == (True, b"")

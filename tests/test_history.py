@@ -7,7 +7,7 @@ import pytest
 from cli.connect import user
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import CompanyView
-from reconciler.contract.steer import BatchView
+from reconciler.contract.steer import BatchView, Wanted
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.step import PermanentError
@@ -35,7 +35,7 @@ def test_each_verb_leaves_a_line_of_who_and_what_and_how_many(world: World) -> N
     world.operator.pause(batch(world), paused=False)
     world.operator.set_priority(batch(world), 7)
     fail(world)
-    world.operator.retry(batch(world), "normalize", "no [bold]such")
+    world.operator.retry(batch(world), Wanted("normalize", "no [bold]such"))
     world.operator.cancel(batch(world))
     lines = world.operator.history(batch(world))
     assert [(one["verb"], one["detail"], one["rows"]) for one in lines] == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.contract.pace import Entry, StepNow, eta, read_pace
+from reconciler.contract.pace import Entry, Pace, StepNow, eta, read_pace
 from tests.replay import Replay
 
 WITHIN = 0.25
@@ -57,6 +57,10 @@ def test_the_rate_is_lately_s_however_long_the_batch_waited() -> None:
         *_, look = (look for look in replay.looks(since=0.4) if look.past < 0.5)
         overall = 2000 / (replay.end_s - begin_s)
         assert read_pace(look.log, look.steps).per_s == pytest.approx(overall, rel=0.1)
+
+
+def test_where_all_that_ended_so_far_has_failed_nobody_knows() -> None:
+    assert eta(Pace(), [StepNow(outstanding=99, completed=0, failed=1)], 1.0) is None
 
 
 def test_a_batch_that_has_come_to_a_halt_has_no_rate_and_no_eta() -> None:

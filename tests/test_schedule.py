@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -118,7 +119,7 @@ def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> Non
     set_every(live.settings, 900)
     before = pause(live.settings)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    seen = environment(live.home, live.url, live.stack.api_url)
+    seen = environment(live.home, live.url) | {"PREFECT_API_URL": live.stack.api_url}
     subprocess.run(command, cwd=REPOSITORY, env=seen, check=True, capture_output=True, timeout=60)
     assert read_schedule(live.settings) == before
     assert before.every_s == 900
@@ -189,6 +190,17 @@ def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> N
         clear_dead(api)
     assert read_run(live.settings, run_id).state == "Crashed"
     assert live.slots() == 0
+
+
+def test_the_server_of_another_stack_is_not_taken_for_ours(live: Live, tmp_path: Path) -> None:
+    """Both chose the same port while neither listened yet."""
+    port, ended = httpx.URL(live.stack.ui_url).port, live.stack.check()
+    assert port
+    with Stack() as other:
+        other._prepare(tmp_path, live.url)
+        assert not other._start_server(port)
+        assert other.check() == []
+    assert live.stack.check() == ended
 
 
 def test_a_stopped_stack_leaves_nothing_behind(live: Live) -> None:

@@ -233,4 +233,10 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as connection, plainly(connection.info.user, self.role):
-            yield connection
+            try:
+                yield connection
+            except psycopg.errors.ReadOnlySqlTransaction as error:
+                # A failover's old primary, or a server whose disk is full: away, as far as writing
+                # goes, and the next connection may lead to one that is there.
+                connection.close()
+                raise psycopg.OperationalError(str(error)) from error

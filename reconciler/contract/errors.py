@@ -4,6 +4,7 @@
     ├── WorkFailed     exit code 1: the work was tried and failed
     ├── BadInput       exit code 2: wrong usage or bad input
     │   ├── NotAllowed     DATABASE_URL names a role that may not do this
+    │   ├── NoPolling      the row that every tick reads was deleted
     │   └── WrongSchema    the schema is missing, older or newer than this code
     └── Unreachable    exit code 3: a service that is needed does not answer
 
@@ -41,6 +42,15 @@ class BadInput(TracerError):
 
 class NotAllowed(BadInput):
     """The database's role may not do this; nothing was written."""
+
+
+class NoPolling(BadInput):
+    """The row that every tick reads was deleted."""
+
+    mend = "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'"
+
+    def __init__(self) -> None:
+        super().__init__(f"The table `polling` has no row: {self.mend}")
 
 
 class WrongSchema(BadInput):

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from reconciler.contract.database import Row
-from reconciler.contract.errors import BadInput, WorkFailed, nearest
+from reconciler.contract.errors import BadInput, NoPolling, WorkFailed, nearest
 from reconciler.contract.look import Looking
 from reconciler.contract.queries import views
 from reconciler.contract.seeding import Seeded, SeedRow, seed_batch
@@ -97,8 +97,15 @@ class OperatorStore(Looking, Explaining, Steering):
             connection.execute(query, {**settings, **place})
 
     def polling(self) -> Row:
-        """Both intervals in seconds, whether polling is paused, and when it last ticked."""
-        return self.rows(views.POLLING)[0]
+        """Both intervals in seconds, whether polling is paused, and when it last ticked.
+
+        Raises:
+            NoPolling: somebody has deleted the row.
+        """
+        found = self.rows(views.POLLING)
+        if not found:
+            raise NoPolling
+        return found[0]
 
     def set_polling(
         self,
@@ -112,6 +119,7 @@ class OperatorStore(Looking, Explaining, Steering):
 
         Raises:
             BadInput: an interval is not above 0, or the idle interval is below the poll interval.
+            NoPolling: somebody has deleted the row.
         """
         values = {
             "poll_s": poll_s,
@@ -121,7 +129,8 @@ class OperatorStore(Looking, Explaining, Steering):
             "latency_target_s": latency_target_s,
         }
         try:
-            self.rows(views.SET_POLLING, **values)
+            if not self.rows(views.SET_POLLING, **values):
+                raise NoPolling
         except psycopg.IntegrityError as error:
             raise BadInput(
                 "Intervals are above 0 s, and the idle interval is not below the poll interval."

@@ -102,6 +102,8 @@ def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
     longest = together = coming = 0.0
     rate = min(known, default=0.0)
     for position, step in enumerate(steps):
+        if step.outstanding and step.failed and not step.completed:
+            return None  # what comes of those that are left nobody knows
         ended = step.completed + step.failed
         to_come = (coming + step.outstanding) * (step.completed / ended if ended else 1.0)
         coming = to_come + step.landed

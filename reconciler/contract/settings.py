@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reconciler.contract.errors import BadInput
 
 
 class Settings(BaseSettings):
-    """What the environment says; see the table in the README."""
+    """What the environment says; an empty variable is as good as none."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
     home: Path = Field(Path(".tracer"), validation_alias="TRACER_HOME")

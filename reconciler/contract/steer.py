@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from shlex import quote
 
@@ -40,10 +40,22 @@ class BatchView:
     now: datetime
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which FAILED rows: of one step, with this text in their error, of the company of this key."""
+
+    step: str | None = None
+    error: str | None = None
+    company: str | None = None
+
+
+ALL = Wanted()
+
+
 def ended(name: str, status: str) -> BadInput:
     """What is wrong where a verb is for a batch that runs, and what there is to do."""
     mend = (
-        f"nothing of it waits; `tracer retry {quote(name)}` takes up what failed"
+        f"nothing of it waits; `tracer retry {quote(name)}` takes up what failed, if anything did"
         if status == BatchStatus.FINISHED
         else "there is no way back: seed it again"
     )
@@ -60,11 +72,9 @@ class Steering(Database):
         """How many rows wait and are in flight: `step`, `status`, `rows`."""
         return self.rows(steer.LIVING, batch_id=batch.id)
 
-    def failed(
-        self, batch: BatchView, step: str | None = None, error: str | None = None
-    ) -> list[Row]:
+    def failed(self, batch: BatchView, wanted: Wanted = ALL) -> list[Row]:
         """How many rows `retry` would move: `step`, `status`, `rows`."""
-        return self.rows(steer.FAILED, batch_id=batch.id, step=step, error=error)
+        return self.rows(steer.FAILED, batch_id=batch.id, **asdict(wanted))
 
     def rivals(self, batch: BatchView) -> list[Row]:
         """The running batches with a step in common: `name`, `priority`, the highest first."""
@@ -74,14 +84,8 @@ class Steering(Database):
         """What was done to the batch, in that order: `at`, `who`, `verb`, `detail`, `rows`."""
         return self.rows(history.HISTORY, batch_id=batch.id)
 
-    def retry(
-        self,
-        batch: BatchView,
-        step: str | None = None,
-        error: str | None = None,
-        told: Told = lambda _: None,
-    ) -> int:
-        """Give FAILED rows all their attempts again: of one step, with this text in their error.
+    def retry(self, batch: BatchView, wanted: Wanted = ALL, told: Told = lambda _: None) -> int:
+        """Give FAILED rows all their attempts again.
 
         `told` hears how many they are so far, after each chunk. What ends this between two leaves
         some retried and the others FAILED.
@@ -89,7 +93,7 @@ class Steering(Database):
         Raises:
             BadInput: the batch was cancelled.
         """
-        given = {"step": step, "error": error}
+        given = asdict(wanted)
         about = {name: value for name, value in given.items() if value is not None}
         line = Line(batch.id, self.who, "retry", about)
 

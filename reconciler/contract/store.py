@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict, held, judged, spread
 from reconciler.contract.columns import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Connection, Database
+from reconciler.contract.errors import NoPolling
 from reconciler.contract.queries import claim, dispatch, loop
 from reconciler.contract.queries import tick as queries
 from reconciler.contract.queries.roles import CONDUCTOR
@@ -77,17 +78,19 @@ class Store(Database):
         """Leave a sign of life and read the clock and the intervals.
 
         Raises:
-            BadInput: the schema is not the one that this code knows: it was migrated meanwhile.
+            WrongSchema: it is not the one that this code knows: it was migrated meanwhile.
+            NoPolling: somebody has deleted the row.
         """
         found = self.rows(loop.BEAT, revision=SCHEMA_REVISION)
         if not found:
             self.check_revision()
+            raise NoPolling
         return Polling(**found[0])
 
     def take_over(self) -> int:
-        """Become the newest loop; returns the generation that says so."""
-        generation: int = self.rows(loop.TAKE_OVER)[0]["generation"]
-        return generation
+        """Become the newest loop; returns the generation that says so, 0 where there is no row."""
+        found = self.rows(loop.TAKE_OVER)
+        return found[0]["generation"] if found else 0
 
     def look(self, now: datetime) -> Look:
         """Look for what the verbs would do at `now`, in one statement."""

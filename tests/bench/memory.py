@@ -64,7 +64,7 @@ def prefect_server(settings: Settings, url: str) -> Iterator[dict[str, str]]:
     home, port = settings.home.resolve(), free_port()
     for name in ("logs", "tmp"):
         (home / name).mkdir()
-    found = environment(home, url, f"http://{HOST}:{port}/api")
+    found = environment(home, url) | {"PREFECT_API_URL": f"http://{HOST}:{port}/api"}
     command = (*PREFECT, "server", "start", "--host", HOST, "--port", str(port))
     server = Service("prefect-server", command, found, home / "logs")
     try:

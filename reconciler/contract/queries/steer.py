@@ -27,7 +27,8 @@ GROUP BY step_name, status
 """
 
 CANCEL_BATCH = """
-UPDATE batches SET status = 'CANCELLED', finished_at = now() WHERE id = %(batch_id)s
+UPDATE batches SET status = 'CANCELLED', finished_at = coalesce(finished_at, now())
+WHERE id = %(batch_id)s
 """
 
 # cancel: QUEUED, IN_PROGRESS -> CANCELLED
@@ -82,6 +83,8 @@ _FAILED = """
 batch_id = %(batch_id)s AND status = 'FAILED'
     AND (%(step)s::text IS NULL OR step_name = %(step)s)
     AND (%(error)s::text IS NULL OR strpos(error, %(error)s) > 0)
+    AND (%(company)s::text IS NULL
+         OR company_id = (SELECT id FROM companies WHERE key = %(company)s))
 """
 FAILED = f"""
 SELECT step_name AS step, status, count(*)::int AS rows

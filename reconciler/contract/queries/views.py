@@ -38,11 +38,13 @@ LIMIT %(most)s
 """
 
 # The rows that have been in flight for longest: since they began, or else since they were claimed.
+# Those whose lease has ended are over, and wait for the next tick.
 SLOWEST = """
 SELECT c.key AS company, w.step, w.status, w.attempt, w.since, w.call_id,
+    w.lease_expires_at <= now() AS over,
     extract(epoch FROM now() - w.since)::float8 AS seconds
 FROM (
-    SELECT company_id, step_name AS step, status, attempt, call_id,
+    SELECT company_id, step_name AS step, status, attempt, call_id, lease_expires_at,
         coalesce(started_at, queued_at) AS since
     FROM workflow_states
     WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
@@ -133,6 +135,7 @@ SET poll_s = coalesce(%(poll_s)s, poll_s), idle_s = coalesce(%(idle_s)s, idle_s)
     every_s = coalesce(%(every_s)s, every_s), paused = coalesce(%(paused)s, paused),
     latency_target_s = coalesce(%(latency_target_s)s, latency_target_s),
     changed_at = now()
+RETURNING true
 """
 
 # {results} joins the domain tables of the batch's steps, {fields} names what is read of them.
