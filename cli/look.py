@@ -119,7 +119,7 @@ def write(watch: Watch, as_json: bool) -> None:
     last = None
     while True:
         progress = watch.look()
-        changed = progress["steps"], progress["status"], progress["paused"]
+        changed = [progress[name] for name in ("steps", "status", "paused", "polling_paused")]
         if changed != last:
             document(progress) if as_json else typer.echo(line(progress))
             sys.stdout.flush()

@@ -19,7 +19,9 @@ from reconciler.contract.wording import clock, since, span
 NARROW = 72  # columns below which the space between them is less
 WIDE = 100  # columns from which on what is queued and what runs are told apart
 LONGEST_BAR, SHORTEST_BAR = 40, 10
-SHORTEST_NAME = 12
+NO_BAR = 4  # cells in which a bar would tell nothing
+SHORTEST_NAME, PLAIN_NAME = 12, 20  # a name is cut to the latter before a bar is shortened
+FIRST_TICK = timedelta(minutes=1)  # that a loop may take from the seeding of a batch on
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,21 @@ def headlines(progress: dict[str, Any]) -> list[str]:
     """Batch, status and size; how far and how fast; and whether nobody ticks."""
     size = f"{progress['companies']:,} companies"
     lines = ["  ".join([progress["name"], state(progress), size]), "  ".join(speed(progress))]
-    ticked_at, now = progress["ticked_at"], progress["now"]
-    if progress["status"] == BatchStatus.RUNNING and progress["silent"]:
-        last = f"since {since(ticked_at, now)}" if ticked_at else "yet"
-        lines.append(f"no tick {last}: see `tracer doctor`")
+    if progress["status"] == BatchStatus.RUNNING:
+        lines += unticked(progress)
     return lines
+
+
+def unticked(progress: dict[str, Any]) -> Iterator[str]:
+    """Why no tick comes, and what mends it; a loop that starts takes a while to its first."""
+    ticked_at, now = progress["ticked_at"], progress["now"]
+    if progress["polling_paused"]:
+        yield "polling is paused: `tracer interval resume`"
+    elif progress["silent"]:
+        last = f"since {since(ticked_at, now)}" if ticked_at else "yet"
+        early = now - progress["created_at"] < FIRST_TICK
+        awaited = f"the {'next' if ticked_at else 'first'} one is awaited"
+        yield f"no tick {last}: {awaited if early else 'see `tracer doctor`'}"
 
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:
@@ -97,7 +109,8 @@ def speed(progress: dict[str, Any]) -> Iterator[str]:
     if progress["status"] != BatchStatus.RUNNING:
         yield f"took {span(progress['finished_at'] - progress['created_at'])}"
     elif progress["eta_s"] is None:
-        yield "ETA ?"
+        if not progress["polling_paused"]:
+            yield "ETA ?"
     else:
         at = progress["now"] + timedelta(seconds=progress["eta_s"])
         yield f"ETA {seconds(progress['eta_s'])}, at {clock(at, progress['now'])}"
@@ -125,27 +138,37 @@ def bars(
 ) -> Table:
     """A line per step: its name, its bar, and its rows of each kind, whose heading is the legend.
 
-    Of a width that does not take all, first the numbers are shortened, then the names are cut.
+    Of a width that does not take all, first the numbers are shortened, then the bars, then the
+    names.
     """
     parts = kinds(progress["steps"], width)
     counts = [[rows(step, part) for part in parts] for step in steps]
     cells = [[f"{count:,}" for count in row] for row in counts]
     if width < taken(parts, cells, gap(width)) + SHORTEST_NAME + SHORTEST_BAR:
         cells = [[short(count) for count in row] for row in counts]
-    room = width - taken(parts, cells, gap(width))
     longest = max(cell_len(visible(step["step"])) for step in steps)
-    name = max(4, min(longest, room - SHORTEST_BAR))
-    bar = max(1, min(LONGEST_BAR, room - name))
+    name, bar = split(width - taken(parts, cells, gap(width)), longest, gap(width))
     made = Table(box=None, header_style="bold", padding=(0, 1, 0, gap(width) - 1))
     made.add_column("step", width=name)
-    made.add_column("", width=bar)
+    if bar:
+        made.add_column("", width=bar)
     for part in parts:
         heading = Text.assemble((part.drawn(plain), part.style), f" {part.name}")
         made.add_column(heading, justify="right", no_wrap=True)
     for step, of_step, row in zip(steps, counts, cells, strict=True):
-        drawn = draw(dict(zip(parts, of_step, strict=True)), progress["companies"], bar, plain)
-        made.add_row(one_line(cut_middle(visible(step["step"]), name)), drawn, *row)
+        of = dict(zip(parts, of_step, strict=True))
+        drawn = [draw(of, progress["companies"], bar, plain)] if bar else []
+        made.add_row(one_line(cut_middle(visible(step["step"]), name)), *drawn, *row)
     return made
+
+
+def split(room: int, longest: int, gap: int) -> tuple[int, int]:
+    """The cells of the names, and those of the bars: none where they would tell nothing."""
+    longest = max(longest, len("step"))
+    name = min(longest, max(room - SHORTEST_BAR, PLAIN_NAME))
+    if room - name < NO_BAR:
+        return max(len("step"), min(longest, room + gap)), 0
+    return name, min(LONGEST_BAR, room - name)
 
 
 def kinds(steps: Sequence[dict[str, Any]], width: int) -> list[Part]:

@@ -20,6 +20,7 @@ from rich.text import Text
 from cli.complete import batch_names
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+LEAST = 8  # cells of a column of text, below which it is not folded
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -84,20 +85,43 @@ def table(
 ) -> Table:
     """A plain table; columns whose name starts with "#" hold numbers.
 
-    Text is folded where there is no room, and numbers are not. With `cut`, each row is one line,
-    and the last column is cut first.
+    Text and headings are folded where there is no room, text to `LEAST` cells at most, and numbers
+    are not. With `cut`, each row is one line, and the last column is cut first.
     """
     made = Table(title=title or None, title_justify="left", box=None, header_style="bold")
-    for number, column in enumerate(columns, 1):
+    cells = [[*map(one_line if cut else text, row)] for row in rows]
+    headings, counts = ([c.lstrip("#") for c in columns], [c.startswith("#") for c in columns])
+    widths = [None] * len(columns) if cut else folded(headings, counts, cells)
+    for number, heading in enumerate(headings):
         made.add_column(
-            one_line(column.lstrip("#")) if cut else column.lstrip("#"),
-            justify="right" if column.startswith("#") else "left",
+            one_line(heading) if cut else heading,
+            justify="right" if counts[number] else "left",
             overflow="ellipsis" if cut else "fold",
-            no_wrap=column.startswith("#") or (cut and number < len(columns)),
+            width=widths[number],
+            no_wrap=cut and (counts[number] or number < len(columns) - 1),
         )
-    for row in rows:
-        made.add_row(*map(one_line if cut else text, row))
+    for row in cells:
+        made.add_row(*row)
     return made
+
+
+def folded(
+    headings: Sequence[str], counts: Sequence[bool], cells: Sequence[Sequence[Text]]
+) -> list[int | None]:
+    """The width of each column: what it takes, less from the widest as far as there is no room."""
+    taken = [widest(row[n].plain for row in cells) for n in range(len(headings))]
+    least = [took if count else min(LEAST, took) for took, count in zip(taken, counts, strict=True)]
+    widths = [max(took, widest([name])) for took, name in zip(taken, headings, strict=True)]
+    room = out.width - 2 * len(widths)
+    while sum(widths) > room and widths != least:
+        at = max(range(len(widths)), key=lambda n: (widths[n] > least[n], widths[n]))
+        widths[at] -= 1
+    return [*widths]
+
+
+def widest(cells: Iterable[str]) -> int:
+    """The cells that the longest line of any takes."""
+    return max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)
 
 
 def seconds(value: float | None) -> str:

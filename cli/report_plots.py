@@ -1,5 +1,6 @@
 """The plots of a report, as Vega-Lite specifications: data and how it is drawn, no text of ours."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,12 @@ COLOURS = 8
 FAILED = "FAILED"
 OTHER = "other messages"
 LEAST_S = 0.001  # that a logarithmic axis shows
+# Ticks of such an axis: every other one is a unit, or ten or a hundred of it.
+TICKS_S = (
+    *(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+    *(60, 180, 600, 1800, 3600, 10_800, 36_000, 108_000, 360_000, 1_080_000, 3_600_000),
+)
+MOST_TICKS = 7
 # Vega writes these into SVG as they are: the page's style decides, in light and in dark.
 TEXT, FAINT, RED = "var(--text)", "var(--faint)", "var(--red)"
 POINT = {"type": "point", "size": 120, "opacity": 1, "stroke": "var(--card)", "strokeWidth": 1}
@@ -70,8 +77,9 @@ def latency(report: Report, name: str) -> Spec:
     steps = [row["step"] for row in report.latency]
     y = _channel("step", "nominal", labelLimit=130, ticks=False, domain=False, grid=True)
     y["sort"] = steps
-    x = _channel("seconds", "quantitative", labelExpr=DURATION, tickCount=5, labelOverlap=True)
-    x["scale"] = {"type": "log", "nice": True}
+    marks = ticks([value["seconds"] for value in values])
+    x = _channel("seconds", "quantitative", labelExpr=DURATION, values=marks, labelOverlap=True)
+    x["scale"] = {"type": "log", "nice": False, "domain": [marks[0], marks[-1]]}
     shades = [f"var(--q{number})" for number in range(len(SHARES))]
     fill = _fill("share", list(SHARES), shades)
     reach = {"x": {**x, "aggregate": "min"}, "x2": {"field": "seconds", "aggregate": "max"}}
@@ -82,6 +90,17 @@ def latency(report: Report, name: str) -> Spec:
     ]
     made = _spec(values, 38 * max(1, len(steps)))
     return made | {"encoding": {"y": y}, "layer": layers}
+
+
+def ticks(values_s: Sequence[float]) -> list[float]:
+    """The marks of a logarithmic axis of durations, from below the least to above the greatest."""
+    least, greatest = min(values_s, default=LEAST_S), max(values_s, default=1)
+    for marks in (TICKS_S, TICKS_S[::2]):
+        first = bisect_right(marks, least) - 1
+        found = marks[first : bisect_left(marks, greatest, first + 1) + 1]
+        if len(found) <= MOST_TICKS:
+            break
+    return list(found)
 
 
 def attempts(report: Report, steps: Sequence[str]) -> Spec:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.complete import step_names
 from cli.connect import database_url, operator
-from cli.render import AsJson, document, out, say, table
+from cli.render import AsJson, document, out, say, table, text, widest
 from cli.roles import mend_roles
 from cli.tables import sync_tables
 from reconciler.contract.errors import BadInput
@@ -17,17 +17,25 @@ from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
 from workers.step import Step, load_steps
 
+# Headed by the names that `tracer steps set` takes.
 SHOWN = {
-    "step": "step_name",
-    "app": "app_name",
-    "#attempts": "max_attempts",
-    "#lease": "lease_s",
-    "#start": "start_deadline_s",
-    "#backoff": "backoff_s",
-    "#in flight": "max_in_flight",
-    "#chunk": "chunk_size",
+    "step_name": "step",
+    "app_name": "app",
+    "max_attempts": "#max_\nattempts",
+    "lease_s": "#lease_s",
+    "start_deadline_s": "#start_\ndeadline_s",
+    "backoff_s": "#backoff_s",
+    "backoff_max_s": "#backoff_\nmax_s",
+    "max_in_flight": "#max_in_\nflight",
+    "chunk_size": "#chunk_\nsize",
     "enabled": "enabled",
 }
+# Those that are left out where there is no room, the least telling first.
+LEFT_OUT = (
+    *("backoff_max_s", "app_name", "backoff_s", "start_deadline_s", "lease_s", "chunk_size"),
+    "enabled",
+)
+NAME = 24  # cells of a step's name, for which other columns are left out
 
 app = typer.Typer(
     help="The steps that a blueprint may name.",
@@ -51,9 +59,27 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         document(rows)
         return
-    out.print(table(list(SHOWN), [[row[name] for name in SHOWN.values()] for row in rows]))
+    shown = fitting(rows, out.width)
+    cells = [[row[name] for name in shown] for row in rows]
+    out.print(table([SHOWN[name] for name in shown], cells))
+    if left_out := [name for name in SHOWN if name not in shown]:
+        say(f"No room for {', '.join(left_out)}: see them with --json.")
     if not rows:
         say("No step is registered: run `tracer steps sync`.")
+
+
+def fitting(rows: list[dict[str, Any]], width: int) -> list[str]:
+    """The columns of the registry that there is room for."""
+    taken = {
+        name: widest([SHOWN[name].lstrip("#"), *(text(row[name]).plain for row in rows)]) + 2
+        for name in SHOWN
+    }
+    taken["step_name"] = min(taken["step_name"], NAME + 2)
+    for name in LEFT_OUT:
+        if sum(taken.values()) <= width:
+            break
+        del taken[name]
+    return list(taken)
 
 
 @app.command("set", epilog="Example: tracer steps set step_a max_in_flight=50")
@@ -75,17 +101,17 @@ def sync() -> None:
         say(line)
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(given: str) -> tuple[str, Any]:
     """`key=value` as the registry's column has it.
 
     Raises:
         BadInput: there is no such key, or the value is of another kind.
     """
-    key, separator, value = text.partition("=")
+    key, separator, value = given.partition("=")
     if not separator or key not in KEYS:
         near = difflib.get_close_matches(key, KEYS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}."
-        raise BadInput(f"{text!r} is no KEY=VALUE of a step: {hint}")
+        raise BadInput(f"{given!r} is no KEY=VALUE of a step: {hint}")
     try:
         return key, KEYS[key].validate_python(value)
     except ValidationError as error:

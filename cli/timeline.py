@@ -15,7 +15,7 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.states import Status
 from reconciler.contract.steer import BatchView
-from reconciler.contract.wording import span, until
+from reconciler.contract.wording import since, span, until
 from workers.step import load_steps
 
 
@@ -55,13 +55,20 @@ def show_batch(name: str, rows: list[dict[str, Any]]) -> None:
     day = Day(rows[0]["created_at"])
     out.print(text(f"{name}  {day.date}"), style="bold")
     for row in rows:
-        tries = row["attempt"] - row["forgiven"]
-        number = f"  attempt {tries}" if tries > 1 else ""
-        write(f"{row['step']}  {row['status']}{number}", 2)
+        write("  ".join([row["step"], row["status"], *tries(row)]), 2)
         for attempt in (*row["attempts"], *own_attempt(row)):
             show_attempt(attempt, day)
         if row["status"] == Status.PENDING:
             write(waits(row, day), 4)
+
+
+def tries(row: dict[str, Any]) -> Iterator[str]:
+    """The attempt that a row is at, by the count that its step's `max_attempts` ends."""
+    forgiven = row["forgiven"]
+    counted = row["attempt"] - forgiven
+    before = f", not counting {forgiven} before it" if forgiven else ""
+    if counted > 1 or (counted and forgiven):
+        yield f"attempt {counted}{before}"
 
 
 def show_attempt(attempt: dict[str, Any], day: "Day") -> None:
@@ -69,7 +76,13 @@ def show_attempt(attempt: dict[str, Any], day: "Day") -> None:
     number = f"{attempt['attempt']}  "
     write(f"{number}{', '.join(moments(attempt, day))}", 4, within=len(number))
     if lease := attempt.get("lease_expires_at"):
-        write(f"lease until {until(lease, attempt['now'])}", 4 + len(number))
+        over = is_over(attempt)
+        ends = (
+            f"ran out at {since(lease, attempt['now'])}"
+            if over
+            else f"until {until(lease, attempt['now'])}"
+        )
+        write(f"lease {ends}", 4 + len(number))
     if attempt["call_id"]:
         write(f"call {attempt['call_id']}", 4 + len(number))
     for line in (attempt["error"] or "").splitlines():
@@ -106,6 +119,12 @@ def own_attempt(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield row | {"ended_at": row["finished_at"]}
 
 
+def is_over(attempt: dict[str, Any]) -> bool:
+    """Whether its lease has ended: a worker reported a failure, or none has renewed it."""
+    lease = attempt.get("lease_expires_at")
+    return bool(lease and lease <= attempt["now"])
+
+
 def moments(attempt: dict[str, Any], day: Day) -> Iterator[str]:
     """When it was claimed, how long it took to begin, and from there to its end."""
     queued, started, ended = (
@@ -118,7 +137,9 @@ def moments(attempt: dict[str, Any], day: Day) -> Iterator[str]:
         yield f"began after {span(started - queued)}"
     if not started:
         yield "not begun"
-    elif not ended:
+    if is_over(attempt):
+        yield "over: the next tick decides"
+    elif started and not ended:
         yield f"runs for {span(attempt['now'] - started)}"
     if ended:
         took = f"after {span(ended - started)} " if started else ""

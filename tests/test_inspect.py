@@ -67,6 +67,17 @@ def test_of_more_messages_than_are_read_the_rows_are_still_all_counted(
     assert (group["count"], group["failed"], group["estimated"]) == (30, 30, True)
 
 
+def test_kinds_that_are_left_out_are_counted(world: World) -> None:
+    fail(world, "gone", "gone", "other", "third")
+    found = world.operator.progress(world.operator.batch("batch"), failures=1)
+    assert [group["count"] for group in found["failures"]] == [2]
+    sums = {"kinds": 2, "count": 2, "failed": 2, "estimated": False}
+    assert found["failures_left_out"] == sums
+    later = world.operator.progress(world.operator.batch("batch"), before=found)
+    assert later["failures_left_out"] == sums
+    assert progress(world)["failures_left_out"]["kinds"] == 0
+
+
 def test_what_will_be_tried_again_is_told_from_what_failed(world: World) -> None:
     world.claimed(2)
     first, _ = world.ids()
@@ -104,6 +115,19 @@ def test_the_slowest_in_flight_come_first(world: World) -> None:
     assert (slowest[0]["call_id"], slowest[0]["status"]) == ("call-1", "IN_PROGRESS")
 
 
+def test_an_attempt_that_has_failed_is_over_before_the_tick_that_decides(world: World) -> None:
+    world.claimed(2)
+    first, second = world.ids()
+
+    def function(_: CompanyView) -> Normalized:
+        raise ValueError("busy")
+
+    world.worker.begin("normalize", [second], "call-1")
+    world.work(doing(function), ids=[first])
+    over = {row["company"]: row["over"] for row in progress(world)["slowest"]}
+    assert over == {"company-0": True, "company-1": False}
+
+
 def test_the_last_ticks_are_told(world: World) -> None:
     world.seed(3)
     now = world.store.now()
@@ -117,6 +141,17 @@ def test_a_paused_batch_has_no_eta(world: World) -> None:
     world.claimed(3)
     world.operator.pause(world.operator.batch("batch"))
     assert (progress(world)["paused"], progress(world)["eta_s"]) == (True, None)
+
+
+def test_while_polling_is_paused_there_is_no_eta(world: World) -> None:
+    world.claimed(100)
+    world.sql(
+        "INSERT INTO progress SELECT 1, 0, now() - n * interval '1 second', 0, 10"
+        " FROM generate_series(1, 5) n"
+    )
+    assert (progress(world)["polling_paused"], progress(world)["eta_s"] is None) == (False, False)
+    world.operator.set_polling(paused=True)
+    assert (progress(world)["polling_paused"], progress(world)["eta_s"]) == (True, None)
 
 
 def test_the_rate_of_a_batch_that_has_ended_leaves_waits_and_pauses_out(world: World) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.report_plots import ticks
 from reconciler.contract.messages import kind
 from reconciler.contract.queries.report import KIND
 from reconciler.contract.report import KINDS, MOST_MESSAGES, SHARES, read_report, width
@@ -87,6 +88,20 @@ def test_messages_beyond_the_most_frequent_are_one(world: World) -> None:
     assert sum(row["rows"] for row in rows if row["message"] is None) == 20 - MOST_MESSAGES
 
 
+@pytest.mark.parametrize(
+    ("took_s", "marks"),
+    [
+        ([0.05, 0.2], [0.03, 0.1, 0.3]),
+        ([0.2, 8], [0.1, 0.3, 1, 3, 10]),
+        ([1, 1], [1, 3]),
+        ([0.002, 900], [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600]),
+        ([], [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1]),
+    ],
+)
+def test_an_axis_of_durations_has_round_marks(took_s: list[float], marks: list[float]) -> None:
+    assert ticks(took_s) == marks
+
+
 def test_a_report_is_one_file_that_names_no_other(tracer: Terminal, tmp_path: Path) -> None:
     path = write_report(tracer, tmp_path)
     text = path.read_text()
@@ -119,6 +134,21 @@ def test_a_report_replaces_a_report_and_nothing_else(tracer: Terminal, tmp_path:
     tracer("report", "two", "-o", str(tmp_path / "missing" / "report.html"), code=2)
     assert "No such file or directory" in tracer.err
     assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_a_report_leaves_a_link_and_what_is_no_file_as_they_are(
+    tracer: Terminal, tmp_path: Path
+) -> None:
+    path = write_report(tracer, tmp_path)
+    link = tmp_path / "link.html"
+    link.symlink_to(path)
+    before = path.stat().st_ino
+    tracer("report", "two", "-o", str(link))
+    assert link.is_symlink()
+    assert path.stat().st_ino != before
+    for no_file in (tmp_path, "/dev/null"):
+        tracer("report", "two", "-o", str(no_file), "--force", code=2)
+        assert "is there and is no file" in " ".join(tracer.err.split())
 
 
 def test_a_report_goes_to_stdout_and_its_figures_to_json(tracer: Terminal, file: str) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from cli.render import out, table
 from cli.steps import sync_steps
 from cli.tables import sync_tables
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import CompanyView, StepResult
+from tests.terminal import Terminal
 from tests.world import World
 from workers import steps as package
 from workers.step import load_steps, step
@@ -64,6 +66,36 @@ def test_one_file_and_a_sync_make_a_step(world: World, url: str, folder: Path) -
     world.tick()
     assert world.work(load_steps()["name_length"]).completed == 3
     assert [r["letters"] for r in world.sql("SELECT * FROM results.name_length")] == [14] * 3
+
+
+@pytest.mark.parametrize(
+    ("width", "missing"),
+    [
+        (200, []),
+        (80, ["app_name", "backoff_max_s"]),
+        (60, ["app_name", "start_deadline_s", "backoff_s", "backoff_max_s"]),
+    ],
+)
+def test_settings_are_headed_by_their_names_as_far_as_there_is_room(
+    tracer: Terminal, monkeypatch: pytest.MonkeyPatch, width: int, missing: list[str]
+) -> None:
+    monkeypatch.setattr(out, "_width", width)
+    *heading, first, second, third = tracer("steps").splitlines()
+    for name in ("max_", "attempts", "max_in_", "flight", "chunk_", "size", "enabled"):
+        assert name in "\n".join(heading).split()
+    assert [line.split()[0] for line in (first, second, third)] == ["normalize", "step_a", "step_b"]
+    assert len(first) <= width
+    assert (f"No room for {', '.join(missing)}:" if missing else "") in " ".join(tracer.err.split())
+    assert bool(missing) == bool(tracer.err)
+
+
+def test_no_text_is_folded_to_a_letter_a_line() -> None:
+    made = table(["step", "#" + "n" * 12, "message"], [["normalize", 1234, "word " * 40]])
+    step, number, message = (column.width for column in made.columns)
+    assert (step, number) == (9, 12)
+    assert message == out.width - 9 - 12 - 6
+    many = table(["step", *["#heading"] * 12], [["normalize", *[1234] * 12]])
+    assert [column.width for column in many.columns] == [8, *[4] * 12]
 
 
 def test_a_column_that_a_model_gained_is_added(world: World, url: str) -> None:

@@ -42,6 +42,30 @@ def test_the_way_of_a_company_over_all_batches(tracer: Terminal, world: World) -
     assert len(re.findall(r"\d{4}-\d\d-\d\d", shown)) <= 4  # the date once, and with the result
 
 
+def test_an_attempt_that_has_failed_is_over(tracer: Terminal, world: World) -> None:
+    world.seed(["acme"])
+    world.tick()
+    assert re.search(r"lease until .* \(in ", tracer("inspect", "--company", "acme"))
+    fail_once(world)
+    shown = tracer("inspect", "--company", "acme")
+    assert re.search(r"began after 0\.\d s, over: the next tick decides\n", shown)
+    assert re.search(r"lease ran out at .* ago\)\n +ValueError: busy", shown)
+    assert "runs for" not in shown
+
+
+def test_attempts_since_a_retry_are_counted_anew(tracer: Terminal, world: World) -> None:
+    world.seed(["acme"])
+    world.sql("UPDATE enrichment_registry SET max_attempts = 1")
+    world.tick()
+    fail_once(world)
+    world.tick()
+    world.operator.retry(world.operator.batch("batch"))
+    assert re.search("normalize  PENDING$", tracer("inspect", "--company", "acme"), re.M)
+    world.tick()
+    shown = tracer("inspect", "--company", "acme")
+    assert "normalize  QUEUED  attempt 1, not counting 1 before it" in shown
+
+
 def fail_once(world: World) -> None:
     def function(_: CompanyView) -> Normalized:
         raise ValueError("busy")

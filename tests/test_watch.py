@@ -41,7 +41,8 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
     """A running batch in which there is something of everything to see."""
     failure = {"step": "step", "error": "HTTP # " * 40, "example": "HTTP 500\n" * 40}
     counted = {"count": 1234, "failed": 1000, "varies": False, "estimated": False}
-    slow = {"company": "a key " * 9, "step": "step", "status": "QUEUED", "attempt": 1}
+    slow = {"company": "a key " * 9, "step": "step", "status": "QUEUED"}
+    slow |= {"attempt": 1, "over": False}
     tick = dict.fromkeys(
         ("retried", "buried", "advanced", "released", "unknown", "recalled", "finished"), 0
     )
@@ -55,10 +56,12 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
         "now": NOW,
         "ticked_at": NOW,
         "silent": False,
+        "polling_paused": False,
         "rate_per_s": 1234.5,
         "eta_s": 3600,
         "steps": list(steps),
         "failures": [failure | counted for _ in range(9)],
+        "failures_left_out": {"kinds": 0, "count": 0, "failed": 0, "estimated": False},
         "waiting": [failure | counted | {"available_at": NOW}],
         "slowest": [{**slow, "seconds": 75.0, "call_id": "fc-" + "0" * 30}] * 5,
         "ticks": [{**tick, "at": NOW, "duration_ms": 12.3, "claimed": 5, "spawned": 5}] * 3,
@@ -123,7 +126,62 @@ def test_names_are_cut_in_their_middle() -> None:
 def test_a_batch_nobody_ticks_for_says_so() -> None:
     shown = screen(progress(step("a"), silent=True, ticked_at=NOW - timedelta(hours=2)), 80, 24)
     assert "no tick since" in shown[2]
+    assert "see `tracer doctor`" in shown[2]
     assert "no tick" not in "".join(screen(progress(step("a")), 80, 24))
+
+
+@pytest.mark.parametrize(("age_s", "says"), [(59, "the first one is awaited"), (61, "doctor")])
+def test_the_first_tick_is_awaited_for_a_minute(age_s: int, says: str) -> None:
+    new = {"silent": True, "ticked_at": None, "created_at": NOW - timedelta(seconds=age_s)}
+    line = screen(progress(step("a"), **new), 80, 24)[2]
+    assert line.startswith("no tick yet: ")
+    assert says in line
+
+
+def test_polling_that_is_paused_is_told_in_place_of_the_silence_and_of_an_eta() -> None:
+    paused = {"polling_paused": True, "eta_s": None, "silent": True}
+    shown = screen(progress(step("a"), **paused), 80, 24)
+    assert shown[2] == "polling is paused: `tracer interval resume`"
+    assert not re.search("no tick|ETA", "\n".join(shown))
+    over = {"status": "FINISHED", "finished_at": NOW}
+    assert "polling" not in "\n".join(screen(progress(step("a"), **paused | over), 80, 24))
+
+
+@pytest.mark.parametrize("height", [12, 16, 24, 50])
+@pytest.mark.parametrize("kinds", [1, 2, 4, 20])
+@pytest.mark.parametrize("left_out", [0, 13])
+def test_failures_add_up_whatever_there_is_room_for(height: int, kinds: int, left_out: int) -> None:
+    failures = [
+        {"step": "step", "error": f"kind {n}", "example": f"kind {n}", "count": 3, "failed": 1}
+        | {"varies": False, "estimated": False}
+        for n in range(kinds)
+    ]
+    sums = {"kinds": left_out, "count": 2 * left_out, "failed": left_out, "estimated": False}
+    found = {"failures": failures, "failures_left_out": sums}
+    shown = screen(progress(step("a"), **found), 80, height)
+    rows = [line.split() for line in shown if re.search(r"kind \d|other message", line)]
+    assert "kind 0" in "\n".join(shown)
+    assert sum(int(failed) for failed, *_ in rows) == kinds + left_out
+    assert sum(int(retried) for _, retried, *_ in rows) == 2 * kinds + left_out
+    named = sum("kind" in row for row in rows)
+    others = re.findall(r"and (\d+) other", "\n".join(shown))
+    assert sum(map(int, others)) == kinds + left_out - named
+
+
+def test_what_is_in_flight_no_more_is_over() -> None:
+    slow = progress(step("a"))["slowest"][0] | {"seconds": 38.0, "over": True}
+    assert re.search(
+        r"38 s .* over *$", "\n".join(screen(progress(step("a"), slowest=[slow]), 80, 24)), re.M
+    )
+
+
+def test_bars_give_way_before_names() -> None:
+    counts = {"COMPLETED": 13, "CANCELLED": 87}
+    names = ("headcount", "normalize")
+    shown = screen(progress(*(step(name, **counts) for name in names), companies=100), 60, 24)
+    assert all(any(line.startswith(name) for line in shown) for name in names)
+    (heading,) = (line for line in shown if line.startswith("step"))
+    assert heading.rstrip().endswith("cancelled")
 
 
 @contextmanager
@@ -152,6 +210,17 @@ def test_in_a_pipe_a_watch_writes_a_plain_line_per_change(
     )
     assert not MARKS.search("".join(lines))
     assert "FINISHED" in lines[-1]
+
+
+def test_a_watch_writes_that_polling_was_paused(
+    tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.seed(3)
+    world.tick()
+    pause = lambda: world.operator.set_polling(paused=True)  # noqa: E731
+    with meanwhile(monkeypatch, pause, world.work, world.tick):
+        lines = tracer("inspect", "batch", "--watch").splitlines()
+    assert ["polling is paused" in line for line in lines] == [False, True, True, False]
 
 
 def test_a_watch_of_json_writes_a_document_per_change(

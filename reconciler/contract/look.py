@@ -8,7 +8,7 @@ from psycopg import sql
 
 from reconciler.contract import messages, progress
 from reconciler.contract.database import Database, Row
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import BadInput, NoPolling
 from reconciler.contract.facts import is_silent
 from reconciler.contract.pace import PAUSE_S, Entry, eta, read_pace
 from reconciler.contract.queries import views
@@ -21,7 +21,7 @@ LOG_MOST = 600  # entries per step that a pace is read from
 TEXTS_MOST = 2000  # different messages that are read; all rows are counted
 NOTED, SLOW, TICKS = 5, 5, 3  # that are shown
 FOLDED_S = 60.0  # between entries of the log that is kept by the minute
-DETAILS = ("failures", "waiting", "slowest", "ticks")
+DETAILS = ("failures", "failures_left_out", "waiting", "slowest", "ticks")
 STATEMENTS = 5  # of a look without details
 
 
@@ -40,10 +40,12 @@ class Looking(Database):
         """What `inspect --json` prints: counts per step, failures by kind of message, rate and ETA.
 
         The rate is lately's, over all working time where the batch has ended. `eta_s` is None where
-        nothing tells. With `before`, an earlier look, its `DETAILS` are taken over.
+        nothing tells, and while the batch or all polling is paused. Of the `failures` there are so
+        many kinds at most; `failures_left_out` has the sums of the others: `kinds`, `count`,
+        `failed`. With `before`, an earlier look, its `DETAILS` are taken over.
         """
         counted = self.rows(COUNTS, batch_id=batch.id)
-        polling = self.rows(views.POLLING)[0]
+        polling = self.polling()
         found = {
             "batch": batch.name,
             "name": batch.name,
@@ -56,11 +58,23 @@ class Looking(Database):
             "steps": [progress.by_status(step) for step in counted],
             "ticked_at": polling["ticked_at"],
             "silent": is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]),
-            **self._pace(batch, counted, polling["poll_s"]),
+            "polling_paused": polling["paused"],
+            **self._pace(batch, counted, polling),
         }
         return found | (
             {name: before[name] for name in DETAILS} if before else self._details(batch, failures)
         )
+
+    def polling(self) -> Row:
+        """Both intervals in seconds, whether polling is paused, and when it last ticked.
+
+        Raises:
+            NoPolling: somebody has deleted the row.
+        """
+        found = self.rows(views.POLLING)
+        if not found:
+            raise NoPolling
+        return found[0]
 
     def timeline(self, batch: BatchView | None, key: str) -> tuple[Row, list[Row]]:
         """A company, and its rows in the batch, or in all of them, as they were seeded.
@@ -105,20 +119,23 @@ class Looking(Database):
             read=messages.READ,
             most=TEXTS_MOST,
         )
+        kinds = messages.failures(errors)
         return {
-            "failures": messages.failures(errors, failures),
+            "failures": kinds[:failures],
+            "failures_left_out": messages.together(kinds[failures:]),
             "waiting": messages.notes(errors, NOTED),
             "slowest": self.rows(views.SLOWEST, batch_id=batch.id, most=SLOW),
             "ticks": self.rows(views.TICKS, most=TICKS),
         }
 
-    def _pace(self, batch: BatchView, counted: list[Row], poll_s: float) -> Row:
+    def _pace(self, batch: BatchView, counted: list[Row], polling: Row) -> Row:
         if batch.finished_at:
             return {"rate_per_s": round(self._overall(batch, counted), 2), "eta_s": 0}
         retries = {row["step"]: row["retry_s"] for row in self.rows(RETRIES, batch_id=batch.id)}
         steps = [progress.step_now(step, retries) for step in counted]
         pace = read_pace(self._log(batch), steps)
-        left = None if batch.paused else eta(pace, steps, poll_s)
+        paused = batch.paused or polling["paused"]
+        left = None if paused else eta(pace, steps, polling["poll_s"])
         return {
             "rate_per_s": round(pace.per_s, 2),
             "eta_s": None if left is None else round(left),

@@ -24,25 +24,33 @@ def kind(message: str) -> str:
     return " ".join(told.split())
 
 
-def failures(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
-    """The most frequent kinds of message of rows that failed, or wait for another attempt.
+def failures(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The kinds of message of rows that failed, or wait for another attempt; most frequent first.
 
     `count` is of both, `failed` of those that have no attempt left; `example` is a message of the
     kind, and `varies` says that there are others. Where there are more messages than were read, the
     rows of those are shared out among the kinds that were, and `estimated` says so.
     """
-    return _grouped(errors, {"failed", "retrying"}, most)
+    return _grouped(errors, {"failed", "retrying"})
+
+
+def together(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What groups of failures come to: `kinds` of messages, `count` and `failed` rows."""
+    return {
+        "kinds": sum(group.get("kinds", 1) for group in groups),
+        "count": sum(group["count"] for group in groups),
+        "failed": sum(group["failed"] for group in groups),
+        "estimated": any(group["estimated"] for group in groups),
+    }
 
 
 def notes(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
     """Why rows were not spawned that wait for it, by kind; from `available_at` on they may be."""
     shown = ("step", "error", "count", "example", "varies", "estimated", "available_at")
-    return [{name: of[name] for name in shown} for of in _grouped(errors, {"waiting"}, most)]
+    return [{name: of[name] for name in shown} for of in _grouped(errors, {"waiting"})[:most]]
 
 
-def _grouped(
-    errors: Sequence[Mapping[str, Any]], states: set[str], most: int
-) -> list[dict[str, Any]]:
+def _grouped(errors: Sequence[Mapping[str, Any]], states: set[str]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     unread = _unread(errors)
     for row in errors:
@@ -60,7 +68,7 @@ def _grouped(
             group["available_at"] = min(moments, default=None)
     for group in found.values():
         group |= {"count": round(group["count"]), "failed": round(group["failed"])}
-    return sorted(found.values(), key=lambda of: (-of["count"], of["step"], of["error"]))[:most]
+    return sorted(found.values(), key=lambda of: (-of["count"], of["step"], of["error"]))
 
 
 def _unread(errors: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:

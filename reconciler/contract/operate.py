@@ -96,17 +96,6 @@ class OperatorStore(Looking, Explaining, Steering):
         with self.transaction() as connection:
             connection.execute(query, {**settings, **place})
 
-    def polling(self) -> Row:
-        """Both intervals in seconds, whether polling is paused, and when it last ticked.
-
-        Raises:
-            NoPolling: somebody has deleted the row.
-        """
-        found = self.rows(views.POLLING)
-        if not found:
-            raise NoPolling
-        return found[0]
-
     def set_polling(
         self,
         poll_s: float | None = None,
