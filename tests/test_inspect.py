@@ -57,6 +57,17 @@ def test_failures_are_counted_by_kind_of_message(world: World) -> None:
     assert second["example"].startswith("PermanentError: no '")
 
 
+def test_a_companys_own_name_makes_no_kind_of_message(world: World) -> None:
+    def function(company: CompanyView) -> Normalized:
+        raise PermanentError(f"no record of {company.name}")
+
+    world.claimed(2)
+    world.sql("UPDATE companies SET name = CASE key WHEN 'company-0' THEN 'Acme' ELSE 'Zenith' END")
+    world.work(doing(function))
+    (found,) = progress(world)["failures"]
+    assert (found["error"], found["count"]) == ("PermanentError: no record of …", 2)
+
+
 def test_of_more_messages_than_are_read_the_rows_are_still_all_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cli.report_plots import ticks
 from reconciler.contract.messages import kind
-from reconciler.contract.queries.report import KIND
+from reconciler.contract.queries.report import KIND, NAMELESS
 from reconciler.contract.report import KINDS, MOST_MESSAGES, SHARES, read_report, width
 from tests import browser as chromium
 from tests.reporting import SCRIPT, make_past
@@ -24,6 +24,7 @@ MESSAGES = [
     "due 2026-01-31T12:30:00.5+01:00, seen 2026-02-01 at 12:30",
     "feedback from decade 12ab34cd",
     "  spaced  ",
+    "no record for No Such Company, code 17",
     SCRIPT,
 ]
 
@@ -69,9 +70,13 @@ def test_latencies_are_quantiles_of_each_step(world: World) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_messages_are_of_a_kind_as_they_are_in_inspect(world: World, message: str) -> None:
-    values = {**KINDS, "error": message}
-    found = world.sql(f"SELECT {KIND} AS kind FROM (SELECT %(error)s::text AS error) e", **values)
-    assert found == [{"kind": kind(message)}]
+    given = {"error": message, "called": "No Such Company", "key": "no"}
+    nameless = f"""
+        SELECT {NAMELESS} AS error
+        FROM (SELECT %(error)s::text AS error) e,
+            (SELECT %(called)s AS name, NULL AS domain, %(key)s AS key) c"""
+    found = world.sql(f"SELECT {KIND} AS kind FROM ({nameless}) e", **KINDS, **given)
+    assert found == [{"kind": kind(message, [given["called"], None, given["key"]])}]
 
 
 def test_messages_beyond_the_most_frequent_are_one(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 # How a row's error begins that says why it was not spawned, or that nobody knows whether it was.
 NOT_SPAWNED = ("spawn refused: ", "spawn outcome unknown: ")
 READ = 300  # characters of a message that tell its kind
+NAME = 4  # characters that a company's name must have: a shorter one is a part of other words
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 MOMENT = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
 HEX = r"(?:0x)?(?=[0-9a-f]*\d)[0-9a-f]{8,}"
@@ -18,9 +19,14 @@ VARYING = re.compile(
 )
 
 
-def kind(message: str) -> str:
-    """`message` with what varies replaced: `#` for numbers, moments and ids, `…` for quotations."""
-    told = VARYING.sub(lambda found: "…" if found["quoted"] else "#", message[:READ])
+def kind(message: str, names: Sequence[str | None] = ()) -> str:
+    """`message` with what varies replaced: `#` for numbers, moments and ids, `…` for quotations and
+    for the company's `names`."""
+    message = message[:READ]
+    for name in names:
+        if name and len(name) >= NAME:
+            message = message.replace(name, "…")
+    told = VARYING.sub(lambda found: "…" if found["quoted"] else "#", message)
     return " ".join(told.split())
 
 
@@ -56,7 +62,7 @@ def _grouped(errors: Sequence[Mapping[str, Any]], states: set[str]) -> list[dict
     for row in errors:
         if row["state"] in states:
             step, message = row["step"], row["error"]
-            names = {"step": step, "error": kind(message), "count": 0, "failed": 0}
+            names = {"step": step, "error": kind(message, row["names"]), "count": 0, "failed": 0}
             about = {"example": message, "varies": False, "estimated": False, "available_at": None}
             group = found.setdefault((step, names["error"]), names | about)
             rows = row["count"] + unread[step, row["state"]]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.contract.database import Database, Row
-from reconciler.contract.messages import HEX, MOMENT, QUOTED, READ, UUID
+from reconciler.contract.messages import HEX, MOMENT, NAME, QUOTED, READ, UUID
 from reconciler.contract.queries import report
 from reconciler.contract.steer import BatchView
 from reconciler.contract.store import BY_THE_SECOND
@@ -17,6 +17,7 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 # `messages.VARYING`, in Postgres's words.
 KINDS = {
     "read": READ,
+    "name": NAME,
     "quoted": QUOTED,
     "varying": rf"\y(?:{UUID}|{HEX})\y|{MOMENT}|\d+(?:[.:,]\d+)*",
 }

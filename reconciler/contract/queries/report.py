@@ -45,20 +45,30 @@ KIND = """
 btrim(regexp_replace(regexp_replace(error, %(quoted)s, '…', 'gi'), %(varying)s, '#', 'gi'))
 """
 
+# The error without the company's names, as `messages.kind` leaves them out.
+NAMELESS = """
+replace(replace(replace(left(coalesce(error, 'no message'), %(read)s),
+    CASE WHEN length(c.name) >= %(name)s THEN c.name ELSE '' END, '…'),
+    CASE WHEN length(c.domain) >= %(name)s THEN c.domain ELSE '' END, '…'),
+    CASE WHEN length(c.key) >= %(name)s THEN c.key ELSE '' END, '…')
+"""
+
 # Attempts that failed, whether another one followed (`attempts`) or none (the row itself). Beyond
 # the `most` frequent messages, step and message are null. Digits are made alike first: that is
 # quick, and leaves few texts for the patterns, which take 40 µs each.
 FAILURES = f"""
 WITH failed AS (
-    SELECT step_name, ended_at AS at, error FROM attempts WHERE batch_id = %(batch_id)s
+    SELECT step_name, company_id, ended_at AS at, error FROM attempts
+    WHERE batch_id = %(batch_id)s
     UNION ALL
-    SELECT step_name, finished_at, error FROM workflow_states
+    SELECT step_name, company_id, finished_at, error FROM workflow_states
     WHERE batch_id = %(batch_id)s AND status = 'FAILED'
 ), alike AS (
     SELECT step_name, {_BIN.format(at="at")} AS at,
-        translate(left(coalesce(error, 'no message'), %(read)s), '123456789', '000000000') AS error,
+        translate({NAMELESS}, '123456789', '000000000') AS error,
         count(*) AS rows
     FROM failed
+    JOIN companies c ON c.id = company_id
     GROUP BY 1, 2, 3
 ), kinds AS MATERIALIZED (
     SELECT step_name, at, {KIND} AS message, sum(rows) AS rows

@@ -19,18 +19,22 @@ ORDER BY created_at, id
 
 # What is wrong with a batch's rows, by text: those that FAILED, those that wait for another attempt
 # after an error ("retrying"), and those with a note that they were not spawned. The most frequent
-# texts, and of those that are as frequent any; `of_state` has the rows of all texts of that state.
+# texts, and of those that are as frequent any; `of_state` has the rows of all texts of that state,
+# `names` what a company with that text is called.
 ERRORS = """
 WITH texts AS (
     SELECT step_name AS step, left(error, %(read)s) COLLATE "C" AS error,
         CASE WHEN status = 'FAILED' THEN 'failed'
             WHEN error LIKE ANY(%(notes)s::text[]) THEN 'waiting' ELSE 'retrying' END AS state,
-        count(*) AS rows, min(available_at) FILTER (WHERE status = 'PENDING') AS available_at
+        count(*) AS rows, min(available_at) FILTER (WHERE status = 'PENDING') AS available_at,
+        min(company_id) AS company_id
     FROM workflow_states
     WHERE batch_id = %(batch_id)s AND error IS NOT NULL AND status <> 'CANCELLED'
     GROUP BY 1, 2, 3
 )
-SELECT t.step, t.error, t.state, t.rows::int AS count, t.available_at, a.rows::int AS of_state
+SELECT t.step, t.error, t.state, t.rows::int AS count, t.available_at, a.rows::int AS of_state,
+    ARRAY(SELECT unnest(ARRAY[c.name, c.domain, c.key]) FROM companies c
+          WHERE c.id = t.company_id) AS names
 FROM texts t
 JOIN (SELECT step, state, sum(rows) AS rows FROM texts GROUP BY step, state) a USING (step, state)
 ORDER BY t.rows DESC, hashtext(t.error)
