@@ -18,6 +18,9 @@ HANDOVER_S = 60
 # After an outage workers go first, and write what they have done: their leases may be over, and a
 # tick would have it done again. Their waits double too: they come within as long as it lasted.
 HEADSTART_S = 6.0  # at most
+# Ticks that come faster go without a look in between: it costs little, but for beside an old
+# snapshot, and what only a look sees may come that much later.
+LOOK_EVERY_S = 0.5
 
 
 def poll(
@@ -37,7 +40,7 @@ def poll(
     """
     generation = None if until_done else store.take_over()
     store.prune(store.now())
-    opened, wait_s, totals, look = monotonic(), 0.0, Counter[str](), True
+    opened, looked, wait_s, totals = monotonic(), 0.0, 0.0, Counter[str]()
     outage, away = Outage(log), False
     while not stop.wait(wait_s):
         try:
@@ -47,14 +50,13 @@ def poll(
                 continue
             if reason := why_leave(polling, generation, monotonic() - opened, until_done):
                 return summary(reason, totals)
+            look = monotonic() - looked >= LOOK_EVERY_S
             report = tick(store, spawner, polling.now, look)
         except psycopg.OperationalError as error:
             away, wait_s = True, outage.wait(error)
             continue
         outage.over()
-        # While there is work, every other tick goes without: a look costs little, but for beside
-        # an old snapshot, and what only a look sees may come a tick later.
-        look = not (look and report)
+        looked = (monotonic() if look else looked) if report else 0.0
         totals.update(report.counts())
         if report:
             log(str(report))

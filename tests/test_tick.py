@@ -76,6 +76,17 @@ def test_a_failed_company_goes_no_further_and_the_batch_still_finishes(world: Wo
     assert world.operator.batch("batch").status == "FINISHED"
 
 
+def test_a_batch_ends_with_its_last_step_though_another_goes_on(world: World) -> None:
+    world.operator.set_step("normalize", {"max_in_flight": 4})
+    world.seed(["a"], name="small")
+    world.seed(20, name="large")
+    assert world.tick().claimed == 4
+    world.work()
+    report = world.tick()
+    assert (report.advanced, report.claimed, report.finished) == (4, 4, 1)
+    assert world.operator.batch("small").status == "FINISHED"
+
+
 def test_a_refused_spawn_goes_back_with_backoff_and_reason(world: World) -> None:
     world.seed(2)
     world.spawner.answer = Refused("no such function")
