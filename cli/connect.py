@@ -15,7 +15,7 @@ def database_url(settings: Settings) -> str:
     return settings.database_url or acquire(settings.home)
 
 
-def operator() -> OperatorStore:
+def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:
     """An open store; use it as a context manager.
 
     Raises:
@@ -30,7 +30,7 @@ def operator() -> OperatorStore:
             f"There is no Tracer in {settings.home}: `tracer up` or `tracer db upgrade` makes one "
             "there. Or change to where yours is, or set TRACER_HOME or DATABASE_URL."
         )
-    store = OperatorStore.connect(database_url(settings))
+    store = kind.connect(database_url(settings))
     store.who = user()
     return store
 

@@ -1,5 +1,6 @@
 """`tracer doctor`: every part that Tracer talks to, and how to mend what is wrong with it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import typer
@@ -51,7 +52,7 @@ NEEDS = {
 def doctor(as_json: AsJson = False) -> None:
     """Check every part; exit code 1 when one needs mending, 0 when the next tick does its work."""
     findings: list[Finding] = []
-    parts = checks()
+    parts = checks(findings)
     for part, check in parts.items():
         well = {finding.part for finding in findings if finding.ok}
         if well >= set(NEEDS.get(part, ())):
@@ -85,9 +86,10 @@ def as_table(findings: list[Finding]) -> Table:
     return made
 
 
-def checks() -> dict[str, Check]:
-    """What there is to look at, in an order in which the first fault is the cause of others."""
-    loop = Loop()
+def checks(findings: Sequence[Finding]) -> dict[str, Check]:
+    """What there is to look at, in an order in which the first fault is the cause of others;
+    `findings` grows meanwhile."""
+    loop = Loop(findings)
     common = doctor_database.CHECKS | loop.checks()
     try:
         on_modal = load_settings().workers == "modal"

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from cli.connect import database_url, operator
+import psycopg
+
+from cli.connect import database_url
 from cli.finding import Check, Fault, command_in
+from cli.locks import impatient, looking
 from reconciler.contract.columns import ContractTable
 from reconciler.contract.database import Connection, Row, check_revision, connect, place
 from reconciler.contract.errors import BadInput, Unreachable, WrongSchema
-from reconciler.contract.explain import SYNC, UPGRADE
+from reconciler.contract.explain import UPGRADE
+from reconciler.contract.in_flight import SYNC
 from reconciler.contract.queries import health
 from reconciler.contract.queries.roles import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROLES, WORKER
 from reconciler.contract.results import RESULTS_SCHEMA
@@ -54,7 +58,8 @@ def _database() -> str:
 def _schema() -> str:
     with connect(database_url(load_settings())) as connection:
         try:
-            check_revision(connection)
+            with impatient(connection):
+                check_revision(connection)
         except WrongSchema as error:
             says = str(error).partition(": run")[0].rstrip(".")
             raise Fault(says, UPGRADE if (error.found or "") < error.needed else None) from error
@@ -71,7 +76,7 @@ def _role() -> str:
         me = who["me"]
         tables = [] if me == CONDUCTOR else list(columns(connection, RESULTS_SCHEMA))
         if me not in ROLES and not who["owner"]:
-            _check_grants(connection, me, OPERATOR, tables, partly=False)
+            _check_grants(connection, me, OPERATOR, tables, partly=False, mend=ROLE_URLS)
         for role in who["roles"] if me != CONDUCTOR else [me]:
             _check_grants(connection, role, role, tables, partly=role != me)
     if me == WORKER:
@@ -81,15 +86,24 @@ def _role() -> str:
 
 
 def _check_grants(
-    connection: Connection, role: str, like: str, tables: list[str], *, partly: bool
+    connection: Connection,
+    role: str,
+    like: str,
+    tables: list[str],
+    *,
+    partly: bool,
+    mend: str = "tracer db roles",
 ) -> None:
     """Refuse a role that lacks what `like` needs; `partly` only where it has some of it."""
     asked = list(_asked(like, tables))
     named = dict(zip(("tables", "privileges", "columns"), zip(*asked, strict=True), strict=True))
     values = {name: list(given) for name, given in named.items()}
-    row = connection.execute(health.LACKING, {"role": role, **values}).fetchone()
+    try:
+        row = connection.execute(health.LACKING, {"role": role, **values}).fetchone()
+    except psycopg.errors.InsufficientPrivilege as error:  # to look into a schema at all
+        raise Fault(f"{role}: {error.diag.message_primary}", mend) from error
     if row and row["lacking"] and (row["held"] or not partly):
-        raise Fault(f"{role} lacks {', '.join(row['lacking'][:5])}", "tracer db roles")
+        raise Fault(f"{role} lacks {', '.join(row['lacking'][:5])}", mend)
 
 
 def _asked(role: str, tables: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -103,7 +117,7 @@ def _asked(role: str, tables: list[str]) -> Iterator[tuple[str, str, str]]:
 
 def _steps() -> str:
     known = load_steps()
-    with operator() as store:
+    with looking() as store:
         registered = {row["step_name"] for row in store.steps()}
     if missing := sorted(set(known) - registered):
         raise Fault(f"Not registered: {', '.join(missing)}", SYNC)
@@ -125,7 +139,7 @@ def _tables() -> str:
 
 
 def _batches() -> str:
-    with operator() as store:
+    with looking() as store:
         needed = store.rows(health.NEEDED)
     here = set(load_steps()) if load_settings().workers == "local" else None
     for row in needed:

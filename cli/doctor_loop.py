@@ -2,30 +2,39 @@
 local worker host there."""
 
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from cli.connect import operator
-from cli.finding import Check, Fault
-from cli.outside import look_at_prefect
+from cli.finding import Check, Fault, Finding
+from cli.host import ask_host, mend_host
+from cli.locks import looking
+from cli.outside import at_server, look_at_prefect
 from cli.render import say, seconds
 from cli.schedule import Schedule
-from cli.stack import accepts
 from reconciler.contract.database import Row
-from reconciler.contract.errors import TracerError
-from reconciler.contract.explain import CONDUCTOR_MENDS, HOST, RESUME_POLLING
-from reconciler.contract.facts import Conductor, is_silent
+from reconciler.contract.errors import NoPolling, TracerError
+from reconciler.contract.facts import NO_HOST, Conductor, is_silent
+from reconciler.contract.queries.health import NEEDED
 from reconciler.contract.settings import load_settings, workers_socket
-from reconciler.contract.wording import since
+from reconciler.contract.ticking import NO_POLLING, RESUME_POLLING, conductor_says, mend_conductor
+from reconciler.contract.wording import since, span
 from reconciler.poll import HANDOVER_S
+from workers.step import load_steps
 
 HERE = ("127.0.0.1", "localhost", "::1")
 LOOK_AGAIN_S = 0.5
+CRON = timedelta(seconds=65)  # within which cron's next tick comes
 UNUSED = (Conductor.UNKNOWN, Conductor.NOT_DEPLOYED)
 
 
 class Loop:
-    """The checks of one run of doctor, which asks Prefect once."""
+    """The checks of one run of doctor, which asks Prefect once; `findings` are those so far."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self._findings = findings
+        self._unseen = False  # whether no next tick was seen, or waited for
 
     def checks(self) -> dict[str, Check]:
         """The loop and its schedule."""
@@ -41,12 +50,27 @@ class Loop:
         if polling["paused"]:
             raise Fault("Polling is paused", RESUME_POLLING)
         if ticks(polling) and self._prefect[0] in UNUSED:
-            polling = await_tick(polling)
+            polling = self._next_tick(polling)
         heard = polling["ticked_at"] and since(polling["ticked_at"], polling["now"])
-        if ticks(polling):
+        if ticks(polling) and not self._unseen:
             return f"ticked at {heard}"
         says = f"No loop has ticked since {heard}" if heard else "No loop has ever ticked"
-        raise Fault(says, CONDUCTOR_MENDS[self._prefect[0]])
+        if heard and polling["now"] - polling["ticked_at"] < CRON:
+            says = f"Last ticked at {heard}, and nothing is seen that would start the next one"
+        raise Fault(says, self._mend())
+
+    def _next_tick(self, polling: Row) -> Row:
+        """The intervals after the next tick, which is waited for only where all else is well."""
+        self._unseen = True
+        if all(finding.ok for finding in self._findings):
+            last, polling = polling["ticked_at"], await_tick(polling)
+            self._unseen = polling["ticked_at"] == last
+        return polling
+
+    def _mend(self) -> str | None:
+        state, found, _ = self._prefect
+        names = (found.pool, found.queue) if found else (None, None)
+        return at_server(mend_conductor(state, *names))
 
     def prefect(self) -> str:
         """Prefect starts the next run, or is not what starts them."""
@@ -56,7 +80,9 @@ class Loop:
         if self.unused():
             return f"not used: {state}, and the loop ticks without it"
         where = f" ({found.api_url})" if found else ""
-        raise Fault(error or f"{state[0].upper()}{state[1:]}{where}", mend_prefect(state, error))
+        how = conductor_says(state, found.next_run_at if found else None, datetime.now(UTC))
+        mend = mend_unreachable(error) if state is Conductor.UNREACHABLE else self._mend()
+        raise Fault(error or f"{how[0].upper()}{how[1:]}{where}", mend)
 
     def window(self) -> str:
         """A loop stays until the next one comes."""
@@ -71,18 +97,21 @@ class Loop:
         return every
 
     def workers(self) -> str:
-        """A local call finds its host."""
-        where = workers_socket(load_settings().home)
-        if accepts(where):
-            return f"the worker host listens at {where}"
-        if self.unused():
-            return "no worker host runs here; `tracer reconcile` starts one for its ticks"
-        raise Fault("No worker host is running", HOST)
+        """A local call finds its host, and that its step."""
+        settings = load_settings()
+        host = ask_host(settings)
+        if host.fault == NO_HOST and self.unused():
+            return f"{NO_HOST}; `tracer reconcile` starts one for its ticks"
+        faults = [host.fault, *map(host.lacks, needed_here())]
+        if fault := next(filter(None, faults), None):
+            again = "" if host.fault == NO_HOST else ": start it anew"
+            raise Fault(f"{fault[0].upper()}{fault[1:]}{again}", mend_host(settings, host))
+        return f"the worker host listens at {workers_socket(settings.home)}"
 
     def unused(self) -> bool:
         """Whether a loop ticks though Prefect is not set up to start one: cron's, or a person's."""
         try:
-            return self._prefect[0] in UNUSED and ticks(read_polling())
+            return self._prefect[0] in UNUSED and not self._unseen and ticks(read_polling())
         except TracerError:
             return False
 
@@ -93,25 +122,34 @@ def read_polling() -> Row:
     Raises:
         Fault: someone has deleted it.
     """
-    with operator() as store:
+    with looking() as store:
         try:
             return store.polling()
-        except IndexError as error:
-            raise Fault(
-                "The table `polling` has no row",
-                "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
-            ) from error
+        except NoPolling as error:
+            raise Fault(NO_POLLING, error.mend) from error
+
+
+def needed_here() -> list[str]:
+    """The steps of running batches whose code is here; none where another part is not well."""
+    try:
+        with looking() as store:
+            needed = {row["step"] for row in store.rows(NEEDED)}
+        return sorted(needed & set(load_steps()))
+    except TracerError:
+        return []
 
 
 def await_tick(polling: Row) -> Row:
     """The intervals after the next tick, or when it is clear that none comes.
 
-    Where no schedule starts the next loop, a tick from before this one died says nothing. One that
-    polls ticks within the idle interval, and cron's within the minute.
+    Where no schedule starts the next loop, a tick from before this one died says nothing. Cron's
+    next one comes within the minute.
     """
-    last = polling["ticked_at"]
-    say(f"Waiting for the next tick; the last one was at {since(last, polling['now'])}.")
-    while ticks(polling) and polling["ticked_at"] == last:
+    last, now = polling["ticked_at"], polling["now"]
+    if now - last < CRON:
+        most, ago = span(last + CRON - now), span(now - last)
+        say(f"Waiting for the next tick, {most} at most; the last one was {ago} ago.")
+    while ticks(polling) and polling["ticked_at"] == last and polling["now"] - last < CRON:
         time.sleep(LOOK_AGAIN_S)
         polling = read_polling()
     return polling
@@ -123,9 +161,7 @@ def ticks(polling: Row) -> bool:
     return not polling["paused"] and not silent
 
 
-def mend_prefect(state: Conductor, error: str) -> str:
-    """The command that brings the runs."""
-    if state is not Conductor.UNREACHABLE:
-        return CONDUCTOR_MENDS[state]
+def mend_unreachable(error: str) -> str:
+    """The command that brings a Prefect server, or tells where it should be."""
     hosts = (urlsplit(word.strip("(),.")).hostname for word in error.split() if "://" in word)
     return "prefect server start" if next(hosts, None) in HERE else "prefect config view"

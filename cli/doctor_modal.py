@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from cli.connect import operator
 from cli.finding import Check, Fault
+from cli.locks import looking
 from reconciler.contract.errors import TracerError
-from reconciler.contract.explain import SYNC
+from reconciler.contract.in_flight import SYNC
 from reconciler.contract.settings import load_settings
 from reconciler.spawners.modal_account import (
     DEPLOY,
@@ -38,7 +38,7 @@ def _functions() -> str:
 
 
 def _registered() -> set[Place]:
-    with operator() as store:
+    with looking() as store:
         return {(row["app_name"], row["function_name"]) for row in store.steps()}
 
 

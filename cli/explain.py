@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cli.connect import operator
-from cli.outside import look
+from cli.locks import looking
+from cli.outside import at_server, look
 from cli.render import AsJson, BatchName, document, out, text
 from reconciler.contract.errors import WrongSchema
 from reconciler.contract.explain import explain as reason_of
@@ -24,7 +24,7 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
     """Say why a company is where it is in a batch, and what would move it."""
     named: dict[str, Any] = {"batch": batch, "company": company}
     try:
-        with operator() as store:
+        with looking() as store:
             facts = store.facts(store.batch(batch), company)
     except WrongSchema as error:
         reason = other_schema(error.found, error.needed)
@@ -34,7 +34,8 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
     facts = replace(facts, outside=look(load_settings(), facts))
     named |= {"step": facts.step, "status": facts.status}
     evidence = facts.evidence() if as_json else dict(told(facts))
-    show(named, reason_of(facts), evidence, as_json)
+    reason = reason_of(facts)
+    show(named, replace(reason, mend=at_server(reason.mend)), evidence, as_json)
 
 
 def show(named: dict[str, Any], reason: Reason, evidence: dict[str, Any], as_json: bool) -> None:
@@ -59,12 +60,14 @@ def told(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "status", f"{facts.status}, {_tries(facts)}"
     yield "batch", _batch(facts)
     yield from _moments(facts)
-    if facts.call_id:
+    if facts.call_id and facts.tries:
         yield "call", facts.call_id
     if facts.error:
         yield "last error", facts.error
     if facts.status == "PENDING":
         yield from _queue(facts)
+    if facts.polling_paused is not False:
+        yield "polling", "paused" if facts.polling_paused else "has no row"
     yield "last tick", since(facts.ticked_at, facts.now) if facts.ticked_at else "none so far"
     yield from _outside(facts)
 
@@ -86,9 +89,9 @@ def _moments(facts: Facts) -> Iterator[tuple[str, str]]:
     now = facts.now
     if facts.status == "PENDING":
         yield "available", when(facts.available_at, now)
-    if facts.queued_at:
+    if facts.queued_at and facts.tries:
         yield "claimed", since(facts.queued_at, now)
-    if facts.started_at:
+    if facts.started_at and facts.tries:
         yield "begun", since(facts.started_at, now)
     if lease := facts.lease_expires_at:
         ended = f"ran out at {since(lease, now)}"
@@ -125,6 +128,8 @@ def _outside(facts: Facts) -> Iterator[tuple[str, str]]:
     if outside.next_run_at:
         yield "next run", when(outside.next_run_at, facts.now)
     if outside.workers_ready is not None:
-        there = "there" if outside.workers_ready else "missing"
         what = "deployed function" if outside.workers == "modal" else "worker host"
-        yield "workers", f"{outside.workers}, {what} {there}"
+        there = outside.workers_fault or f"{what} there"
+        yield "workers", f"{outside.workers}, {there}"
+    if outside.host_since:
+        yield "host started", since(outside.host_since, facts.now)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cli.prefect_api import Api, configured_place, find_place, speak
 from cli.render import moment
+from cli.work_pool import read_pool
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings
 
@@ -23,8 +24,8 @@ NOT_DEPLOYED = (
 class Schedule:
     """The schedule as Prefect has it now.
 
-    `every_s` and `next_run_at` are None where there is no schedule or no run to come; `pool_online`
-    says whether a worker asks for runs, None where there is no work pool.
+    `every_s` and `next_run_at` are None where there is no interval or no run to come; what begins
+    with `pool` or `queue` is of the place where the deployment's runs wait: see `read_pool`.
     """
 
     api_url: str
@@ -33,6 +34,12 @@ class Schedule:
     next_run_at: datetime | None
     deployed: bool
     pool_online: bool | None
+    pool: str | None = POOL
+    pool_paused: bool = False
+    pool_limit: int | None = None
+    queue: str | None = None
+    queue_paused: bool = False
+    queue_limit: int | None = None
 
 
 def read_schedule(settings: Settings) -> Schedule:
@@ -176,7 +183,7 @@ def read(api: Api) -> Schedule:
         paused=paused,
         next_run_at=_next_run(api, deployment) if deployment else None,
         deployed=bool(deployment and deployment["entrypoint"]),
-        pool_online=_pool_online(api),
+        **read_pool(api, deployment, POOL),
     )
 
 
@@ -189,14 +196,6 @@ def _next_run(api: Api, deployment: dict[str, Any]) -> datetime | None:
     }
     found = api.call("POST", "flow_runs/filter", wanted)
     return moment(found[0]["expected_start_time"]) if found else None
-
-
-def _pool_online(api: Api) -> bool | None:
-    wanted = {"workers": {"status": {"any_": ["ONLINE"]}}}
-    try:
-        return bool(api.call("POST", f"work_pools/{POOL}/workers/filter", wanted))
-    except LookupError:
-        return None
 
 
 def of_deployment(deployment: dict[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import psycopg
+
 from reconciler.contract.queries.roles import ROLES
-from reconciler.contract.settings import workers_socket
+from reconciler.contract.settings import load_settings, workers_socket
 from tests.prefect_api import Scheduler
 from tests.roles import as_role, granted
 from tests.terminal import Terminal
 from tests.world import World
+from workers.host import Host, _Server
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,46 @@ class Well:
 
 
 @contextmanager
-def listening(home: Path) -> Iterator[socket.socket]:
-    """A worker host, as far as one looks at whether it is there."""
+def listening(home: Path, package: str = "workers.steps") -> Iterator[Callable[[], None]]:
+    """A worker host without a worker process; what is yielded ends it."""
     path = workers_socket(home)
     path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    with _Server(path, Host(package, "postgresql://unused", 0)) as host:
+        serving = Thread(target=host.serve_forever, args=(0.01,))
+        serving.start()
+
+        def end() -> None:
+            host.shutdown()
+            serving.join()
+            host.server_close()
+
+        try:
+            yield end
+        finally:
+            end()
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def mute(home: Path) -> Iterator[None]:
+    """A worker host that was stopped: the system still takes connections for it."""
+    path = workers_socket(home)
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as host:
         host.bind(str(path))
         host.listen()
-        yield host
+        yield
     path.unlink()
-    path.parent.rmdir()
+
+
+@contextmanager
+def locked(url: str, table: str) -> Iterator[int]:
+    """A session that has locked the table; its process in Postgres."""
+    with psycopg.connect(url) as connection:
+        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield connection.info.backend_pid
 
 
 Break = Callable[[Well], AbstractContextManager[None]]  # and it is mended again at the end
@@ -92,6 +126,46 @@ def no_such_database(well: Well) -> Iterator[None]:
 def no_host(well: Well) -> Iterator[None]:
     well.end_host()
     yield
+
+
+@contextmanager
+def a_silent_host(well: Well) -> Iterator[None]:
+    well.end_host()
+    with mute(load_settings().home):
+        yield
+
+
+@contextmanager
+def a_host_of_other_steps(well: Well) -> Iterator[None]:
+    well.end_host()
+    with listening(load_settings().home, "workers.noop"):
+        yield
+
+
+def lock(table: str) -> Break:
+    @contextmanager
+    def broken(well: Well) -> Iterator[None]:
+        with locked(well.url, table):
+            yield
+
+    return broken
+
+
+def stranger(*schemas: str) -> Break:
+    """A login that is none of the three roles, and may look into these schemas."""
+
+    @contextmanager
+    def broken(well: Well) -> Iterator[None]:
+        well.sql("CREATE ROLE ro LOGIN")
+        for schema in schemas:
+            well.sql(f"GRANT USAGE ON SCHEMA {schema} TO ro")
+            well.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO ro")
+        well.setenv("DATABASE_URL", as_role(well.url, "ro"))
+        yield
+        well.sql("DROP OWNED BY ro")
+        well.sql("DROP ROLE ro")
+
+    return broken
 
 
 def role(which: str, *taken: str) -> Break:

@@ -4,9 +4,12 @@ from reconciler.contract.columns import SCHEMA_REVISION
 from reconciler.contract.queries.roles import OPERATOR, WORKER
 from tests.breaking import (
     Break,
+    a_host_of_other_steps,
+    a_silent_host,
     blueprint,
     column,
     env,
+    lock,
     no_host,
     no_such_database,
     normalize,
@@ -14,6 +17,7 @@ from tests.breaking import (
     renamed,
     role,
     sql,
+    stranger,
     ticked,
 )
 
@@ -28,6 +32,10 @@ PAUSED = "UPDATE polling SET paused = {}"
 SYNC, UPGRADE, RESUME = "tracer steps sync", "tracer db upgrade", "tracer interval resume"
 NOBODY = "postgresql://127.0.0.1:9/tracer"
 POOL = "prefect worker start --pool tracer --type process"
+UNLIMIT_POOL = "prefect work-pool clear-concurrency-limit tracer"
+UNLIMIT_QUEUE = "prefect work-queue clear-concurrency-limit default --pool tracer"
+EVERY, DEPLOY = "tracer interval set --every 2m", "prefect deploy --all --no-prompt"
+LONG_AGO = "2026-01-02T03:04:05+00:00"
 LIMIT_0 = "tracer steps set normalize max_in_flight=1000"
 WORKER_URL = f"{WORKER} may work rows, and neither tick nor look"
 
@@ -54,6 +62,14 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
         *("role", f"{WORKER} lacks INSERT on results.normalized", "tracer db roles"),
     ),
     "a worker's URL": (role(WORKER), "role", WORKER_URL, "tracer db roles --urls roles.env"),
+    "a login of its own": (
+        stranger("public", "results"),
+        *("role", "ro lacks INSERT on ", "tracer db roles --urls roles.env"),
+    ),
+    "a login that sees half": (
+        stranger("public"),
+        *("role", "ro: permission denied for schema results", "tracer db roles --urls roles.env"),
+    ),
     "a step": (
         sql(WITHDRAWN, PUT_BACK.format("step_b")),
         *("steps", "Not registered: step_b", SYNC),
@@ -78,6 +94,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
         sql("DELETE FROM polling", "INSERT INTO polling DEFAULT VALUES"),
         *("loop", "The table `polling` has no row", "psql "),
     ),
+    "a lock": (lock("polling"), "loop", "polling is locked by Postgres's process ", "psql "),
     "no Prefect": (
         prefect(url="http://127.0.0.1:9/api"),
         "prefect",
@@ -87,6 +104,42 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
     "a schedule paused": (prefect(active=False), "prefect", "Prefect's schedule is pau", RESUME),
     "no Prefect worker": (prefect(workers=0), "prefect", "No Prefect worker polls", POOL),
     "no pool": (prefect(workers=None), "prefect", "No Prefect worker polls", POOL),
+    "a pool paused": (
+        prefect(pool_paused=True),
+        *("prefect", "Prefect's work pool is paused", "prefect work-pool resume tracer"),
+    ),
+    "a pool that takes nothing": (
+        prefect(pool_limit=0),
+        *("prefect", "work pool has reached its concurrency limit", UNLIMIT_POOL),
+    ),
+    "a pool that is full": (
+        prefect(pool_limit=1, next_run_at=LONG_AGO),
+        *("prefect", "work pool has reached its concurrency limit", UNLIMIT_POOL),
+    ),
+    "a queue paused": (
+        prefect(queue_paused=True),
+        "prefect",
+        "Prefect's work queue is paused",
+        "prefect work-queue resume default --pool tracer",
+    ),
+    "a queue that takes nothing": (
+        prefect(queue_limit=0),
+        *("prefect", "work queue has reached its concurrency limit", UNLIMIT_QUEUE),
+    ),
+    "no schedule": (prefect(scheduled=False), "prefect", "has no interval schedule", EVERY),
+    "cron's schedule": (prefect(cron="0 0 1 1 *"), "prefect", "no interval schedule", EVERY),
+    "another pool": (
+        prefect(pool="other", workers=0),
+        *("prefect", "deployment is on no work pool that a worker polls", DEPLOY),
+    ),
+    "a pool that was deleted": (
+        prefect(pool=None),
+        *("prefect", "deployment is on no work pool that a worker polls", DEPLOY),
+    ),
+    "a run that nobody starts": (
+        prefect(next_run_at=LONG_AGO),
+        *("prefect", "Prefect's next run is late, by ", POOL),
+    ),
     "a gap": (
         prefect(every_s=600),
         "window",
@@ -94,4 +147,9 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
         "tracer interval set --every 600s",
     ),
     "no host": (no_host, "workers", "No worker host is running", "python -m workers.host"),
+    "a silent host": (a_silent_host, "workers", "does not answer: start it anew", "kill -9 "),
+    "a host of other steps": (
+        a_host_of_other_steps,
+        *("workers", "does not have the step normalize: start it anew", "kill "),
+    ),
 }

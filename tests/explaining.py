@@ -1,7 +1,11 @@
 """The words in which tests ask why a row is where it is."""
 
+import json
+from typing import Any
+
 from reconciler.contract.explain import explain
 from reconciler.contract.facts import Facts, Reason
+from tests.terminal import Terminal
 from tests.world import World
 
 
@@ -11,3 +15,9 @@ def facts(world: World, key: str = "company-0", batch: str = "batch") -> Facts:
 
 def reason(world: World, key: str = "company-0", batch: str = "batch") -> Reason:
     return explain(facts(world, key, batch))
+
+
+def told(tracer: Terminal, batch: str = "batch", company: str = "company-0") -> dict[str, Any]:
+    """What the command line says to a program."""
+    found: dict[str, Any] = json.loads(tracer("explain", "--json", "--", batch, company))
+    return found

@@ -17,21 +17,48 @@ class Scheduler:
     deployed: bool = True
     active: bool = True
     every_s: float = 120
+    cron: str | None = None  # in place of the interval
+    scheduled: bool = True  # whether there is a schedule at all
     next_run_at: str | None = "2100-01-01T00:00:00+00:00"
-    workers: int | None = 1  # that are online; None where there is no work pool
+    workers: int | None = 1  # of the pool that are online; None where there is no work pool
+    pool: str | None = "tracer"  # of the deployment
+    pool_paused: bool = False
+    pool_limit: int | None = None
+    queue_paused: bool = False
+    queue_limit: int | None = None
 
     def answer(self, path: str) -> Any:
         """The JSON of an answer; None where there is no such thing."""
         if path == "/api/deployments/name/reconcile/tracer":
-            slot = {"slug": "reconcile", "active": self.active, "schedule": {}}
-            slot["schedule"] = {"interval": self.every_s}
-            found = {"id": "1", "paused": False, "entrypoint": "flow.py:f", "schedules": [slot]}
-            return found if self.deployed else None
+            return self._deployment() if self.deployed else None
         if path == "/api/flow_runs/filter":
             return [{"expected_start_time": self.next_run_at}] if self.next_run_at else []
-        if path == "/api/work_pools/tracer/workers/filter":
-            return None if self.workers is None else [{}] * self.workers
-        raise AssertionError(path)
+        return self._pool(path.removeprefix(f"/api/work_pools/{self.pool or 'tracer'}"))
+
+    def _deployment(self) -> dict[str, Any]:
+        schedule = {"cron": self.cron} if self.cron else {"interval": self.every_s}
+        slot = {"slug": "reconcile", "active": self.active, "schedule": schedule}
+        return {
+            "id": "1",
+            "paused": False,
+            "entrypoint": "flow.py:f",
+            "schedules": [slot] if self.scheduled else [],
+            "work_pool_name": self.pool,
+            "work_queue_name": self.pool and "default",
+        }
+
+    def _pool(self, part: str) -> Any:
+        if self.workers is None:
+            return None
+        answers: dict[str, Any] = {
+            "": {"is_paused": self.pool_paused, "concurrency_limit": self.pool_limit},
+            "/queues/default": {
+                "is_paused": self.queue_paused,
+                "concurrency_limit": self.queue_limit,
+            },
+            "/workers/filter": [{}] * self.workers,
+        }
+        return answers[part]
 
 
 @contextmanager
@@ -56,7 +83,7 @@ def scheduling() -> Iterator[Scheduler]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         scheduler.url = f"http://127.0.0.1:{server.server_port}/api"
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield scheduler

@@ -243,7 +243,7 @@ def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str)
     exhaust(world)
     assert (
         tracer.json("explain", "companies", "66740")["mend"]
-        == "tracer retry --step normalize companies"
+        == "tracer retry --company=66740 companies"
     )
     shown = tracer("inspect", "companies", "--company", "66740")
     assert all(f"no answer, try {number}" in " ".join(shown.split()) for number in (1, 2, 3))

@@ -13,7 +13,8 @@ from threading import Event
 import psycopg
 import pytest
 
-from cli import outside
+import cli.host
+from cli import locks, outside
 from cli.main import run
 from cli.prefect_api import local_place
 from reconciler.contract.queries.roles import CONDUCTOR, OPERATOR
@@ -48,10 +49,12 @@ def well(
         # Prefect's own settings are read once in a process.
         monkeypatch.setattr(outside, "find_place", lambda _: local_place(prefect.url))
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+        monkeypatch.setattr(cli.host, "ANSWER_S", 0.5)
+        monkeypatch.setattr(locks, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
         world.store.beat()
         if not world.sql("SELECT id FROM batches"):
             world.seed(1)
-        yield Well(tracer, world, url, prefect, monkeypatch.setenv, host.close)
+        yield Well(tracer, world, url, prefect, monkeypatch.setenv, host)
 
 
 def test_all_is_well(well: Well) -> None:
@@ -140,9 +143,24 @@ def ticking(well: Well) -> Iterator[None]:
 def test_a_loop_that_died_a_moment_ago_is_found_out(well: Well) -> None:
     """Where nobody starts another one, its last tick says nothing."""
     well.prefect.deployed = False
-    with ticked("now() - interval '89.5 seconds'")(well):
+    idle = sql("UPDATE polling SET idle_s = 3600", "UPDATE polling SET idle_s = 10")
+    with idle(well), ticked("now() - interval '64.5 seconds'")(well):
         found = well.findings(code=1)
+    assert " s at most; the last one was 64 s ago." in well.tracer.err
     assert "No loop has ticked since " in found["loop"]["says"]
+    assert not found["prefect"]["ok"]
+
+
+def test_what_is_wrong_is_said_without_a_wait_for_a_tick(well: Well) -> None:
+    well.prefect.deployed = False
+    well.end_host()
+    with ticked("now() - interval '5 seconds'")(well), normalize("enabled = false")(well):
+        found = well.findings(code=1)
+    assert "Waiting" not in well.tracer.err
+    says = found["loop"]["says"]
+    assert says.endswith(" (5 s ago), and nothing is seen that would start the next one")
+    faults = [part for part, finding in found.items() if not finding["ok"]]
+    assert faults == ["batches", "loop", "prefect", "workers"]
 
 
 def test_cron_in_place_of_prefect_is_well(well: Well) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from cli.explain import told
 from reconciler.contract.claimed import Verdict
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from tests.explaining import facts, reason
@@ -78,6 +79,8 @@ HELD = (
     "INSERT INTO throttles VALUES ('normalize', now() + interval '1 hour', 1, 4,"
     " '12 calls of it are waiting on Modal already')"
 )
+NOT_POLLING = "UPDATE polling SET paused = true"
+PAUSED = "UPDATE batches SET paused = true"
 NEVER = "UPDATE polling SET ticked_at = NULL"
 LONG_AGO = "UPDATE polling SET ticked_at = now() - interval '1 hour'"
 NO_BUDGET = "UPDATE enrichment_registry SET max_in_flight = 0"
@@ -93,7 +96,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     "failed": (
         failed,
         ", at attempt 1 of 1: no worker began it before its start deadline",
-        "tracer retry --step normalize batch",
+        "tracer retry --company=company-0 batch",
     ),
     "backoff": (
         backing_off,
@@ -101,7 +104,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
         None,
     ),
     "paused": (
-        run("UPDATE batches SET paused = true"),
+        run(PAUSED),
         "The batch is paused",
         "tracer resume batch",
     ),
@@ -133,9 +136,34 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
         "tracer cancel batch",
     ),
     "not polling": (
-        run("UPDATE polling SET paused = true"),
+        run(NOT_POLLING),
         "Polling is paused",
         "tracer interval resume",
+    ),
+    "not polling, and in backoff": (
+        lambda world: [backing_off(world), world.sql(NOT_POLLING)],
+        "Polling is paused",
+        "tracer interval resume",
+    ),
+    "not polling, and paused": (
+        lambda world: [world.sql(NOT_POLLING), world.sql(PAUSED)],
+        "The batch is paused",
+        "tracer resume batch",
+    ),
+    "without intervals": (
+        run("DELETE FROM polling"),
+        "The table `polling` has no row, which every tick reads",
+        "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
+    ),
+    "failed, and paused": (
+        lambda world: [failed(world), world.sql(PAUSED)],
+        "normalize FAILED at ",
+        "tracer retry --company=company-0 batch && tracer resume batch",
+    ),
+    "failed, and not polling": (
+        lambda world: [failed(world), world.sql(NOT_POLLING)],
+        "normalize FAILED at ",
+        "tracer retry --company=company-0 batch && tracer interval resume",
     ),
     "never ticked": (run(NEVER), "No reconciler has ticked so far", "tracer doctor"),
     "silent": (run(LONG_AGO), "No reconciler has ticked since ", "tracer doctor"),
@@ -178,9 +206,24 @@ def test_a_retry_gives_attempts_that_count_from_one(world: World) -> None:
     failed(world)
     world.operator.retry(world.operator.batch("batch"))
     world.store.beat()
-    assert facts(world).tries == 0
+    found = facts(world)
+    assert found.tries == 0
+    assert found.queued_at
+    assert not {"queued_at", "call_id"} & found.evidence().keys()
+    assert not {"claimed", "call"} & dict(told(found)).keys()
     claimed(world)
     assert facts(world).tries == 1
+    assert {"claimed", "call"} <= dict(told(facts(world))).keys()
+
+
+def test_what_else_holds_a_row_is_in_the_evidence(world: World) -> None:
+    world.seed(1)
+    world.sql(PAUSED)
+    assert "polling" not in dict(told(facts(world)))
+    world.sql(NOT_POLLING)
+    assert dict(told(facts(world)))["polling"] == "paused"
+    world.sql("DELETE FROM polling")
+    assert dict(told(facts(world)))["polling"] == "has no row"
 
 
 def test_what_completed_waits_for_the_tick_that_advances_it(world: World) -> None:

@@ -1,7 +1,6 @@
 """`tracer explain` on the command line: what it sees outside of the database, and what it shows."""
 
 import importlib.util
-import json
 import re
 import shlex
 import time
@@ -12,16 +11,16 @@ from typing import Any
 import pytest
 import typer
 
-from cli import outside
+from cli import host, outside
 from cli.main import app
 from cli.prefect_api import local_place
 from reconciler.contract import explain as reasons
-from reconciler.contract import turn
-from reconciler.spawners.protocol import Refused, Spawned
-from tests.breaking import listening
+from reconciler.contract import in_flight, ticking, turn
+from reconciler.spawners.protocol import Spawned
 from tests.controlplane.client import environment
 from tests.controlplane.faults import silent_server
 from tests.controlplane.plane import ControlPlane
+from tests.explaining import told
 from tests.prefect_api import Scheduler, scheduling
 from tests.terminal import SEED, Terminal
 from tests.world import World
@@ -34,11 +33,6 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
     with scheduling() as scheduler:
         monkeypatch.setattr(outside, "find_place", lambda _: local_place(scheduler.url))
         yield scheduler
-
-
-def told(tracer: Terminal, batch: str = "batch", company: str = "company-0") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(tracer("explain", "--json", "--", batch, company))
-    return found
 
 
 SCHEDULES: dict[str, tuple[dict[str, object], str, str]] = {
@@ -56,6 +50,31 @@ SCHEDULES: dict[str, tuple[dict[str, object], str, str]] = {
     "no worker": (
         {"workers": 0},
         ": no Prefect worker polls the pool",
+        "prefect worker start --pool tracer --type process",
+    ),
+    "no schedule": (
+        {"scheduled": False},
+        ": Prefect's deployment has no interval schedule",
+        "tracer interval set --every 2m",
+    ),
+    "on another pool": (
+        {"pool": "other", "workers": 0},
+        ": Prefect's deployment is on no work pool that a worker polls",
+        "prefect deploy --all --no-prompt",
+    ),
+    "a pool paused": (
+        {"pool": "other", "pool_paused": True},
+        ": Prefect's work pool is paused",
+        "prefect work-pool resume other",
+    ),
+    "a queue that takes nothing": (
+        {"queue_limit": 0},
+        ": Prefect's work queue has reached its concurrency limit",
+        "prefect work-queue clear-concurrency-limit default --pool tracer",
+    ),
+    "a run that nobody starts": (
+        {"next_run_at": "2020-01-02T03:04:05+00:00"},
+        ": Prefect's next run is late, by ",
         "prefect worker start --pool tracer --type process",
     ),
     "well": (
@@ -98,30 +117,6 @@ def test_a_prefect_that_is_silent_is_not_waited_for(
         started = time.monotonic()
         assert ": Prefect does not answer" in told(tracer)["reason"]
     assert time.monotonic() - started < outside.LOOK_S + 2
-
-
-def test_a_worker_host_that_is_not_there(tracer: Terminal, world: World, tmp_path: Path) -> None:
-    world.seed(1)
-    world.tick()
-    found = told(tracer)
-    assert found["reason"].startswith(
-        "Claimed, and not begun: no worker host is running here. The lease of attempt 1 of 5 runs"
-    )
-    assert found["mend"] == "python -m workers.host"
-    with listening(tmp_path / "home"):
-        found = told(tracer)
-    assert found["reason"].startswith("Claimed, and not begun: a worker has until ")
-    assert found["evidence"]["outside"] == {"workers": "local", "workers_ready": True}
-
-
-def test_a_spawn_that_no_host_took(tracer: Terminal, world: World) -> None:
-    world.seed(1)
-    world.store.beat()
-    world.spawner.answer = Refused("no worker host is running")
-    world.tick()
-    found = told(tracer)
-    assert " since spawn refused: no worker host is running" in found["reason"]
-    assert found["mend"] == "python -m workers.host"
 
 
 def test_a_function_that_is_not_deployed(
@@ -178,12 +173,12 @@ def test_for_people_it_says_it_in_words(tracer: Terminal, file: str, world: Worl
     world.tick()
     tracer("explain", "companies", "66740")
     shown = [" ".join(line.split()) for line in tracer.out.splitlines()]
-    assert shown[0].startswith("Claimed, and not begun: no worker host is running here.")
+    assert shown[0].startswith("Claimed, and not begun: its call was lost with the worker host (no")
     assert "What would move it: python -m workers.host" in shown
     assert "step normalize, 1 of 2" in shown
     assert "status QUEUED, attempt 1 of 5" in shown
     assert "batch companies: RUNNING, priority 0" in shown
-    assert "workers local, worker host missing" in shown
+    assert "workers local, no worker host is running here" in shown
     time_of_day = r"\d\d:\d\d:\d\d"
     lease = rf"lease runs until {time_of_day} \(in 4 min 5\d s\)"
     patterns = (lease, rf"last tick {time_of_day} \(.* s ago\)")
@@ -227,7 +222,8 @@ def commands(command: Any, path: str = "tracer") -> Iterator[str]:
 
 def test_every_mend_is_a_command_that_there_is() -> None:
     there = set(commands(typer.main.get_command(app)))
-    sources = [Path(str(module.__file__)).read_text() for module in (reasons, turn)]
+    modules = (reasons, in_flight, ticking, turn, host)
+    sources = [Path(str(module.__file__)).read_text() for module in modules]
     mends = set(re.findall(r"\"((?:tracer|prefect|modal|python) [-\w. ]+)", "".join(sources)))
     assert len(mends) > 10
     for mend in mends:

@@ -1,6 +1,6 @@
 """`tracer explain` of a row that could be claimed: whose turn it is, and who comes before it."""
 
-from tests.explaining import reason
+from tests.explaining import facts, reason
 from tests.world import World
 
 
@@ -22,9 +22,47 @@ def test_those_before_it_in_its_own_batch(world: World) -> None:
         "Not its turn: 4 rows of this batch come before it, and the next tick takes 2 "
         "(0 of 2 are in flight)"
     )
-    assert found.mend == "tracer steps set normalize max_in_flight=4"
+    assert found.mend == "tracer steps set normalize max_in_flight=5"
     world.tick()
-    assert "budget of normalize is used up: 2 in flight, of 2" in reason(world, "company-4").says
+    found = reason(world, "company-4")
+    assert found.says == "The budget of normalize is used up: 2 in flight, of 2"
+    assert found.mend == "tracer steps set normalize max_in_flight=5"
+
+
+def test_the_budget_that_is_said_takes_the_row(world: World) -> None:
+    in_line(world, companies=150)
+    keys = [row["key"] for row in world.sql("SELECT key FROM companies ORDER BY id")]
+    assert reason(world, keys[149]).mend == "tracer steps set normalize max_in_flight=150"
+    world.seed([f"x{i}" for i in range(40)], name="other")
+    world.tick()
+    world.operator.set_step("normalize", {"max_in_flight": 20})
+    # Of 2 in flight, one is this batch's: 59 come before it, and the other batch gets as many.
+    assert reason(world, keys[60]).mend == "tracer steps set normalize max_in_flight=130"
+    world.operator.set_step("normalize", {"max_in_flight": 130})
+    world.tick()
+    assert facts(world, keys[60]).status == "QUEUED"
+
+
+def test_a_budget_that_the_workers_do_not_use_is_not_to_be_raised(world: World) -> None:
+    in_line(world, budget=4)
+    world.operator.pause(world.operator.batch("batch"))
+    world.seed([f"x{i}" for i in range(2)], name="other")
+    world.tick()
+    world.operator.pause(world.operator.batch("batch"), False)
+    assert reason(world, "company-4").mend == "tracer steps set normalize max_in_flight=7"
+    world.sql("UPDATE workflow_states SET queued_at = now() - interval '6 seconds'")
+    found = reason(world, "company-4")
+    assert found.says.endswith(
+        "(2 of 4 are in flight, 2 of them not begun: the workers are the limit)"
+    )
+    assert found.mend is None
+    world.operator.set_step("normalize", {"max_in_flight": 2})
+    found = reason(world, "company-4")
+    assert found.says == (
+        "The budget of normalize is used up: 2 in flight, of 2, 2 of them not begun: the workers "
+        "are the limit"
+    )
+    assert found.mend is None
 
 
 def test_an_equal_share_for_every_batch(world: World) -> None:
@@ -100,8 +138,9 @@ def test_what_comes_before_is_counted_no_further_than_ten_thousand(world: World)
         " INSERT INTO workflow_states (company_id, step_name, batch_id, position, available_at)"
         " SELECT id, 'normalize', 1, 0, now() - interval '1 day' FROM c"
     )
-    found = reason(world).says
-    assert found.startswith("Not its turn: more than 10,000 rows of this batch come before it")
+    found = reason(world)
+    assert found.says.startswith("Not its turn: more than 10,000 rows of this batch come before it")
+    assert found.mend is None  # no tick takes so many
 
 
 def test_a_tick_that_is_late_is_said(world: World) -> None:

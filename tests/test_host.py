@@ -6,18 +6,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from cli.host import SILENT, ask_host
 from cli.stack import accepts
-from reconciler.contract.settings import workers_socket
+from reconciler.contract import facts
+from reconciler.contract.settings import Settings, workers_socket
 from reconciler.spawners.local import NO_HOST, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
 from tests.world import World, chunk_of, wait_until
 from workers.child import Call, Child
+from workers.step import load_steps
 
 
 @pytest.fixture
@@ -112,6 +115,34 @@ def test_a_step_that_the_host_does_not_have_is_refused(home: Path) -> None:
         Refused("the worker host has no step 'nonesuch': restart it"),
         Spawned(),
     ]
+
+
+def test_a_host_says_what_it_has(home: Path, host: "subprocess.Popen[bytes]") -> None:
+    found = ask_host(Settings.model_validate({"TRACER_HOME": home}))
+    assert found.steps == set(load_steps())
+    assert found.up_s is not None
+    assert 0 < found.up_s < 30
+    assert found.fault is None
+    if sys.platform == "linux":
+        assert found.pid == host.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full queue refuses at once there")
+def test_a_host_that_is_stopped_is_not_waited_for(
+    home: Path, host: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.host.ANSWER_S", 0.1)
+    settings = Settings.model_validate({"TRACER_HOME": home})
+    os.kill(host.pid, signal.SIGSTOP)
+    with ExitStack() as callers:
+        for _ in range(8):  # more than its queue takes
+            assert ask_host(settings).fault == SILENT
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+            caller.setblocking(False)
+            caller.connect_ex(str(workers_socket(home)))
+    host.kill()
+    host.wait()
+    assert ask_host(settings).fault == facts.NO_HOST
 
 
 @pytest.mark.usefixtures("host")

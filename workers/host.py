@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from reconciler.contract.errors import BadInput, TracerError
@@ -36,6 +37,7 @@ class Host:
 
     def __init__(self, package: str, database_url: str, processes: int) -> None:
         self._steps = load_steps(package)
+        self._started = monotonic()
         self._new_child = partial(Child, database_url, package)
         self._calls: Queue[Call] = Queue(MAX_WAITING)
         self._draining = Event()
@@ -49,7 +51,10 @@ class Host:
             runner.start()
 
     def accept(self, request: Any) -> dict[str, Any]:
-        """Answer one request: `{}` when the call was taken, else why it was not."""
+        """Answer one request: `{}` when the call was taken, else why it was not; to `{"steps":
+        true}`, the steps that there are, and for how many seconds this host has been up."""
+        if request == {"steps": True}:
+            return {"steps": sorted(self._steps), "up_s": monotonic() - self._started}
         try:
             call = Call(str(request["step"]), [int(i) for i in request["company_ids"]])
         except (KeyError, TypeError, ValueError):

@@ -1,20 +1,16 @@
 """Why a row is where it is: one sentence from what is known. Nothing here reads a row."""
 
 from collections.abc import Iterator
+from shlex import quote
 
-from reconciler.contract.facts import Conductor, Facts, Reason
+from reconciler.contract.facts import Facts, Reason
+from reconciler.contract.in_flight import SYNC, attempt, queued, running
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
-from reconciler.contract.turn import more_in_flight, place_in_line
-from reconciler.contract.wording import operand, since, until, when
+from reconciler.contract.ticking import DOCTOR, RESUME_POLLING, switched_off, unticked
+from reconciler.contract.turn import more_in_flight, place_in_line, starved
+from reconciler.contract.wording import operand, since, until
 
-HOST = "python -m workers.host"
-DEPLOY_FLOW = "prefect deploy --all --no-prompt"
-DEPLOY_APP = "modal deploy -m workers.app"
-POLL_POOL = "prefect worker start --pool tracer --type process"
-SYNC = "tracer steps sync"
 UPGRADE = "tracer db upgrade"
-DOCTOR = "tracer doctor"
-RESUME_POLLING = "tracer interval resume"
 
 
 def explain(facts: Facts) -> Reason:
@@ -36,18 +32,19 @@ def other_schema(found: str | None, needed: str) -> Reason:
 
 
 def waits_for_a_tick(facts: Facts) -> bool:
-    """Whether the next tick would move the row, or decide on it, and none has come for long."""
+    """Whether the next tick would move the row, or decide on it, and none has come for a while."""
     late = facts.lease_expires_at is not None and facts.lease_expires_at <= facts.now
     seeds = facts.status == Status.COMPLETED and not facts.last
     moves = facts.status == Status.PENDING or late or seeds
-    return moves and facts.silent and facts.batch_status == BatchStatus.RUNNING
+    return moves and facts.quiet and facts.batch_status == BatchStatus.RUNNING
 
 
 def waits_for_a_worker(facts: Facts) -> bool:
     """Whether a worker should have the row, or was not there when it was spawned."""
     refused = facts.status == Status.PENDING and (facts.error or "").startswith("spawn")
     held = facts.held_until is not None and facts.held_until > facts.now
-    return facts.status == Status.QUEUED or refused or held
+    works = facts.status == Status.IN_PROGRESS and not facts.call_id
+    return facts.status == Status.QUEUED or works or refused or held
 
 
 def _reasons(facts: Facts) -> Iterator[Reason]:
@@ -66,23 +63,21 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
         case Status.PENDING:
             yield from _pending(facts)
         case Status.QUEUED:
-            yield from _late(facts)
-            yield from _queued(facts)
+            yield from queued(facts)
         case Status.IN_PROGRESS:
-            yield from _late(facts)
-            began = f" since {since(facts.started_at, facts.now)}" if facts.started_at else ""
-            yield Reason(
-                f"{facts.step} is running{began} on {_call(facts)}: {_attempt(facts)}, and its "
-                f"lease runs until {_lease(facts)}"
-            )
+            yield from running(facts)
 
 
 def _failed(facts: Facts) -> Reason:
     why = f": {facts.error}" if facts.error else ""
-    retry = f"tracer retry --step {facts.step} {operand(facts.batch)}"
+    mends = [f"tracer retry --company={quote(facts.key)} {operand(facts.batch)}"]
+    if facts.batch_paused:
+        mends.append(f"tracer resume {operand(facts.batch)}")
+    if facts.polling_paused:
+        mends.append(RESUME_POLLING)
     return Reason(
-        f"{facts.step} FAILED{_when_ended(facts)}, at {_attempt(facts)}{why}",
-        None if facts.batch_status == BatchStatus.CANCELLED else retry,
+        f"{facts.step} FAILED{_when_ended(facts)}, at {attempt(facts)}{why}",
+        None if facts.batch_status == BatchStatus.CANCELLED else " && ".join(mends),
     )
 
 
@@ -95,7 +90,7 @@ def _completed(facts: Facts) -> Iterator[Reason]:
             f"{step} was COMPLETED{when}, and the batch was cancelled before the next step"
         )
     else:
-        yield from _unticked(facts)
+        yield from unticked(facts)
         yield Reason(f"{step} was COMPLETED{when}; the next tick takes it to the step after")
 
 
@@ -107,15 +102,16 @@ def _pending(facts: Facts) -> Iterator[Reason]:
         yield Reason(f"The step {step} is not registered", SYNC)
     if not facts.enabled:
         yield Reason(f"The step {step} is disabled", f"tracer steps set {step} enabled=true")
+    yield from switched_off(facts)
     if facts.available_at > now:
         spawn = (facts.error or "").startswith("spawn")
-        failed = f"{_attempt(facts)} failed: " if facts.error and not spawn else ""
+        failed = f"{attempt(facts)} failed: " if facts.error and not spawn else ""
         yield Reason(
             f"{step} waits until {until(facts.available_at, now)}, since "
             f"{failed}{facts.error or 'an attempt failed'}",
             _mend_workers(facts) if spawn else None,
         )
-    yield from _unticked(facts)
+    yield from unticked(facts)
     if facts.held_until and facts.held_until > now:
         yield Reason(
             f"No {step} is spawned until {until(facts.held_until, now)}, since the last spawns "
@@ -127,7 +123,7 @@ def _pending(facts: Facts) -> Iterator[Reason]:
     if not facts.max_in_flight or facts.in_flight - facts.expired >= facts.max_in_flight:
         yield Reason(
             f"The budget of {step} is used up: {facts.in_flight} in flight, of "
-            f"{facts.max_in_flight}",
+            f"{facts.max_in_flight}{starved(facts)}",
             more_in_flight(facts),
         )
     yield (
@@ -137,91 +133,8 @@ def _pending(facts: Facts) -> Iterator[Reason]:
     )
 
 
-def _queued(facts: Facts) -> Iterator[Reason]:
-    step, why = facts.step, f": {facts.error}" if facts.error else ""
-    if facts.enabled is None:
-        yield Reason(f"The step {step} is no longer registered", SYNC)
-    if facts.outside.workers_ready is False:
-        yield Reason(
-            f"Claimed, and not begun: {_missing_worker(facts)}. The lease of {_attempt(facts)} "
-            f"runs until {_lease(facts)}",
-            _mend_workers(facts),
-        )
-    yield Reason(
-        f"Claimed, and not begun: {_call(facts)} has until {_lease(facts)} to begin {step}{why}"
-    )
-
-
-def _late(facts: Facts) -> Iterator[Reason]:
-    """A lease that has ended is the next tick's to judge."""
-    if facts.lease_expires_at and facts.lease_expires_at <= facts.now:
-        yield from _unticked(facts)
-        why = facts.error or "no worker has renewed its lease"
-        yield Reason(
-            f"{_attempt(facts).capitalize()} of {facts.step} is over, since {why}; the next tick "
-            "decides on another one"
-        )
-
-
-def _unticked(facts: Facts) -> Iterator[Reason]:
-    """Why no tick comes."""
-    if facts.polling_paused:
-        yield Reason("Polling is paused", RESUME_POLLING)
-    if facts.silent:
-        heard = f"since {since(facts.ticked_at, facts.now)}" if facts.ticked_at else "so far"
-        prefect = facts.outside.prefect
-        yield Reason(
-            f"No reconciler has ticked {heard}{_cause(facts)}",
-            CONDUCTOR_MENDS[prefect] if prefect else DOCTOR,
-        )
-
-
-# What brings a tick where Prefect's schedule is so.
-CONDUCTOR_MENDS = {
-    Conductor.UNKNOWN: "tracer up",
-    Conductor.UNREACHABLE: "tracer reconcile --until-done",
-    Conductor.NOT_DEPLOYED: DEPLOY_FLOW,
-    Conductor.PAUSED: RESUME_POLLING,
-    Conductor.NO_WORKER: POLL_POOL,
-    Conductor.WELL: RESUME_POLLING,  # which starts a run
-}
-
-
-def _cause(facts: Facts) -> str:
-    """What is wrong with Prefect, as the end of a sentence."""
-    outside = facts.outside
-    if outside.prefect is None:
-        return ""
-    if outside.prefect is not Conductor.WELL:
-        return f": {outside.prefect}"
-    run = outside.next_run_at
-    due = f"its next run is due at {when(run, facts.now)}" if run else "it has planned no run"
-    return f"; {outside.prefect}, and {due}"
-
-
-def _missing_worker(facts: Facts) -> str:
-    """Whom the call does not find, for a sentence."""
-    if facts.outside.workers == "modal":
-        return f"the function {facts.function} of the app {facts.app} is not deployed on Modal"
-    return "no worker host is running here"
-
-
 def _mend_workers(facts: Facts) -> str:
-    if facts.outside.workers_ready is not False:
-        return DOCTOR
-    return DEPLOY_APP if facts.outside.workers == "modal" else HOST
-
-
-def _attempt(facts: Facts) -> str:
-    return f"attempt {facts.tries} of {facts.max_attempts or '?'}"
-
-
-def _call(facts: Facts) -> str:
-    return f"call {facts.call_id}" if facts.call_id else "a worker"
-
-
-def _lease(facts: Facts) -> str:
-    return until(facts.lease_expires_at, facts.now) if facts.lease_expires_at else "?"
+    return facts.outside.workers_mend or DOCTOR
 
 
 def _when_ended(facts: Facts) -> str:

@@ -9,6 +9,11 @@ COUNTED = 10_001  # rows, at most: "more than 10,000" is as good as the number
 # A loop that has not ticked for longer has ended, or the machine that it runs on has. Cron's runs
 # come a minute apart, and some a little late.
 SILENCE = timedelta(seconds=90)
+# With work to do, a loop ticks at the poll interval; a tick itself may take some seconds.
+QUIET = timedelta(seconds=5)
+# Of a lease, after which no beat was missed by chance alone: a worker beats every third of it.
+MUTE = 2 / 3
+NO_HOST = "no worker host is running here"
 
 
 class Conductor(StrEnum):
@@ -17,8 +22,15 @@ class Conductor(StrEnum):
     UNKNOWN = "no Prefect server is known"
     UNREACHABLE = "Prefect does not answer"
     NOT_DEPLOYED = "Prefect has no deployment of the loop"
+    NO_INTERVAL = "Prefect's deployment has no interval schedule"
     PAUSED = "Prefect's schedule is paused"
     NO_WORKER = "no Prefect worker polls the pool"
+    ELSEWHERE = "Prefect's deployment is on no work pool that a worker polls"
+    POOL_PAUSED = "Prefect's work pool is paused"
+    POOL_FULL = "Prefect's work pool has reached its concurrency limit"
+    QUEUE_PAUSED = "Prefect's work queue is paused"
+    QUEUE_FULL = "Prefect's work queue has reached its concurrency limit"
+    LATE = "Prefect's next run is late"
     WELL = "Prefect's schedule is active"
 
 
@@ -26,15 +38,28 @@ class Conductor(StrEnum):
 class Outside:
     """What was seen outside of the database; None where nobody looked, or could not.
 
-    `workers_ready` says whether a call would find its worker: the local host listens, or the step's
-    function is deployed on Modal, as `workers` has it.
+    `workers_ready` says whether a call would find its worker: the local host has the step, or the
+    step's function is deployed on Modal, as `workers` has it. Where it would not, `workers_fault`
+    says why, for a sentence, and `workers_mend` is the command that mends it. `host_since` is when
+    the local host was started.
     """
 
     prefect: Conductor | None = None
     prefect_url: str | None = None
+    prefect_pool: str | None = None
+    prefect_queue: str | None = None
     next_run_at: datetime | None = None
     workers: str | None = None
     workers_ready: bool | None = None
+    workers_fault: str | None = None
+    workers_mend: str | None = None
+    host_since: datetime | None = None
+
+    @property
+    def deserted(self) -> bool:
+        """Whether nothing that ticks is left here: neither a Prefect nor a host beside a loop."""
+        away = self.prefect in (Conductor.UNKNOWN, Conductor.UNREACHABLE)
+        return away and self.workers_fault == NO_HOST
 
 
 @dataclass(frozen=True)
@@ -64,7 +89,9 @@ class Turn:
 @dataclass(frozen=True)
 class Facts:
     """A company's newest row in a batch, and what can keep it there, as `queries.explain.EXPLAIN`
-    reads it; the registry's columns are None where the step is not registered."""
+    reads it; the registry's columns are None where the step is not registered, and those of
+    `polling` where it has no row. `waiting` rows of the step have long been claimed and not begun.
+    """
 
     step: str
     number: int
@@ -80,6 +107,7 @@ class Facts:
     call_id: str | None
     error: str | None
     company_id: int
+    key: str
     batch_id: int
     batch: str
     batch_status: str
@@ -90,15 +118,18 @@ class Facts:
     enabled: bool | None
     max_attempts: int | None
     max_in_flight: int | None
+    lease_s: float | None
     held_until: datetime | None
     allowance: int | None
     held_because: str | None
     in_flight: int
+    waiting: int
     expired: int
     working_batch: str | None
-    polling_paused: bool
+    polling_paused: bool | None
     ticked_at: datetime | None
-    idle_s: float
+    poll_s: float | None
+    idle_s: float | None
     now: datetime
     turn: Turn | None = None
     outside: Outside = field(default_factory=Outside)
@@ -116,11 +147,33 @@ class Facts:
     @property
     def silent(self) -> bool:
         """Whether no loop is left that ticks."""
-        return is_silent(self.now, self.ticked_at, self.idle_s)
+        long = is_silent(self.now, self.ticked_at, self.idle_s or 0)
+        return long or (self.quiet and self.outside.deserted)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no tick has come for longer than a loop that has work to do lets pass."""
+        longest = max(QUIET, timedelta(seconds=3 * (self.poll_s or 0)))
+        return self.ticked_at is None or self.now - self.ticked_at > longest
+
+    @property
+    def mute_since(self) -> datetime | None:
+        """When the row's worker last renewed the lease, where a living one would have since.
+
+        A lease that seems to have begun before the attempt was of another length: `steps set` has
+        changed it, and it tells nothing.
+        """
+        if not (self.lease_expires_at and self.started_at and self.lease_s):
+            return None
+        beat = self.lease_expires_at - timedelta(seconds=self.lease_s)
+        mute = self.now - beat > timedelta(seconds=MUTE * self.lease_s)
+        return beat if mute and beat >= self.started_at - timedelta(seconds=1) else None
 
     def evidence(self) -> dict[str, object]:
         """What is known, by name; nothing where there is nothing."""
-        return known(self) | {"last": self.last}
+        forgiven = () if self.tries else ("queued_at", "started_at", "call_id")
+        found = known(self) | {"last": self.last}
+        return {name: value for name, value in found.items() if name not in forgiven}
 
 
 @dataclass(frozen=True)

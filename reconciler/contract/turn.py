@@ -4,11 +4,12 @@ from datetime import timedelta
 
 from reconciler.contract.facts import COUNTED, Facts, Reason, Turn
 from reconciler.contract.states import BatchStatus, Status
+from reconciler.contract.store import LIMIT
 from reconciler.contract.wording import counted, operand, since
 
 
 def waits_for_its_turn(facts: Facts) -> bool:
-    """Whether nothing but what the next claim takes decides on the row."""
+    """Whether nothing but the budget, and what the next claim takes, decides on the row."""
     return (
         facts.status == Status.PENDING
         and facts.batch_status == BatchStatus.RUNNING
@@ -17,7 +18,6 @@ def waits_for_its_turn(facts: Facts) -> bool:
         and facts.available_at <= facts.now
         and (facts.held_until is None or facts.held_until <= facts.now)
         and facts.working_batch is None
-        and facts.in_flight - facts.expired < (facts.max_in_flight or 0)
     )
 
 
@@ -50,7 +50,7 @@ def place_in_line(facts: Facts, turn: Turn) -> Reason:
             f"{step} is in line for the next tick, which takes one more row of {turn.spare} of "
             f"the {turn.sharing} batches of its priority"
         )
-    heard, silence = "", timedelta(seconds=2 * facts.idle_s)
+    heard, silence = "", timedelta(seconds=2 * (facts.idle_s or 0))
     if facts.ticked_at and facts.now - facts.ticked_at > silence:
         heard = f"; the last one was at {since(facts.ticked_at, facts.now)}"
     return Reason(f"Its turn has come: the next tick claims {step}{heard}")
@@ -59,7 +59,7 @@ def place_in_line(facts: Facts, turn: Turn) -> Reason:
 def _share(facts: Facts, turn: Turn) -> str:
     """What the next claim takes of the step, and why no more."""
     if _by_budget(facts, turn):
-        why = f"{facts.in_flight} of {facts.max_in_flight} are in flight"
+        why = f"{facts.in_flight} of {facts.max_in_flight} are in flight{starved(facts)}"
     elif turn.free == facts.allowance:
         why = "it is slowed down after spawns that were not all taken"
     else:
@@ -80,6 +80,20 @@ def _first(facts: Facts, turn: Turn) -> str:
     return " and ".join(filter(None, (over, more)))
 
 
-def more_in_flight(facts: Facts) -> str:
-    """The command that raises the step's budget."""
-    return f"tracer steps set {facts.step} max_in_flight={2 * (facts.max_in_flight or 0) or 1}"
+def starved(facts: Facts) -> str:
+    """What is to be said where much of the budget is claimed, and no worker has begun it."""
+    if 2 * facts.waiting < (facts.max_in_flight or 0) or not facts.waiting:
+        return ""
+    return f", {facts.waiting} of them not begun: the workers are the limit"
+
+
+def more_in_flight(facts: Facts) -> str | None:
+    """The command that raises the step's budget so far that the next claim takes the row; None
+    where no budget does."""
+    turn = facts.turn
+    before = turn.higher + max(1, turn.sharing) * (turn.ahead + 1) - 1 if turn else 0
+    if before >= LIMIT or starved(facts):
+        return None
+    wanted = facts.in_flight + before + 1
+    rounding = 10 ** max(0, len(str(wanted)) - 2)
+    return f"tracer steps set {facts.step} max_in_flight={-(-wanted // rounding) * rounding}"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from psycopg.types.json import Jsonb
 
+from reconciler.contract.steer import Wanted
 from tests.machine.doing import Machine, newest, of_batch
 from tests.machine.draws import (
     blueprints,
@@ -78,7 +79,7 @@ class Operators(Machine):
             "pause": (operator.pause, view, not view.paused),
             "priority": (operator.set_priority, view, 1 - view.priority),
             "retry": (operator.retry, view),
-            "retry a step": (operator.retry, view, "normalize"),
+            "retry a step": (operator.retry, view, Wanted("normalize")),
         }
         act = partial(self.told, *acts[verb])
         self.do(operator, (verb.split()[0],), act, may=of_batch(view), ending=ending)

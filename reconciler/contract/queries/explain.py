@@ -9,24 +9,29 @@ SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 EXPLAIN = """
 SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.blueprint) AS steps,
     w.status, w.attempt, w.forgiven, w.available_at, w.queued_at, w.started_at,
-    w.lease_expires_at, w.finished_at, w.call_id, w.error, w.company_id, w.batch_id,
+    w.lease_expires_at, w.finished_at, w.call_id, w.error, w.company_id, c.key, w.batch_id,
     b.name AS batch, b.status AS batch_status, b.paused AS batch_paused, b.priority,
     r.app_name AS app, r.function_name AS function, r.enabled, r.max_attempts, r.max_in_flight,
-    t.held_until, t.allowance, t.reason AS held_because,
-    (SELECT count(*) FROM workflow_states f
-     WHERE f.step_name = w.step_name AND f.status IN ('QUEUED', 'IN_PROGRESS')) AS in_flight,
+    r.lease_s, t.held_until, t.allowance, t.reason AS held_because,
+    f.in_flight, f.waiting,
     (SELECT count(*) FROM workflow_states f
      WHERE f.step_name = w.step_name AND f.lease_expires_at <= now()) AS expired,
     (SELECT o.name FROM workflow_states f JOIN batches o ON o.id = f.batch_id
      WHERE f.company_id = w.company_id AND f.step_name = w.step_name AND f.batch_id <> w.batch_id
        AND f.status IN ('QUEUED', 'IN_PROGRESS')) AS working_batch,
-    p.paused AS polling_paused, p.ticked_at, p.idle_s, now() AS now
+    p.paused AS polling_paused, p.ticked_at, p.poll_s, p.idle_s, now() AS now
 FROM workflow_states w
 JOIN batches b ON b.id = w.batch_id
 JOIN companies c ON c.id = w.company_id
 LEFT JOIN enrichment_registry r ON r.step_name = w.step_name
 LEFT JOIN throttles t ON t.step_name = w.step_name
-CROSS JOIN polling p
+LEFT JOIN polling p ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS in_flight, count(*) FILTER (
+        WHERE f.status = 'QUEUED' AND f.queued_at < now() - interval '5 seconds') AS waiting
+    FROM workflow_states f
+    WHERE f.step_name = w.step_name AND f.status IN ('QUEUED', 'IN_PROGRESS')
+) f
 WHERE w.batch_id = %(batch_id)s AND c.key = %(key)s
 ORDER BY w.position DESC
 LIMIT 1

@@ -49,3 +49,16 @@ WHERE b.status = 'RUNNING' AND NOT b.paused
 GROUP BY s.step, r.enabled, r.max_in_flight
 ORDER BY s.step
 """
+
+# Who keeps the contract's tables from being read: whoever has locked one whole, or waits to, and
+# those that are waited for by the latter.
+HOLDERS = """
+SELECT l.relation::regclass::text AS table,
+    CASE WHEN l.granted THEN ARRAY[l.pid] ELSE pg_blocking_pids(l.pid) || l.pid END AS pids
+FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r' AND c.relnamespace = (
+    SELECT relnamespace FROM pg_class WHERE oid = to_regclass('polling'))
+WHERE l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY NOT l.granted, 1
+"""
