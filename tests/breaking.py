@@ -40,12 +40,15 @@ class Well:
 
 
 @contextmanager
-def listening(home: Path, package: str = "workers.steps") -> Iterator[Callable[[], None]]:
-    """A worker host without a worker process; what is yielded ends it."""
+def listening(home: Path, lacking: str | None = None) -> Iterator[Callable[[], None]]:
+    """A worker host without a worker process, that has not the step `lacking`; what is yielded ends
+    it."""
     path = workers_socket(home)
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
-    with _Server(path, Host(package, "postgresql://unused", 0)) as host:
+    worker_host = Host("workers.steps", "postgresql://unused", 0)
+    worker_host._steps.pop(lacking, None)
+    with _Server(path, worker_host) as host:
         serving = Thread(target=host.serve_forever, args=(0.01,))
         serving.start()
 
@@ -138,7 +141,7 @@ def a_silent_host(well: Well) -> Iterator[None]:
 @contextmanager
 def a_host_of_other_steps(well: Well) -> Iterator[None]:
     well.end_host()
-    with listening(load_settings().home, "workers.noop"):
+    with listening(load_settings().home, "normalize"):
         yield
 
 

@@ -163,11 +163,12 @@ def text_of(query: object) -> str:
 
 
 def statements(*modules: ModuleType) -> dict[str, "re.Pattern[str]"]:
-    """The statements that the modules name, each as a pattern of what is sent for it."""
+    """The statements that the modules name, each as a pattern of what is sent for it; a private
+    name is a part of one."""
     found = {}
     for module in modules:
         for name, value in vars(module).items():
-            if isinstance(value, str) and name.isupper() and is_statement(value):
+            if isinstance(value, str) and name.isupper() and name[0] != "_" and is_statement(value):
                 fixed = re.split(r"\{\w+\}", value)
                 found[name] = re.compile(".*".join(map(re.escape, fixed)), re.DOTALL)
     return found

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
 from struct import pack
@@ -62,9 +64,14 @@ def test_a_watch_that_is_stopped_gives_the_terminal_back_until_it_goes_on(
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, pack("HHHH", 24, 80, 0, 0))
     environment = {**os.environ, "DATABASE_URL": url, "TERM": "xterm-256color"}
-    with subprocess.Popen(
-        [*COMMAND, "inspect", "batch", "--watch"], stdin=theirs, stdout=theirs, env=environment
-    ) as watching:
+    # In a group of its own: none of its group but orphans, and Ctrl-Z would not stop it.
+    streams = {"stdin": theirs, "stdout": theirs}
+    with (
+        subprocess.Popen(
+            [*COMMAND, "inspect", "batch", "--watch"], **streams, env=environment, process_group=0
+        ) as watching,
+        ended(watching),
+    ):
         read_until(ours, b"RUNNING")
         watching.send_signal(signal.SIGTSTP)
         given_back = read_until(ours, b"\x1b[?1049l")
@@ -77,6 +84,16 @@ def test_a_watch_that_is_stopped_gives_the_terminal_back_until_it_goes_on(
         os.close(theirs)
         assert b"\x1b[?25h" in read_until(ours, b"")
     assert watching.returncode == 128 + signal.SIGHUP
+
+
+@contextmanager
+def ended(program: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """That it does not outlive a test that fails, which would wait for it."""
+    try:
+        yield
+    except BaseException:
+        program.kill()
+        raise
 
 
 def test_who_only_looks_makes_no_database(

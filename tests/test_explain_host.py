@@ -112,7 +112,7 @@ def test_a_host_that_does_not_have_the_step(tracer: Terminal, world: World, home
     world.store.beat()
     world.spawner.answer = Refused("the worker host has no step 'normalize': restart it")
     world.tick()
-    with listening(home, "workers.noop"):
+    with listening(home, "normalize"):
         found = told(tracer)
     assert " since spawn refused: the worker host has no step 'normalize'" in found["reason"]
     assert found["mend"].startswith("kill ")

@@ -59,7 +59,7 @@ def deployed(server: str) -> Iterator[Deployed]:
         # Modal's leaves the host to us; the flow's own environment says that workers are local.
         settings = Settings.model_validate({"TRACER_HOME": home, "TRACER_WORKERS": "modal"})
         stack.start(settings, with_password(url, CONDUCTOR), print)
-        seen = environment(home, with_password(url, WORKER), stack.api_url)
+        seen = environment(home, with_password(url, WORKER))
         command = (sys.executable, "-m", "workers.host")
         host = Service("worker-host", command, seen, home / "logs")
         host.wait_ready(lambda: accepts(workers_socket(home)), 60)
