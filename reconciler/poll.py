@@ -16,8 +16,10 @@ from reconciler.tick import TickReport, tick
 # for a minute past its interval, so that the newer one always takes over from a living one.
 HANDOVER_S = 60
 # After an outage workers go first, and write what they have done: their leases may be over, and a
-# tick would have it done again. Their waits double too: they come within as long as it lasted.
+# tick would have it done again. Their waits double too, from half a second on: the last one is that
+# much longer than all before it, and then they have to connect.
 HEADSTART_S = 6.0  # at most
+CONNECT_S = 1.0
 # Ticks that come faster go without a look in between: it costs little, but for beside an old
 # snapshot, and what only a look sees may come that much later.
 LOOK_EVERY_S = 0.5
@@ -46,7 +48,7 @@ def poll(
         try:
             polling = store.beat()
             if away:
-                away, wait_s = False, min(outage.lasts_s, HEADSTART_S)
+                away, wait_s = False, min(outage.lasts_s + CONNECT_S, HEADSTART_S)
                 continue
             if reason := why_leave(polling, generation, monotonic() - opened, until_done):
                 return summary(reason, totals)

@@ -200,8 +200,8 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(
         world.spawner.answer = Spawned("fc-1")
         world.sql("UPDATE batches SET paused = true")
         world.sql("DELETE FROM throttles")
-        taken = min(companies, LIMIT)
-        assert (report.advanced, report.claimed, report.released) == (taken,) * 3
+        assert report.advanced == min(companies, LIMIT)
+        assert report.claimed == report.released >= report.advanced
         return len(sent)
 
     for step in BLUEPRINT:
