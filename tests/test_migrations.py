@@ -148,3 +148,8 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     batch = world.operator.batch("batch")
     assert (batch.status, batch.companies) == ("FINISHED", 6)
     assert [step["COMPLETED"] for step in world.operator.progress(batch)["steps"]] == [6, 6]
+
+
+def test_a_rows_next_version_has_room_on_its_page(world: World) -> None:
+    (found,) = world.sql("SELECT reloptions FROM pg_class WHERE relname = 'workflow_states'")
+    assert found["reloptions"] == ["fillfactor=70"]
