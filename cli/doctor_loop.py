@@ -18,7 +18,7 @@ from reconciler.contract.errors import NoPolling, TracerError
 from reconciler.contract.facts import NO_HOST, Conductor, is_silent
 from reconciler.contract.queries.health import NEEDED
 from reconciler.contract.settings import load_settings, workers_socket
-from reconciler.contract.ticking import NO_POLLING, RESUME_POLLING, conductor_says, mend_conductor
+from reconciler.contract.ticking import RESUME_POLLING, conductor_says, mend_conductor
 from reconciler.contract.wording import since, span
 from reconciler.poll import HANDOVER_S
 from workers.step import load_steps
@@ -126,7 +126,7 @@ def read_polling() -> Row:
         try:
             return store.polling()
         except NoPolling as error:
-            raise Fault(NO_POLLING, error.mend) from error
+            raise Fault(error.says, error.mend) from error
 
 
 def needed_here() -> list[str]:

@@ -58,7 +58,10 @@ def poll(
             away, wait_s = True, outage.wait(error)
             continue
         outage.over()
-        looked = (monotonic() if look else looked) if report else 0.0
+        if not report:
+            looked = 0.0
+        elif look:
+            looked = monotonic()
         totals.update(report.counts())
         if report:
             log(str(report))

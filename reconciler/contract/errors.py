@@ -47,10 +47,11 @@ class NotAllowed(BadInput):
 class NoPolling(BadInput):
     """The row that every tick reads was deleted."""
 
+    says = "The table `polling` has no row"
     mend = "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'"
 
     def __init__(self) -> None:
-        super().__init__(f"The table `polling` has no row: {self.mend}")
+        super().__init__(f"{self.says}: {self.mend}")
 
 
 class WrongSchema(BadInput):

@@ -10,7 +10,6 @@ from reconciler.contract.wording import operand, since, span, when
 DEPLOY_FLOW = "prefect deploy --all --no-prompt"
 RESUME_POLLING = "tracer interval resume"
 DOCTOR = "tracer doctor"
-NO_POLLING = "The table `polling` has no row"
 
 # What brings a tick where Prefect's schedule is so.
 MENDS = {
@@ -39,13 +38,13 @@ def mend_conductor(state: Conductor, pool: str | None, queue: str | None) -> str
 def conductor_says(state: Conductor, next_run_at: datetime | None, now: datetime) -> str:
     """How Prefect's schedule is, for a sentence."""
     late = state is Conductor.LATE and next_run_at
-    return f"{state}, by {span(now - next_run_at)}" if late and next_run_at else str(state)
+    return f"{state}, by {span(now - late)}" if late else str(state)
 
 
 def switched_off(facts: Facts) -> Iterator[Reason]:
     """Why every loop leaves before its next tick."""
     if facts.polling_paused is None:
-        yield Reason(f"{NO_POLLING}, which every tick reads", NoPolling.mend)
+        yield Reason(f"{NoPolling.says}, which every tick reads", NoPolling.mend)
     if facts.polling_paused:
         yield Reason("Polling is paused", RESUME_POLLING)
 
