@@ -28,19 +28,23 @@ BATCHES = {
     "a host, nine steps": Replay(
         1000, [0.05, 0.1, 0.02, 0.03, 0.02, 0.01, 0.01, 0.1, 0.05], [100] * 9, processes=4, chunk=5
     ),
+    "ten seconds": Replay(60, [0.026] * 3, [100] * 3, processes=1, chunk=10, begin_s=5),
+    "ten seconds, small calls": Replay(60, [0.06] * 3, [100] * 3, processes=2, chunk=5, begin_s=5),
+    "twenty seconds": Replay(200, [0.06] * 3, [100] * 3, processes=2, chunk=10, begin_s=3),
+    "twenty seconds, calls side by side": Replay(100, [2, 1, 3], [20] * 3),
 }
 
 
 def slack_s(replay: Replay) -> float:
-    """What no estimate can be better than: the waits for ticks, and the call under way."""
-    return 2 * replay.poll_s + max(replay.services) * replay.chunk
+    """What no estimate can be better than: the wait for a tick, and the call under way."""
+    return replay.poll_s + max(replay.services) * replay.chunk
 
 
 @pytest.mark.parametrize("replay", BATCHES.values(), ids=BATCHES.keys())
 def test_from_the_half_on_the_eta_is_within_a_quarter_of_what_then_happens(replay: Replay) -> None:
     every = max(1, len(replay.seen) // 40)
     looks = list(replay.looks(every=every))
-    assert len(looks) > 10
+    assert looks
     again = replay.paused[1] + 10 * replay.poll_s  # what a pace needs to be known again
     for look in looks:
         if replay.end_s - look.left_s < again and replay.paused[1]:

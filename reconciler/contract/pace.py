@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, permutations
-from math import sqrt
 from operator import attrgetter
 from statistics import median
 
@@ -83,10 +82,13 @@ def read_pace(log: Sequence[Entry], steps: Sequence[StepNow]) -> Pace:
         span if span.seconds <= pause_s else replace(span, seconds=usual_s)
         for span in (newest, *older)
     ]
+    rates = _rates(spans, len(list(_lately(spans))))
+    if _total(spans[:-1]).total() >= FEW:
+        spans.pop()  # in which the workers started, or which was not seen whole
     recent = list(_lately(spans))
     return Pace(
         per_s=_total(recent).total() / max(sum(span.seconds for span in recent), 0.001),
-        steps=_rates(spans, len(recent)),
+        steps=rates,
         costs=_costs(spans, recent),
     )
 
@@ -114,8 +116,9 @@ def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
         if not known:
             return None
         rate = pace.steps.get(position) or rate
-        longest = max(longest, to_come / rate)
+        longest = max(longest, to_come / rate + poll_s * (len(steps) - position - 0.5))
         together += to_come * pace.costs.get(position, 1 / pace.per_s)
+    together += poll_s / 2
     # Right after a tick calls wait that will not for long: as many as a tick's worth are no sign.
     waiting = sum(step.waiting for step in steps)
     shared = min(1.0, waiting / max(pace.per_s * poll_s, 1.0)) if known else 0.0
@@ -178,16 +181,15 @@ def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
     """What a company takes of the pool at each step, scaled to what was seen lately.
 
     In each span, what was COMPLETED took its seconds: the costs are fitted to that. They are told
-    apart only as far as that explains the spans better than equal ones do, or else a machine that
-    slows down would seem to have costly last steps.
+    apart only as far as that explains the spans better than chance would, or else a few spans, or a
+    machine that slows down, would seem to have costly last steps.
     """
     done, seconds = _total(spans), sum(span.seconds for span in spans)
     equal = dict.fromkeys(done, seconds / max(done.total(), 1))
     costs = equal
     if 1 < len(done) <= MOST_STEPS:
         fitted = _fit(spans, equal)
-        at_first = _unexplained(spans, equal)
-        told = sqrt(max(0.0, 1 - _unexplained(spans, fitted) / at_first)) if at_first else 0.0
+        told = _above_chance(spans, equal, fitted)
         costs = {i: cost + told * (fitted[i] - cost) for i, cost in equal.items()}
     explained = sum(costs[i] * rows for i, rows in _total(recent).items())
     scale = sum(span.seconds for span in recent) / explained if explained else 1.0
@@ -209,6 +211,16 @@ def _fit(spans: Sequence[Span], equal: Mapping[int, float]) -> dict[int, float]:
             others = sum(both[i, j] * costs[j] for j in costs if j != i)
             costs[i] = max(0.0, (taken[i] - others + belief * equal[i]) / (own[i] + belief))
     return costs
+
+
+def _above_chance(
+    spans: Sequence[Span], equal: Mapping[int, float], fitted: Mapping[int, float]
+) -> float:
+    """How far the fit is to be believed, 0 to 1: 1 - 1/F, with the F of an analysis of variance."""
+    left = _unexplained(spans, fitted)
+    explained = _unexplained(spans, equal) - left
+    weight = explained * max(len(spans) - len(fitted), 0)
+    return max(0.0, 1 - left * (len(fitted) - 1) / weight) if weight > 0 else 0.0
 
 
 def _unexplained(spans: Sequence[Span], costs: Mapping[int, float]) -> float:
