@@ -114,6 +114,7 @@ def enqueue(first: int, last: int) -> None:
             client.enqueue_in_transaction(connection, options, company_id)
         connection.commit()
         say("done")
+        sys.stdin.readline()
 
 
 def work() -> None:

@@ -46,6 +46,7 @@ async def enqueue(first: int, last: int) -> None:
     sys.stdin.readline()
     await queries.enqueue(*jobs)
     say("done")
+    sys.stdin.readline()
     await connection.close()
 
 

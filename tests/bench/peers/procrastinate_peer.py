@@ -79,6 +79,7 @@ async def enqueue(first: int, last: int) -> None:
         else:
             await whole_company.batch_defer_async(*({"company_id": i} for i in companies))
         say("done")
+        sys.stdin.readline()
 
 
 async def work() -> None:

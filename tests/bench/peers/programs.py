@@ -2,7 +2,8 @@
 
 A program is `PYTHON FILE install`, `enqueue FIRST LAST` or `work`. It gets DATABASE_URL and, as
 JSON, PEER_SETTINGS. `work` says "ready" once it can work, and works until it is ended. `enqueue`
-says "ready" once it is connected, waits for a line, enqueues, and says "done" after its commit.
+says "ready" once it is connected, waits for a line, enqueues, says "done" after its commit, and
+waits to be ended: an interpreter that ends takes CPU from those that are measured.
 """
 
 import json

@@ -97,7 +97,7 @@ def procrastinate(shape: str) -> list[Settings]:
 # `tracer interval set --poll`, and `tracer steps set STEP chunk_size=`.
 TRACER = [
     {"processes": 1, "poll_s": poll_s, "chunk_size": chunk_size}
-    for poll_s, chunk_size in [(0.02, 250), (0.05, 500), (0.1, 500), (0.1, 200), (0.05, 1000)]
+    for poll_s, chunk_size in [(0.01, 500), (0.02, 250), (0.05, 500), (0.1, 500), (0.05, 1000)]
 ]
 
 SYSTEMS = (

@@ -59,6 +59,7 @@ def enqueue(url: str, first: int, last: int) -> None:
         sys.stdin.readline()
         operator.seed(rows, name=f"from {first}", blueprint=BLUEPRINT, columns=[])
         say("done")
+        sys.stdin.readline()
 
 
 def work(url: str) -> None:
