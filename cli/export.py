@@ -2,23 +2,27 @@
 
 import csv
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeAlias
 
 import typer
-from sqlalchemy import Boolean, Column, Float, Integer, Table
+from sqlalchemy import Boolean, Float, Integer, Table
 
 from cli.connect import operator
+from cli.outfile import STDOUT, opened
 from cli.render import BatchName, say
+from cli.seedcolumns import unique_names
 from reconciler.contract.errors import BadInput
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.steer import BatchView
 from workers.step import load_steps
 
+Place: TypeAlias = "tuple[str | None, str | None]"  # a step (None: the input), and its column
+
 WRITTEN_BY_US = {"company_id"}
+CRLF = "\r\n"
 PARQUET_ROWS = 10_000  # per row group, which is what is held in memory
 
 
@@ -33,27 +37,24 @@ class Format(StrEnum):
 def export(
     batch: BatchName,
     format_: Annotated[Format, typer.Option("--format")] = Format.CSV,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file; else stdout.")
-    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file; `-` is stdout.")] = STDOUT,
 ) -> None:
     """Write a batch's companies with their results as CSV, JSON lines or Parquet."""
     with operator() as store:
         found = store.batch(batch)
         tables = result_tables(found)
         rows = store.export(found, places(tables))
-        if output is None:
-            count = WRITERS[format_](sys.stdout.buffer, rows, found, tables)
-        else:
-            count = write_file(output, format_, rows, found, tables)
+        with opened(output) as file:
+            count = WRITERS[format_](file, rows, found, tables)
     say(f"{count} companies exported.")
 
 
 def flat_rows(store: OperatorStore, batch: BatchView) -> Iterator[dict[str, Any]]:
     """The flat form of a batch's companies, streamed."""
     tables = result_tables(batch)
+    columns = columns_of(batch, tables)
     for row in store.export(batch, places(tables)):
-        yield flat(row, batch, tables)
+        yield {name: value(row, place) for name, place in columns.items()}
 
 
 def places(tables: dict[str, Table]) -> dict[str, tuple[str, str]]:
@@ -76,38 +77,36 @@ def result_tables(batch: BatchView) -> dict[str, Table]:
     return {step: steps[step].table.__table__ for step in batch.blueprint}  # type: ignore[attr-defined]
 
 
-def write_file(
-    path: Path, format_: Format, rows: Iterable[Any], batch: BatchView, tables: dict[str, Table]
-) -> int:
-    """Write beside the file and rename at the end, so that a file that is there is whole."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            count = WRITERS[format_](file, rows, batch, tables)
-        part.replace(path)
-    except OSError as error:
-        raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return count
-
-
-def columns_of(batch: BatchView, tables: dict[str, Table]) -> list[str]:
-    """The flat form's columns: key, the input's own, and `STEP.status`, `STEP.COLUMN` per step."""
-    names = ["key", *(name for name in batch.columns if name != "key")]
+def columns_of(batch: BatchView, tables: dict[str, Table]) -> dict[str, Place]:
+    """The flat form's columns, no two of one name: key, the input's own, and `STEP.status`,
+    `STEP.COLUMN` per step. One of the input that has another's name is numbered: `key_2`."""
+    results: list[Place] = []
     for step, table in tables.items():
-        names.append(f"{step}.status")
-        names += [f"{step}.{c.name}" for c in table.columns if c.name not in WRITTEN_BY_US]
-    return names
+        names = [c.name for c in table.columns if c.name not in WRITTEN_BY_US]
+        results += [(step, None), *((step, name) for name in names)]
+    ours = ["key", *(f"{step}.{column or 'status'}" for step, column in results)]
+    names = unique_names([*ours, *batch.columns])
+    key, of_results, of_input = names[0], names[1 : len(ours)], names[len(ours) :]
+    inputs = [(None, column) for column in batch.columns]
+    return {key: (None, None), **zipped(of_input, inputs), **zipped(of_results, results)}
 
 
-def flat(row: dict[str, Any], batch: BatchView, tables: dict[str, Table]) -> dict[str, Any]:
-    """One company in the flat form."""
-    found = {**row["attributes"], "key": row["key"]}
-    for step in tables:
-        found[f"{step}.status"] = row[f"{step}.status"]
-        found |= {f"{step}.{k}": v for k, v in (row[f"{step}.result"] or {}).items()}
-    return {name: found.get(name) for name in columns_of(batch, tables)}
+def zipped(names: Sequence[str], places: Sequence[Place]) -> dict[str, Place]:
+    """Each name's place."""
+    return dict(zip(names, places, strict=True))
+
+
+def value(row: dict[str, Any], place: Place) -> Any:
+    """What a company has there."""
+    match place:
+        case (None, None):
+            return row["key"]
+        case (None, column):
+            return row["attributes"].get(column)
+        case (step, None):
+            return row[f"{step}.status"]
+        case (step, column):
+            return (row[f"{step}.result"] or {}).get(column)
 
 
 def nested(row: dict[str, Any], tables: dict[str, Table]) -> dict[str, Any]:
@@ -123,23 +122,23 @@ def _cell(value: Any) -> Any:
 def _write_csv(
     file: BinaryIO, rows: Iterable[Any], batch: BatchView, tables: dict[str, Table]
 ) -> int:
-    names, count = columns_of(batch, tables), 0
-    writer = csv.writer(_Lines(file), lineterminator="\n")
-    writer.writerow(names)
+    columns, count = columns_of(batch, tables), 0
+    writer = csv.writer(_Lines(file), lineterminator=CRLF)  # cells with either half are quoted
+    writer.writerow(columns)
     for row in rows:
-        writer.writerow([_cell(value) for value in flat(row, batch, tables).values()])
+        writer.writerow([_cell(value(row, place)) for place in columns.values()])
         count += 1
     return count
 
 
 class _Lines:
-    """Encodes what the csv module writes; `TextIOWrapper` would close what is not its to close."""
+    """Encodes the csv module's lines; `TextIOWrapper` would close what is not its to close."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def write(self, line: str) -> int:
-        return self._file.write(line.encode())
+        return self._file.write(f"{line.removesuffix(CRLF)}\n".encode())
 
 
 def _write_jsonl(
@@ -158,27 +157,26 @@ def _write_parquet(
     import pyarrow as arrow  # a quarter of a second, which the other formats need not pay
     from pyarrow import parquet
 
-    kinds = dict.fromkeys(columns_of(batch, tables), "string")
-    for step, table in tables.items():
-        kinds |= {
-            f"{step}.{c.name}": _kind(c) for c in table.columns if c.name not in WRITTEN_BY_US
-        }
+    columns = columns_of(batch, tables)
+    kinds = {name: _kind(tables, place) for name, place in columns.items()}
     schema = arrow.schema([arrow.field(name, kind) for name, kind in kinds.items()])
     count = 0
     with parquet.ParquetWriter(file, schema) as writer:
         for group in _groups(rows, PARQUET_ROWS):
-            columns = [flat(row, batch, tables) for row in group]
-            writer.write_table(
-                arrow.Table.from_pylist([_typed(c, schema) for c in columns], schema)
-            )
+            found = [{name: value(row, at) for name, at in columns.items()} for row in group]
+            writer.write_table(arrow.Table.from_pylist([_typed(f, schema) for f in found], schema))
             count += len(group)
     return count
 
 
-def _kind(column: Column[Any]) -> str:
-    """Arrow's type for a result's column; what is no number is text."""
+def _kind(tables: dict[str, Table], place: Place) -> str:
+    """Arrow's type for a column; what is no number of a result is text."""
+    step, column = place
+    if step is None or column is None:
+        return "string"
+    of = tables[step].columns[column].type
     kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
-    return next((kind for sql, kind in kinds if isinstance(column.type, sql)), "string")
+    return next((kind for sql, kind in kinds if isinstance(of, sql)), "string")
 
 
 def _typed(row: dict[str, Any], schema: Any) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from cli.complete import batch_names
 
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# Of Unicode's directions those that reach beyond a word: what follows would be shown reversed.
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 LEAST = 8  # cells of a column of text, below which it is not folded
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

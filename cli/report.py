@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.connect import operator
+from cli.outfile import STDOUT, opened
 from cli.render import AsJson, BatchName, document, say
 from cli.report_page import MARK, page
 from reconciler.contract.errors import BadInput
@@ -26,7 +27,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a report: throughput, latency, failures and attempts, in one HTML file."""
-    to_file = not as_json and output != Path("-")
+    to_file = not as_json and output != STDOUT
     there = to_file and check(output, force)
     with operator() as store:
         found = store.batch(batch)
@@ -36,12 +37,11 @@ def report(
         document({"batch": found.name, "steps": steps, **vars(summed)})
         return
     text = page(found, steps, summed)
+    with opened(output) as file:
+        file.write(text.encode())
     if to_file:
-        write(output, text)
         size = f"{len(text.encode()) / 1e6:.1f} MB"
         say(f"{output} {'replaced' if there else 'written'}, {size}: open it in a browser.")
-    else:
-        typer.echo(text, nl=False)
 
 
 def check(path: Path, force: bool) -> bool:
@@ -62,20 +62,3 @@ def check(path: Path, force: bool) -> bool:
     if not (is_report or force):
         raise BadInput(f"{path} is there and is no report: name another file, or add --force.")
     return True
-
-
-def write(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that a file that is there is whole; a link stays one.
-
-    Raises:
-        BadInput: it cannot be written.
-    """
-    path = path.resolve()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)

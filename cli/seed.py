@@ -12,12 +12,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli.complete import step_names
 from cli.connect import operator
-from cli.render import AsJson, document, err, say
+from cli.render import AsJson, cut_middle, document, err, say
 from cli.seedfile import FORMATS, Rejection, SeedFile, open_seed_file
 from reconciler.contract.errors import BadInput, nearest
 from reconciler.contract.operate import OperatorStore
 from reconciler.contract.seeding import Seeded, SeedRow
+from reconciler.contract.steer import HIGHEST, LOWEST
+from reconciler.contract.wording import operand
 
+COLUMNS = 60  # whose names the report for people lists, each cut to so many cells
+NAME_CELLS = 60
 SHOWN = 20  # rejected rows that the report for people lists; --json has all
 FIELDS = ("key", "name", "domain")
 
@@ -32,7 +36,9 @@ def seed(
         list[str] | None, typer.Option("--map", help="FIELD=COLUMN for key, name or domain.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="The column that names a company.")] = None,
-    priority: Annotated[int, typer.Option(help="The higher goes first.")] = 0,
+    priority: Annotated[
+        int, typer.Option(min=LOWEST, max=HIGHEST, help="The higher goes first.")
+    ] = 0,
     format_: Annotated[str | None, typer.Option("--format", help=", ".join(FORMATS))] = None,
     encoding: Annotated[str, typer.Option(help="Of the text.")] = "utf-8",
     as_json: AsJson = False,
@@ -181,8 +187,10 @@ def tell(report: dict[str, Any], wanted: str) -> None:
         f"{report['duplicates']} duplicates, {len(report['rejected'])} rejected."
     )
     columns = report["columns"]
-    say("Mapped: " + ", ".join(f"{f} = {c!r}" for f, c in columns["mapped"].items()))
-    say(f"Kept as attributes ({len(columns['attributes'])}): {', '.join(columns['attributes'])}")
+    say("Mapped: " + ", ".join(f"{f} = {brief(c)!r}" for f, c in columns["mapped"].items()))
+    kept = columns["attributes"]
+    more = [f"… and {len(kept) - COLUMNS} more; --json lists all"] if len(kept) > COLUMNS else []
+    say(f"Kept as attributes ({len(kept)}): {', '.join([*map(brief, kept[:COLUMNS]), *more])}")
     some(
         [
             f"Duplicate line {d['line']}: line {d['first_line']} has its key {d['key']!r}, and wins"
@@ -190,7 +198,12 @@ def tell(report: dict[str, Any], wanted: str) -> None:
         ]
     )
     some([f"Rejected line {r['line']}: {r['reason']}" for r in report["rejected"]])
-    say(f"Watch it: tracer inspect {report['batch']} --watch")
+    say(f"Watch it: tracer inspect --watch {operand(report['batch'])}")
+
+
+def brief(name: str) -> str:
+    """A column's name in one line that is not too long to read."""
+    return cut_middle(" ".join(name.split()), NAME_CELLS)
 
 
 def some(lines: list[str]) -> None:

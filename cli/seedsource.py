@@ -154,6 +154,8 @@ def _remedy(source: Source, error: UnicodeDecodeError) -> str:
         return "It looks like a workbook or an archive: save it as CSV."
     if source.head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "It looks like UTF-16: say --encoding utf-16."
+    if 4 * source.head.count(0) > len(source.head):
+        return "It looks like UTF-16: say --encoding utf-16-le, or --encoding utf-16-be."
     if error.encoding.replace("_", "-") != "utf-8":
         return "Name another with --encoding."
     # Windows puts quotes, dashes and the euro where latin-1 has control characters.

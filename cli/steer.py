@@ -19,13 +19,13 @@ from cli.render import BatchName, err, say, table
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed, nearest
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
-from reconciler.contract.steer import BatchView, Wanted, ended
+from reconciler.contract.steer import HIGHEST, LOWEST, BatchView, Wanted, ended
 from reconciler.contract.wording import operand
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Harmless = Annotated[bool, typer.Option("--yes", help="For scripts; this never asks.")]
 Priority = Annotated[
-    int, typer.Argument(metavar="N", min=-(2**31), max=2**31 - 1, help="The higher goes first.")
+    int, typer.Argument(metavar="N", min=LOWEST, max=HIGHEST, help="The higher goes first.")
 ]
 NAMED = 3  # batches that a sentence names
 
@@ -123,7 +123,7 @@ def cancel(batch: BatchName, yes: Yes = False) -> None:
         confirm(f"Cancels {batch}: {what}", found, living, yes)
         with moving(living) as told:
             cancelled = store.cancel(found, told)
-    calls = " The next tick cancels their calls." if total(living, *IN_FLIGHT) else ""
+    calls = " The next tick cancels their calls." if cancelled and total(living, *IN_FLIGHT) else ""
     say(f"{batch}: {plural(cancelled, 'row', 'rows')} cancelled.{calls}")
 
 

@@ -1,22 +1,14 @@
 """The command line: what it prints, where, and its exit codes."""
 
-import csv
-import io
-import json
 import re
+from datetime import datetime
 from pathlib import Path
 
-import pyarrow.parquet as parquet
-import pytest
+import psycopg
+from psycopg import sql
 
 from tests.terminal import FILE, SEED, Terminal
-from tests.world import World
-
-
-def finish(world: World) -> None:
-    while world.tick() or world.statuses().keys() - {"COMPLETED", "FAILED"}:
-        for step in ("normalize", "step_a", "step_b"):
-            world.work(step)
+from tests.world import World, finish
 
 
 def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> None:
@@ -119,6 +111,38 @@ def test_data_does_not_steer_the_terminal(tracer: Terminal, tmp_path: Path, worl
     assert "\\x1b[31mred\\x07" in shown
 
 
+def test_what_a_file_is_called_and_has_for_names_forges_no_line(
+    tracer: Terminal, tmp_path: Path
+) -> None:
+    seed = tmp_path / "a; rm -rf ~.csv"
+    header = ["domain", '"x\nWatch it: forged"', "\u202egpj", "y" * 999]
+    names = ",".join([*header, *(f"n{number}" for number in range(100))])
+    seed.write_text(f"{names}\na.com{',' * 103}\n")
+    tracer("seed", str(seed), "--blueprint", "normalize")
+    *_, last = tracer.err.splitlines()
+    assert last == "Watch it: tracer inspect --watch 'a; rm -rf ~'"
+    assert "\nWatch it: forged" not in tracer.err
+    assert r"\u202egpj" in tracer.err
+    assert len(tracer.err) < 3000
+    assert "44 more; --json lists all" in " ".join(tracer.err.split())
+
+
+def test_a_priority_that_no_column_takes_is_wrong_usage(tracer: Terminal, file: str) -> None:
+    tracer("seed", file, *SEED, "--name", "b", "--priority", str(2**31), code=2)
+    assert "--priority" in tracer.err
+    assert tracer.json("batches") == []
+
+
+def test_a_database_with_another_datestyle_is_read(tracer: Terminal, file: str, url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("ALTER DATABASE {} SET datestyle = 'German'").format(name))
+    tracer("seed", file, *SEED, "--name", "b")
+    tracer("reconcile", "--once")
+    (found,) = tracer.json("batches")
+    assert datetime.fromisoformat(found["created_at"]).tzinfo
+
+
 def test_watch_ends_when_the_batch_is_done(tracer: Terminal, file: str, world: World) -> None:
     tracer("seed", file, *SEED, "--name", "b")
     finish(world)
@@ -132,39 +156,6 @@ def test_the_timeline_of_one_company(tracer: Terminal, file: str, world: World) 
     assert found["company"]["name"] == "Apple Inc."
     assert [row["step"] for row in found["timeline"]] == ["normalize", "step_a"]
     assert "Apple Inc." in tracer("inspect", "b", "--company", "320193")
-
-
-@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
-def test_export_joins_input_and_results(
-    tracer: Terminal, file: str, world: World, tmp_path: Path, format_: str
-) -> None:
-    tracer("seed", file, *SEED, "--name", "b")
-    finish(world)
-    path = tmp_path / "out"
-    tracer("export", "b", "--format", format_, "-o", str(path))
-    if format_ == "jsonl":
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        apple = next(row for row in rows if row["key"] == "320193")
-        assert apple["attributes"]["Security"] == "Apple Inc."
-        assert apple["steps"]["normalize"]["result"]["legal_form"] == "Inc."
-        assert apple["steps"]["step_a"]["status"] == "COMPLETED"
-        return
-    if format_ == "csv":
-        rows = list(csv.DictReader(io.StringIO(path.read_text())))
-    else:
-        rows = parquet.read_table(path).to_pylist()
-    apple = next(row for row in rows if row["key"] == "320193")
-    assert list(apple)[:4] == ["key", "Security", "Company Website Full", "CIK"]
-    assert apple["normalize.legal_form"] == "Inc."
-    assert apple["normalize.domain"] == "apple.com"
-    assert apple["step_a.attribute_count"] in (3, "3")
-
-
-def test_export_goes_to_stdout_while_the_batch_still_runs(tracer: Terminal, file: str) -> None:
-    tracer("seed", file, *SEED, "--name", "b")
-    rows = list(csv.DictReader(io.StringIO(tracer("export", "b"))))
-    assert [row["normalize.status"] for row in rows] == ["PENDING", "PENDING"]
-    assert [row["step_a.status"] for row in rows] == ["", ""]
 
 
 def test_steps_are_shown_and_tuned(tracer: Terminal) -> None:

@@ -122,7 +122,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     "throttled": (run(HELD), "not all taken: 12 calls of it are waiting on Modal", "tracer doctor"),
     "no budget": (
         run(NO_BUDGET),
-        "The budget of normalize is used up: 0 in flight, of 0",
+        "The budget of normalize is set to 0",
         "tracer steps set normalize max_in_flight=1",
     ),
     "cancelled": (
@@ -198,6 +198,7 @@ def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
     assert reason(world, "company-2").says.startswith("normalize was cancelled by an operator at ")
     assert "the batch was cancelled before the next step" in reason(world, "company-0").says
     assert reason(world, "company-1").says.startswith("normalize FAILED")
+    assert "the batch was cancelled, so that it stays so" in reason(world, "company-1").says
     assert reason(world, "company-1").mend is None  # a retry would be refused
 
 

@@ -18,6 +18,7 @@ REFUSED = {
     'FATAL:  no pg_hba.conf entry for host "10.0.0.1", no encryption': "or add sslmode=require",
     "FATAL:  sorry, too many clients already": "raise max_connections",
     "FATAL:  the database system is starting up": "Wait a moment and run the command again",
+    'FATAL:  invalid value for parameter "TimeZone": "X"': "or in the environment: PGTZ",
     "FATAL:  der Server mag nicht": "The server answers: check user, password and database",
     'could not translate host name "nowhere" to address: unknown': "Check the host in",
     'server certificate for "a" does not match host name "b"': "sslrootcert",

@@ -148,6 +148,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path, encoding: st
         ("Nestlé", "latin-1", "latin-1: say --encoding latin-1"),
         ("Nestlé\u2019s", "windows-1252", "windows-1252: say --encoding windows-1252"),
         ("Nestlé", "utf-16", "UTF-16: say --encoding utf-16"),
+        ("Nestlé", "utf-16-le", "UTF-16: say --encoding utf-16-le"),
     ],
 )
 def test_text_that_is_not_utf8_names_the_place_and_the_likely_encoding(
@@ -159,7 +160,7 @@ def test_text_that_is_not_utf8_names_the_place_and_the_likely_encoding(
         read(file)
     assert advice in str(raised.value)
     assert str(file) in str(raised.value)
-    if encoding != "utf-16":
+    if not encoding.startswith("utf-16"):
         assert f"0xE9 on line 3, byte offset {content.index(0xE9)}" in str(raised.value)
     assert read(file, encoding=encoding)[1][1].name == name
 

@@ -151,3 +151,10 @@ class World:
         deadline = time.monotonic() + 10
         while not self.sql(blocked):
             assert time.monotonic() < deadline, "nothing waits"
+
+
+def finish(world: World) -> None:
+    """All that there is to do, of the bundled steps."""
+    while world.tick() or world.statuses().keys() - {"COMPLETED", "FAILED"}:
+        for step in ("normalize", "step_a", "step_b"):
+            world.work(step)

@@ -1,5 +1,6 @@
 """A small pool of connections to the brain, and what is wrong when there is none."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ OPTIONS: dict[str, Any] = {
     # Whatever the server's is, or PGCLIENTENCODING says; from SQL_ASCII, text would come as bytes.
     "client_encoding": "utf8",
 }
+# psycopg reads moments in ISO form only, and a database or a user may have another DateStyle. libpq
+# sends this with the connection, as poolers allow, and takes it from nowhere else.
+os.environ["PGDATESTYLE"] = "ISO"
 # A character of a password that was not percent-encoded is read as the end of it, and what follows
 # as a host, a port or a database, which messages do name.
 ENCODE = (

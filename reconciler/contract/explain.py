@@ -75,10 +75,10 @@ def _failed(facts: Facts) -> Reason:
         mends.append(f"tracer resume {operand(facts.batch)}")
     if facts.polling_paused:
         mends.append(RESUME_POLLING)
-    return Reason(
-        f"{facts.step} FAILED{_when_ended(facts)}, at {attempt(facts)}{why}",
-        None if facts.batch_status == BatchStatus.CANCELLED else " && ".join(mends),
-    )
+    failed = f"{facts.step} FAILED{_when_ended(facts)}, at {attempt(facts)}"
+    if facts.batch_status == BatchStatus.CANCELLED:
+        return Reason(f"{failed}, and the batch was cancelled, so that it stays so{why}")
+    return Reason(f"{failed}{why}", " && ".join(mends))
 
 
 def _completed(facts: Facts) -> Iterator[Reason]:
@@ -120,7 +120,9 @@ def _pending(facts: Facts) -> Iterator[Reason]:
         )
     if facts.working_batch:
         yield Reason(f"The batch {facts.working_batch!r} has {step} of this company in flight")
-    if not facts.max_in_flight or facts.in_flight - facts.expired >= facts.max_in_flight:
+    if not facts.max_in_flight:
+        yield Reason(f"The budget of {step} is set to 0", more_in_flight(facts))
+    elif facts.in_flight - facts.expired >= facts.max_in_flight:
         yield Reason(
             f"The budget of {step} is used up: {facts.in_flight} in flight, of "
             f"{facts.max_in_flight}{starved(facts)}",

@@ -19,6 +19,7 @@ DATABASE = "Create it (`createdb {name}`), or name another one in DATABASE_URL."
 ENTRY = "Have its pg_hba.conf take this connection, or add sslmode=require to DATABASE_URL."
 FULL = "Wait until others have left, raise max_connections, or put a pooler between."
 BUSY = "Wait a moment and run the command again."
+SETTING = "Mend it in DATABASE_URL, or in the environment: PGTZ, PGOPTIONS."
 ANSWERED = "The server answers: check user, password and database in DATABASE_URL."
 
 # The first whose words are in what libpq says: it has no code for what a server refuses with.
@@ -33,6 +34,7 @@ ADVICE = (
     ("starting up", BUSY),
     ("shutting down", BUSY),
     ("recovery", BUSY),
+    ("invalid value for parameter", SETTING),
 )
 NO_DATABASE = re.compile(r'database "(.+)" does not exist')
 NO_ROLE = re.compile(r'role "(.+)" does not exist')

@@ -50,6 +50,7 @@ class Wanted:
 
 
 ALL = Wanted()
+LOWEST, HIGHEST = -(2**31), 2**31 - 1  # priorities that the column takes
 
 
 def ended(name: str, status: str) -> BadInput:
