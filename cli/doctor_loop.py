@@ -26,6 +26,7 @@ from workers.step import load_steps
 HERE = ("127.0.0.1", "localhost", "::1")
 LOOK_AGAIN_S = 0.5
 CRON = timedelta(seconds=65)  # within which cron's next tick comes
+STARTS_S = 30.0  # that a run of Prefect's takes at most until its first tick: 2 to 17, and 8 more
 UNUSED = (Conductor.UNKNOWN, Conductor.NOT_DEPLOYED)
 
 
@@ -51,6 +52,8 @@ class Loop:
             raise Fault("Polling is paused", RESUME_POLLING)
         if ticks(polling) and self._prefect[0] in UNUSED:
             polling = self._next_tick(polling)
+        elif not ticks(polling) and self._prefect[0] is Conductor.WELL:
+            polling = self._first_tick(polling)
         heard = polling["ticked_at"] and since(polling["ticked_at"], polling["now"])
         if ticks(polling) and not self._unseen:
             return f"ticked at {heard}"
@@ -65,6 +68,16 @@ class Loop:
         if all(finding.ok for finding in self._findings):
             last, polling = polling["ticked_at"], await_tick(polling)
             self._unseen = polling["ticked_at"] == last
+        return polling
+
+    def _first_tick(self, polling: Row) -> Row:
+        """The intervals once a run ticks that Prefect may be starting, where all else is well."""
+        if all(finding.ok for finding in self._findings):
+            say(f"Waiting for the run that Prefect is starting, {STARTS_S:g} s at most.")
+            deadline = time.monotonic() + STARTS_S
+            while not ticks(polling) and time.monotonic() < deadline:
+                time.sleep(LOOK_AGAIN_S)
+                polling = read_polling()
         return polling
 
     def _mend(self) -> str | None:

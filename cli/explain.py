@@ -29,23 +29,30 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
     except WrongSchema as error:
         reason = other_schema(error.found, error.needed)
         revisions = {"revision": error.found, "needed": error.needed}
-        show(named | {"step": None, "status": None}, reason, revisions, as_json)
+        show(named | {"step": None, "status": None}, reason, revisions, False, as_json)
         return
     facts = replace(facts, outside=look(load_settings(), facts))
     named |= {"step": facts.step, "status": facts.status}
     evidence = facts.evidence() if as_json else dict(told(facts))
     reason = reason_of(facts)
-    show(named, replace(reason, mend=at_server(reason.mend)), evidence, as_json)
+    reason = replace(reason, mend=at_server(reason.mend))
+    ended = facts.finished_at is not None and (facts.last or facts.batch_status == "CANCELLED")
+    moves = facts.status not in ("FAILED", "CANCELLED") and not ended
+    show(named, reason, evidence, moves, as_json)
 
 
-def show(named: dict[str, Any], reason: Reason, evidence: dict[str, Any], as_json: bool) -> None:
-    """The sentence, the command under it, and the evidence."""
+def show(
+    named: dict[str, Any], reason: Reason, evidence: dict[str, Any], moves: bool, as_json: bool
+) -> None:
+    """The sentence, the command under it, and the evidence; `moves` where the row has not ended."""
     if as_json:
         document({**named, "reason": reason.says, "mend": reason.mend, "evidence": evidence})
         return
     out.print(text(f"{reason.says.rstrip('.')}."), style="bold")
     if reason.mend:
         out.print(text(f"What would move it: {reason.mend}"), soft_wrap=True)
+    elif moves:
+        out.print(text("It moves by itself: no command is needed."))
     shown = Table(box=None, show_header=False)
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
@@ -111,7 +118,8 @@ def _queue(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.held_until and facts.held_until > facts.now:
         yield "slowed down", f"until {until(facts.held_until, facts.now)}: {facts.held_because}"
     elif facts.allowance:
-        yield "slowed down", f"{facts.allowance} rows at a time: {facts.held_because}"
+        why = facts.held_because or "twice as many with each claim that is taken, after refusals"
+        yield "slowed down", f"{facts.allowance} rows at a time: {why}"
     if turn := facts.turn:
         others = f" and {turn.sharing - 1} more batches of its priority" if turn.sharing > 1 else ""
         yield "before it", f"{counted(turn.ahead, COUNTED)} of its batch"

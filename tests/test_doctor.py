@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 import cli.host
-from cli import locks, outside
+from cli import doctor_loop, locks, outside
 from cli.main import run
 from cli.prefect_api import local_place
 from reconciler.contract.queries.roles import CONDUCTOR, OPERATOR
@@ -50,6 +50,7 @@ def well(
         monkeypatch.setattr(outside, "find_place", lambda _: local_place(prefect.url))
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
         monkeypatch.setattr(cli.host, "ANSWER_S", 0.5)
+        monkeypatch.setattr(doctor_loop, "STARTS_S", 0.2)
         monkeypatch.setattr(locks, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
         world.store.beat()
         if not world.sql("SELECT id FROM batches"):
@@ -123,11 +124,12 @@ def test_roles_that_this_database_does_not_use_are_no_fault(well: Well) -> None:
 
 
 @contextmanager
-def ticking(well: Well) -> Iterator[None]:
-    """A loop that ticks."""
+def ticking(well: Well, after_s: float = 0.0) -> Iterator[None]:
+    """A loop that ticks, `after_s` seconds from now on."""
     stop = Event()
 
     def beat() -> None:
+        stop.wait(after_s)
         while not stop.wait(0.1):
             well.world.store.beat()
 
@@ -149,6 +151,16 @@ def test_a_loop_that_died_a_moment_ago_is_found_out(well: Well) -> None:
     assert " s at most; the last one was 64 s ago." in well.tracer.err
     assert "No loop has ticked since " in found["loop"]["says"]
     assert not found["prefect"]["ok"]
+
+
+def test_a_first_run_that_is_on_its_way_is_waited_for(
+    well: Well, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_loop, "STARTS_S", 30.0)
+    with ticked("now() - interval '1 hour'")(well), ticking(well, after_s=1.0):
+        found = well.findings(code=0)
+    assert "Waiting for the run that Prefect is starting, 30 s at most." in well.tracer.err
+    assert found["loop"]["says"].startswith("ticked at ")
 
 
 def test_what_is_wrong_is_said_without_a_wait_for_a_tick(well: Well) -> None:

@@ -232,3 +232,15 @@ def test_every_mend_is_a_command_that_there_is() -> None:
             assert [command for command in there if f"{mend} ".startswith(f"{command} ")], mend
         elif program == "python":
             assert importlib.util.find_spec(rest.split()[1]), mend
+
+
+def test_what_no_command_moves_is_said_to_move_by_itself(
+    tracer: Terminal, file: str, world: World
+) -> None:
+    tracer("seed", file, *SEED)
+    world.store.beat()
+    by_itself = "It moves by itself: no command is needed."
+    world.sql("UPDATE workflow_states SET available_at = now() + interval '1 h', error = 'busy'")
+    assert by_itself in tracer("explain", "companies", "66740")
+    tracer("cancel", "companies", "--yes")
+    assert by_itself not in tracer("explain", "companies", "66740")

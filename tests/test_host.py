@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import enumerate as enumerate_
 
 import pytest
 
@@ -15,9 +16,10 @@ from cli.host import SILENT, ask_host
 from cli.stack import accepts
 from reconciler.contract import facts
 from reconciler.contract.settings import Settings, workers_socket
-from reconciler.spawners.local import NO_HOST, LocalSpawner
+from reconciler.spawners.local import NO_HOST, UNSENT, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
+from tests.breaking import listening
 from tests.world import World, chunk_of, wait_until
 from workers.child import Call, Child
 from workers.step import load_steps
@@ -164,13 +166,25 @@ def test_without_a_host_every_chunk_is_refused(home: Path) -> None:
 
 
 def test_a_host_that_does_not_answer_leaves_the_outcome_unknown(tmp_path: Path) -> None:
-    """Something listens and says nothing: what was sent may have been taken."""
+    """Something listens and says nothing: what was sent may have been taken, and no more is."""
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(path))
         silent.listen()
-        answers = LocalSpawner(path, timeout_s=0.1).spawn([chunk_of("a", [1]), chunk_of("b", [2])])
-    assert all(isinstance(answer, Unknown) for answer in answers)
+        first, *others = LocalSpawner(path, timeout_s=0.1).spawn([chunk_of("a", [1])] * 3)
+    assert isinstance(first, Unknown)
+    assert others == [Refused(UNSENT)] * 2
+
+
+def test_who_asked_and_has_gone_is_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with listening(tmp_path), socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(workers_socket(tmp_path)))
+        link.sendall(b'{"steps": true}\n' * 100)
+        link.close()
+        wait_until(lambda: not any("process_request" in thread.name for thread in enumerate_()))
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")

@@ -92,7 +92,11 @@ class _Requests(socketserver.StreamRequestHandler):
                 request = json.loads(line)
             except ValueError:
                 request = None
-            self.wfile.write(json.dumps(self.server.host.accept(request)).encode() + b"\n")
+            answer = json.dumps(self.server.host.accept(request)).encode()
+            try:
+                self.wfile.write(answer + b"\n")
+            except ConnectionError:  # who asked has not waited, and takes the outcome for unknown
+                return
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

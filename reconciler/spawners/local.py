@@ -2,13 +2,15 @@
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reconciler.contract.claimed import Chunk
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unanswered, Unknown
 
 NO_HOST = "no worker host is running: start `tracer up`, or `python -m workers.host`"
+
+UNSENT = "the worker host did not answer for an earlier call, so that this one was not sent"
 
 
 class LocalSpawner:
@@ -26,7 +28,7 @@ class LocalSpawner:
                 link.connect(str(self._path))
             except OSError:
                 return [Refused(NO_HOST)] * len(chunks)
-            return [self._ask(link, chunk) for chunk in chunks]
+            return list(self._ask_each(link, chunks))
 
     def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
         """See `Spawner.late`."""
@@ -39,13 +41,19 @@ class LocalSpawner:
         """See `Spawner.recall`: these are another spawner's, since local calls have no id."""
         return []
 
+    def _ask_each(self, link: socket.socket, chunks: Sequence[Chunk]) -> Iterator[Outcome]:
+        broken = False  # an answer that came later would be taken for another chunk's
+        for chunk in chunks:
+            outcome = Refused(UNSENT) if broken else self._ask(link, chunk)
+            broken = broken or isinstance(outcome, Unknown)
+            yield outcome
+
     def _ask(self, link: socket.socket, chunk: Chunk) -> Outcome:
         request = {"step": chunk.step_name, "company_ids": chunk.company_ids}
         try:
             link.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(_line(link))
         except (OSError, ValueError) as error:
-            link.close()  # later answers would be taken for other chunks'
             return Unknown(f"the worker host did not answer: {error or type(error).__name__}")
         return Refused(answer["refused"]) if "refused" in answer else Spawned()
 
