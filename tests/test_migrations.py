@@ -150,6 +150,6 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     assert [step["COMPLETED"] for step in world.operator.progress(batch)["steps"]] == [6, 6]
 
 
-def test_a_rows_next_version_has_room_on_its_page(world: World) -> None:
+def test_what_is_updated_often_has_room_on_its_page_and_is_vacuumed_early(world: World) -> None:
     (found,) = world.sql("SELECT reloptions FROM pg_class WHERE relname = 'workflow_states'")
-    assert found["reloptions"] == ["fillfactor=70"]
+    assert found["reloptions"] == ["fillfactor=70", "autovacuum_vacuum_scale_factor=0.02"]
