@@ -31,10 +31,10 @@ check: setup  ## Format, lint, types, import rules
 	@$(BIN)/lint-imports
 
 chaos: setup  ## Minutes of SIGKILL, SIGSTOP and cut connections, and nothing is lost
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m tests.system.chaos
 
 mutants: setup  ## Take each guard away, and see a test fail
-	@$(BIN)/python -m tests.mutants --write
+	@$(BIN)/python -m tests.system.mutants --write
 
 format: setup  ## Bring the code to its format
 	@$(BIN)/ruff check --fix .

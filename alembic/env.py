@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import create_engine, pool
 
 from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
-from reconciler.contract.columns import SCHEMA_TURN, ContractTable
+from reconciler.contract.column_types import SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect, libpq_url
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from cli.connect import operator
-from cli.progress_view import NARROW
+from cli.inspect.progress import NARROW
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
+from reconciler.operator.connect import operator
 
 
 def batches(as_json: AsJson = False) -> None:

@@ -15,13 +15,13 @@ from rich.progress import Progress
 from cli.db import upgrade_schema
 from cli.render import document, err
 from cli.steps import sync_steps
-from cli.workers import worker_host
-from reconciler import embedded
 from reconciler.contract.errors import WorkFailed
-from reconciler.contract.operate import OperatorStore
-from reconciler.contract.seeding import SeedRow
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
+from reconciler.local.postgres import supervisor
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.seeding.batch import SeedRow
+from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
 from workers.noop import NAMES
@@ -72,12 +72,12 @@ def throwaway() -> Iterator[tuple[Settings, str]]:
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
     settings = load_settings().model_copy(update={"home": home, "workers": "local"})
     try:
-        url = embedded.acquire(home)
+        url = supervisor.acquire(home)
         upgrade_schema(url)
         sync_steps(url, PACKAGE)
         yield settings, url
     finally:
-        embedded.stop(home)
+        supervisor.stop(home)
         shutil.rmtree(home, ignore_errors=True)
 
 

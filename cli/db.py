@@ -7,17 +7,17 @@ import typer
 from alembic import command
 from alembic.config import Config
 
-from cli.connect import database_url
 from cli.render import AsJson, document, say
-from cli.role_urls import STDOUT, open_urls, set_passwords, urls_of
-from cli.roles import make_roles, shortcomings
 from cli.steps import sync_steps
-from cli.tables import as_owner
-from reconciler.contract.columns import SCHEMA_REVISION
+from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.database import connect, place, plainly, revision
 from reconciler.contract.errors import BadInput
-from reconciler.contract.queries.roles import ROLES
+from reconciler.contract.grants import ROLES
 from reconciler.contract.settings import load_settings
+from reconciler.operator.connect import database_url
+from reconciler.schema.domain_tables import as_owner
+from reconciler.schema.role_urls import STDOUT, open_urls, set_passwords, urls_of
+from reconciler.schema.roles import make_roles, shortcomings
 
 app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
 REVISIONS = Path(__file__).parent.parent / "alembic"

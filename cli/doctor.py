@@ -7,12 +7,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli import doctor_database
-from cli.doctor_loop import Loop
-from cli.finding import Check, Finding, examine
 from cli.render import AsJson, document, out, say, text
 from reconciler.contract.errors import TracerError
+from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
+from reconciler.operator.diagnosis import check_database
+from reconciler.operator.diagnosis.check_loop import Loop
+from reconciler.operator.diagnosis.finding import Check, Finding, examine
+from workers.kit import load_steps
 
 # What each part is for: why a fault in it matters.
 WHY = {
@@ -89,14 +91,20 @@ def as_table(findings: list[Finding]) -> Table:
 def checks(findings: Sequence[Finding]) -> dict[str, Check]:
     """What there is to look at, in an order in which the first fault is the cause of others;
     `findings` grows meanwhile."""
-    loop = Loop(findings)
-    common = doctor_database.CHECKS | loop.checks()
+    loop = Loop(findings, tables, say)
+    common = check_database.checks(tables) | loop.checks()
     try:
         on_modal = load_settings().workers == "modal"
     except TracerError:
         on_modal = False  # the settings' own check says what is wrong
     if not on_modal:
         return common | {"workers": loop.workers}
-    from cli.doctor_modal import CHECKS  # Modal's client takes 0.7 s to import
+    # Modal's client takes 0.7 s to import.
+    from reconciler.operator.diagnosis.check_modal import CHECKS
 
     return common | CHECKS
+
+
+def tables() -> dict[str, type[StepResult]]:
+    """The steps whose code is here, and their tables."""
+    return {name: step.table for name, step in load_steps().items()}

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cli.locks import looking
-from cli.outside import at_server, look
 from cli.render import AsJson, BatchName, document, out, text
 from reconciler.contract.errors import WrongSchema
-from reconciler.contract.explain import explain as reason_of
-from reconciler.contract.explain import other_schema
-from reconciler.contract.facts import COUNTED, Facts, Reason
 from reconciler.contract.settings import load_settings
-from reconciler.contract.wording import counted, since, until, when
+from reconciler.operator.diagnosis.facts import COUNTED, Facts, Reason
+from reconciler.operator.diagnosis.locks import looking
+from reconciler.operator.diagnosis.observers import at_server, look
+from reconciler.operator.diagnosis.reasons import explain as reason_of
+from reconciler.operator.diagnosis.reasons import other_schema
+from reconciler.operator.wording import counted, since, until, when
 
 CompanyKey = Annotated[str, typer.Argument(metavar="COMPANY", help="The company's key.")]
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any, BinaryIO, TypeAlias
 import typer
 from sqlalchemy import Boolean, Float, Integer, Table
 
-from cli.connect import operator
-from cli.outfile import STDOUT, opened
+from cli.output_file import STDOUT, opened
 from cli.render import BatchName, say
-from cli.seedcolumns import unique_names
 from reconciler.contract.errors import BadInput
-from reconciler.contract.operate import OperatorStore
-from reconciler.contract.steer import BatchView
-from workers.step import load_steps
+from reconciler.operator.connect import operator
+from reconciler.operator.seeding.columns import unique_names
+from reconciler.operator.steering import BatchView
+from reconciler.operator.store import OperatorStore
+from workers.kit import load_steps
 
 Place: TypeAlias = "tuple[str | None, str | None]"  # a step (None: the input), and its column
 

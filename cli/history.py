@@ -3,8 +3,8 @@
 from shlex import quote
 from typing import Any
 
-from cli.connect import operator
 from cli.render import AsJson, BatchName, document, out, table
+from reconciler.operator.connect import operator
 
 
 def history(batch: BatchName, as_json: AsJson = False) -> None:

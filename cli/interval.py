@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import schedule
-from cli.connect import operator
-from cli.render import AsJson, document, out, say, seconds, table, text
-from cli.runs import recent_runs
+from cli.render import AsJson, document, out, say, table, text
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
+from reconciler.operator.connect import operator
+from reconciler.operator.store import OperatorStore
+from reconciler.operator.wording import seconds
+from reconciler.prefect import schedule
+from reconciler.prefect.runs import recent_runs
 
 app = typer.Typer(
     help="Both intervals of the loop, live.",

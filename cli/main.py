@@ -15,15 +15,15 @@ from cli import (
     export,
     history,
     interval,
-    local,
-    look,
+    interval_tune,
     reconcile,
     report,
     seed,
     steer,
     steps,
-    tune,
+    up,
 )
+from cli.inspect import command
 from cli.render import say
 from reconciler.contract.errors import TracerError
 from reconciler.contract.outage import first_line
@@ -45,12 +45,12 @@ def put(panel: str, name: str, does: Callable[..., None], example: str, **settin
 
 
 START, SEE, STEER, TUNE = "Start here", "See and ask", "Steer", "Run and tune"
-put(START, "demo", local.demo, "tracer demo --companies 20")
-put(START, "up", local.up, "tracer up")
+put(START, "demo", up.demo, "tracer demo --companies 20")
+put(START, "up", up.up, "tracer up")
 put(START, "seed", seed.seed, "tracer seed companies.csv --blueprint normalize,step_a,step_b")
-put(START, "down", local.down, "tracer down")
+put(START, "down", up.down, "tracer down")
 put(SEE, "batches", batches.batches, "tracer batches")
-put(SEE, "inspect", look.inspect, "tracer inspect companies --watch")
+put(SEE, "inspect", command.inspect, "tracer inspect companies --watch")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
 put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")
 put(SEE, "report", report.report, "tracer report companies -o report.html")
@@ -64,7 +64,7 @@ put(STEER, "cancel", steer.cancel, "tracer cancel companies --yes")
 put(STEER, "history", history.history, "tracer history companies")
 app.add_typer(steps.app, name="steps", rich_help_panel=TUNE)
 app.add_typer(interval.app, name="interval", rich_help_panel=TUNE)
-interval.app.command("tune", epilog="Example: tracer interval tune --p95 2")(tune.tune)
+interval.app.command("tune", epilog="Example: tracer interval tune --p95 2")(interval_tune.tune)
 put(TUNE, "reconcile", reconcile.reconcile, "tracer reconcile --until-done")
 app.add_typer(db.app, name="db", rich_help_panel=TUNE)
 put(TUNE, "doctor", doctor.doctor, "tracer doctor")

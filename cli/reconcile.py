@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cli.connect import database_url
 from cli.render import AsJson, document, say
-from cli.workers import worker_host
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
 from reconciler.dispatch import settle, settled
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.connect import database_url
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import tick

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.complete import batch_names
+from cli.completion import batch_names
 
 # Of Unicode's directions those that reach beyond a word: what follows would be shown reversed.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -71,11 +71,6 @@ def cut_middle(name: str, width: int) -> str:
     return f"{set_cell_size(name, width - 1 - end)}…{name[len(name) - end :]}"
 
 
-def moment(text: str | None) -> datetime | None:
-    """A moment from its ISO 8601 form."""
-    return datetime.fromisoformat(text) if text else None
-
-
 def visible(given: str) -> str:
     """`given` with its control characters written out: data must not steer the terminal."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], given)
@@ -123,13 +118,3 @@ def folded(
 def widest(cells: Iterable[str]) -> int:
     """The cells that the longest line of any takes."""
     return max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)
-
-
-def seconds(value: float | None) -> str:
-    """A duration for people: `0.5 s`, `42 s`, `2 min`, `1 h 05 min`; `?` where it is not known."""
-    if value is None:
-        return "?"
-    if value < 120:
-        return f"{value:g} s" if value < 10 else f"{value:.0f} s"
-    minutes = round(value / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from cli.connect import operator
-from cli.outfile import STDOUT, opened
+from cli.output_file import STDOUT, opened
 from cli.render import AsJson, BatchName, document, say
-from cli.report_page import MARK, page
 from reconciler.contract.errors import BadInput
-from reconciler.contract.report import read_report
+from reconciler.operator.connect import operator
+from reconciler.operator.report.figures import read_report
+from reconciler.operator.report.html import MARK, page
 
 HEAD_BYTES = 500  # in which a report's mark is
 Output = Annotated[

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Self
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from cli.complete import step_names
-from cli.connect import operator
+from cli.completion import step_names
 from cli.render import AsJson, cut_middle, document, err, say
-from cli.seedfile import FORMATS, Rejection, SeedFile, open_seed_file
 from reconciler.contract.errors import BadInput, nearest
-from reconciler.contract.operate import OperatorStore
-from reconciler.contract.seeding import Seeded, SeedRow
-from reconciler.contract.steer import HIGHEST, LOWEST
-from reconciler.contract.wording import operand
+from reconciler.operator.connect import operator
+from reconciler.operator.seeding.batch import Seeded, SeedRow
+from reconciler.operator.seeding.file import FORMATS, Rejection, SeedFile, open_seed_file
+from reconciler.operator.steering import HIGHEST, LOWEST
+from reconciler.operator.store import OperatorStore
+from reconciler.operator.wording import operand
 
 COLUMNS = 60  # whose names the report for people lists, each cut to so many cells
 NAME_CELLS = 60

@@ -13,14 +13,14 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.complete import step_names
-from cli.connect import operator
+from cli.completion import step_names
 from cli.render import BatchName, err, say, table
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed, nearest
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
-from reconciler.contract.steer import HIGHEST, LOWEST, BatchView, Wanted, ended
-from reconciler.contract.wording import operand
+from reconciler.operator.connect import operator
+from reconciler.operator.steering import HIGHEST, LOWEST, BatchView, Wanted, ended
+from reconciler.operator.wording import operand
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Harmless = Annotated[bool, typer.Option("--yes", help="For scripts; this never asks.")]

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from cli.complete import step_names
-from cli.connect import database_url, operator
+from cli.completion import step_names
 from cli.render import AsJson, document, out, say, table, text, widest
-from cli.roles import mend_roles
-from cli.tables import sync_tables
 from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import StepSettings
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings
-from workers.step import Step, load_steps
+from reconciler.operator.connect import database_url, operator
+from reconciler.operator.store import OperatorStore
+from reconciler.schema.domain_tables import sync_tables
+from reconciler.schema.roles import mend_roles
+from workers.kit import Step, load_steps
 
 # Headed by the names that `tracer steps set` takes.
 SHOWN = {

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-from cli.connect import operator
-from cli.local import results
-from cli.progress_view import overview
+from cli.inspect.progress import overview
+from cli.up import results
 from reconciler.contract.errors import BadInput
-from reconciler.contract.operate import OperatorStore
+from reconciler.operator.connect import operator
+from reconciler.operator.store import OperatorStore
 
 FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # rich would have them fetched from afar
 PICTURE = Path(__file__).with_name("demo.svg")

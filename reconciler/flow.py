@@ -18,9 +18,9 @@ from reconciler.contract.outage import Outage, first_line
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
 from reconciler.dispatch import settled
-from reconciler.embedded import acquire
-from reconciler.page import Page
+from reconciler.local.postgres.supervisor import acquire
 from reconciler.poll import poll, summary
+from reconciler.prefect.artifact import Page
 from reconciler.spawners.choose import make_spawner
 
 PATIENCE_S = 300.0  # with a database that is away when a run starts: a restart, a failover

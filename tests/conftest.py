@@ -13,15 +13,15 @@ import pytest
 
 from cli.db import upgrade_schema
 from cli.steps import sync_steps
-from reconciler import embedded
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
-from reconciler.contract.work import WorkerStore
+from reconciler.contract.worker_store import WorkerStore
+from reconciler.local.postgres import supervisor
+from reconciler.operator.store import OperatorStore
 from reconciler.spawners.modal import ModalSpawner
-from tests.controlplane.client import use
-from tests.controlplane.plane import ControlPlane
-from tests.controlplane.terminal import project
-from tests.dispatcher import BOUND_S, Dispatcher
+from tests.reconciler.spawners.dispatcher import BOUND_S, Dispatcher
+from tests.standins.controlplane.client import use
+from tests.standins.controlplane.plane import ControlPlane
+from tests.standins.controlplane.terminal import project
 from tests.terminal import FILE, Terminal
 from tests.world import World
 from workers import app
@@ -43,7 +43,7 @@ def server() -> Iterator[str]:
     """The URL of the session's Postgres, at the database from which tests are copied."""
     home = Path(tempfile.mkdtemp(prefix="tracer-tests-"))
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
-    url = embedded.acquire(home)
+    url = supervisor.acquire(home)
     with psycopg.connect(url, autocommit=True) as connection:
         # A new database for every test is mostly waiting for the disk, and no test pulls the plug.
         connection.execute("ALTER SYSTEM SET fsync = off")
@@ -51,7 +51,7 @@ def server() -> Iterator[str]:
     upgrade_schema(url)
     sync_steps(url)
     yield url
-    embedded.stop(home)
+    supervisor.stop(home)
     shutil.rmtree(home)
 
 

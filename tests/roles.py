@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cli.roles import make_roles
 from reconciler.contract.database import connect
-from reconciler.contract.operate import OperatorStore
-from reconciler.contract.queries.roles import CONDUCTOR, OPERATOR, WORKER
+from reconciler.contract.grants import CONDUCTOR, OPERATOR, WORKER
 from reconciler.contract.store import Store
-from reconciler.contract.work import WorkerStore
+from reconciler.contract.worker_store import WorkerStore
+from reconciler.operator.store import OperatorStore
+from reconciler.schema.roles import make_roles
 from tests.world import World
 
 

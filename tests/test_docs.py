@@ -9,7 +9,7 @@ import pytest
 
 from cli.main import run
 from reconciler.contract.settings import Settings
-from tests.mutants import TABLE, mutants, written
+from tests.system.mutants import TABLE, mutants, written
 
 ROOT = Path(__file__).parent.parent
 PAGES = {

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.contract.claimed import Chunk
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.results import CompanyView
 from reconciler.contract.store import Store
-from reconciler.contract.work import WorkerStore
+from reconciler.contract.worker_store import WorkerStore
+from reconciler.operator.store import OperatorStore
 from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered
 from reconciler.tick import TickReport, tick
-from workers.lifecycle import WorkReport, work
-from workers.step import Step, load_steps
+from workers.kit import Step, load_steps
+from workers.runtime.lifecycle import WorkReport, work
 
 STEPS = load_steps()
 

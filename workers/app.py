@@ -17,9 +17,9 @@ import modal.experimental
 
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import load_settings
-from reconciler.contract.work import WorkerStore
-from workers.lifecycle import BEGIN_PATIENCE_S, WorkReport, work
-from workers.step import LONGEST_S, Step, load_steps
+from reconciler.contract.worker_store import WorkerStore
+from workers.kit import LONGEST_S, Step, load_steps
+from workers.runtime.lifecycle import BEGIN_PATIENCE_S, WorkReport, work
 
 PYTHON = "3.12"
 PACKAGES = (

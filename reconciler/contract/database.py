@@ -13,9 +13,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
-from reconciler.contract.columns import SCHEMA_REVISION
+from reconciler.contract.column_types import SCHEMA_REVISION
+from reconciler.contract.connection_errors import refusal
 from reconciler.contract.errors import BadInput, NotAllowed, Unreachable, WrongSchema
-from reconciler.contract.refusal import refusal
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]

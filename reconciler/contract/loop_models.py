@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, DateTime
 from sqlmodel import Field
 
-from reconciler.contract.columns import ContractTable, code, default, moment, now
+from reconciler.contract.column_types import ContractTable, code, default, moment, now
 
 # Bounded from above because an interval of more, of Infinity or of NaN seconds does not exist: the
 # statement that makes one would fail in every tick. (NaN is above every number in Postgres.)

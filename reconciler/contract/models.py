@@ -10,7 +10,15 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from reconciler.contract.columns import ContractTable, code, default, listed, moment, now, partial
+from reconciler.contract.column_types import (
+    ContractTable,
+    code,
+    default,
+    listed,
+    moment,
+    now,
+    partial,
+)
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, BatchStatus, Status
 
 MEMBER = ["batch_id", "company_id"]  # of batch_companies

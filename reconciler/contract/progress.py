@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from reconciler.contract.database import Row
-from reconciler.contract.pace import StepNow
 from reconciler.contract.states import BatchStatus, Status
+from reconciler.operator.eta import StepNow
 
 
 def by_status(counted: Row) -> Row:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import BigInteger, DateTime, MetaData, text
 from sqlmodel import Field, SQLModel
 
-from reconciler.contract.columns import NAMING
+from reconciler.contract.column_types import NAMING
 
 RESULTS_SCHEMA = "results"  # of the domain tables: the conductor has no USAGE on it
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict, held, judged, spread
-from reconciler.contract.columns import SCHEMA_REVISION, kept_text
+from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.errors import NoPolling
-from reconciler.contract.queries import claim, dispatch, loop
-from reconciler.contract.queries import tick as queries
-from reconciler.contract.queries.roles import CONDUCTOR
+from reconciler.contract.grants import CONDUCTOR
+from reconciler.contract.sql import claim, dispatch, loop
+from reconciler.contract.sql import tick as queries
 from reconciler.contract.states import Status
 
 # Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from reconciler.contract.claimed import Chunk
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.spawners.protocol import Spawned, Unanswered
-from tests.controlplane.client import environment
-from tests.controlplane.terminal import ROOT
+from tests.standins.controlplane.client import environment
+from tests.standins.controlplane.terminal import ROOT
 from tests.world import chunk_of
 
 CHUNK, CALLS, ROUNDS = 150, 200, 5

@@ -19,10 +19,10 @@ from threading import Event, Thread
 import psycopg
 
 from cli.bench import rows, throwaway
-from cli.workers import worker_host
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings
 from reconciler.contract.store import Store
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
 from tests.bench.filling import Batch, fill, report, value

@@ -14,8 +14,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from cli.bench import throwaway
-from reconciler import embedded
 from reconciler.contract.settings import Settings
+from reconciler.local.postgres import supervisor
 from workers.noop import NAMES
 
 BATCH = """
@@ -150,8 +150,8 @@ def counting() -> Iterator[tuple[Settings, str]]:
             connection.execute("CREATE EXTENSION pg_stat_statements")
             connection.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
             connection.execute("ALTER SYSTEM SET pg_stat_statements.track_planning = on")
-        embedded.stop(settings.home)
-        yield settings, embedded.acquire(settings.home)
+        supervisor.stop(settings.home)
+        yield settings, supervisor.acquire(settings.home)
 
 
 def took(connection: psycopg.Connection, like: str = "%") -> tuple[float, int]:

@@ -18,7 +18,7 @@ from statistics import median
 import psycopg
 
 from cli.bench import NAME, rows, throwaway
-from reconciler.contract.operate import OperatorStore
+from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report
 from workers.noop import NAMES
 

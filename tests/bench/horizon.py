@@ -20,9 +20,9 @@ from typing import Any
 import psycopg
 
 from cli.bench import NAME, check, rows, run, throwaway
-from cli.workers import worker_host
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report
 from workers.noop import NAMES
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psycopg
 
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings
+from reconciler.operator.store import OperatorStore
 from tests.bench.filling import RESET, Batch, counting, fill, report, took
 from workers.noop import NAMES
 

@@ -20,13 +20,13 @@ from typing import Any
 import psycopg
 
 from cli.bench import throwaway
-from cli.prefect_api import local_place, speak
-from cli.service import Service, environment
-from cli.stack import HOST, PREFECT, free_port
-from cli.workers import worker_host
 from reconciler.contract.errors import Unreachable
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import Settings
+from reconciler.local.service import Service, environment
+from reconciler.local.stack import HOST, PREFECT, free_port
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.store import OperatorStore
+from reconciler.prefect.api import local_place, speak
 from tests.bench.filling import Batch, fill, report
 from workers.noop import NAMES
 

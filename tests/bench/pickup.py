@@ -18,8 +18,8 @@ from typing import Any
 import psycopg
 
 from cli.bench import NAME, rows, throwaway
-from cli.workers import worker_host
-from reconciler.contract.operate import OperatorStore
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report, value
 from tests.bench.memory import outcome, prefect_server, start_flow
 from workers.noop import NAMES

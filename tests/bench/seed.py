@@ -25,8 +25,8 @@ import psycopg
 
 from cli.db import upgrade_schema
 from cli.steps import sync_steps
-from reconciler import embedded
-from reconciler.contract.queries import seeding
+from reconciler.local.postgres import supervisor
+from reconciler.operator.sql import seeding
 
 HEADER = (
     *("Company Name", "Company Website", "Industry", "Country", "Headquarters", "Employees"),
@@ -78,7 +78,7 @@ def server(home: Path) -> Iterator[str]:
     """The URL of a new server's database, migrated and alone; `tracer_bare` is one like it."""
     home.mkdir()
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
-    url = embedded.acquire(home)
+    url = supervisor.acquire(home)
     try:
         upgrade_schema(url)
         sync_steps(url)
@@ -87,7 +87,7 @@ def server(home: Path) -> Iterator[str]:
             admin.execute("ALTER DATABASE tracer SET log_min_duration_statement = 0")
         yield url
     finally:
-        embedded.stop(home)
+        supervisor.stop(home)
 
 
 def checkpoint(url: str) -> None:

@@ -22,15 +22,15 @@ from threading import Event, Thread
 import psycopg
 
 from cli.bench import throwaway
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.store import Store
-from reconciler.contract.work import WorkerStore
+from reconciler.contract.worker_store import WorkerStore
+from reconciler.operator.store import OperatorStore
 from reconciler.tick import tick
 from tests.bench.filling import Batch, fill, report
 from tests.world import Scripted
-from workers.lifecycle import work
+from workers.kit import load_steps
 from workers.noop import NAMES
-from workers.step import load_steps
+from workers.runtime.lifecycle import work
 
 LARGE, BARE, OTHER = "large", "bare", "other"
 RETRY = """

@@ -21,7 +21,7 @@ import psycopg
 
 from cli.bench import throwaway
 from reconciler.contract.claimed import Chunk, Expired, Verdict, held, judged, spread
-from reconciler.contract.queries import claim, dispatch, tick
+from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.store import FEW_CALLS, LIMIT, Store
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick as whole_tick

@@ -15,7 +15,7 @@ from statistics import median
 import psycopg
 
 from cli.bench import throwaway
-from reconciler.contract.operate import OperatorStore
+from reconciler.operator.store import OperatorStore
 from tests.bench.filling import Batch, fill, report
 
 BATCHES, STEPS, MORE = 20, 3, 5

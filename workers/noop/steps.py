@@ -5,8 +5,8 @@ from types import new_class
 from typing import Any
 
 from reconciler.contract.results import CompanyView, StepResult
+from workers.kit import StepFunction, step
 from workers.noop import NAMES
-from workers.step import StepFunction, step
 
 Table = Callable[..., StepResult]
 

@@ -2,7 +2,7 @@
 
 from reconciler.contract.results import CompanyView, StepResult
 from workers.company_names import canonical_domain, split_legal_form
-from workers.step import step
+from workers.kit import step
 
 
 class Normalized(StepResult, table=True):

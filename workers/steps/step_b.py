@@ -3,7 +3,7 @@
 import time
 
 from reconciler.contract.results import CompanyView, StepResult
-from workers.step import step
+from workers.kit import step
 
 
 class StepB(StepResult, table=True):

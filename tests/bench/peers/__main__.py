@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from reconciler import embedded
+from reconciler.local.postgres import supervisor
 from tests.bench.peers.environments import default_directory, python
 from tests.bench.peers.measuring import Run, database, run
 from tests.bench.peers.programs import Call
@@ -67,9 +67,9 @@ def server() -> Iterator[Server]:
         home = Path(name)
         home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
         try:
-            yield Server(home, embedded.acquire(home))
+            yield Server(home, supervisor.acquire(home))
         finally:
-            embedded.stop(home)
+            supervisor.stop(home)
 
 
 def measure(given: argparse.Namespace, server: Server) -> list[Tried]:

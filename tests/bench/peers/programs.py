@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.lifeline import end_all, family, read_stat
+from reconciler.local.lifeline import end_all, family, read_stat
 
 ROOT = Path(__file__).parents[3]
 READY_S = 120.0

@@ -17,10 +17,10 @@ import psycopg
 
 from cli.db import upgrade_schema
 from cli.steps import sync_steps
-from cli.workers import worker_host
-from reconciler.contract.operate import OperatorStore
 from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.contract.store import Store
+from reconciler.local.temporary_host import worker_host
+from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
 from workers.noop import NAMES

@@ -1,0 +1,35 @@
+"""What the shell completes: names that are in the database, where that answers at once."""
+
+from contextlib import suppress
+
+import psycopg
+
+from reconciler.contract.errors import TracerError
+from reconciler.contract.settings import load_settings
+from reconciler.local.postgres.supervisor import is_running
+from reconciler.operator.connect import database_url
+from reconciler.operator.store import OperatorStore
+
+
+def batch_names(incomplete: str) -> list[str]:
+    """Batches, the newest first."""
+    with suppress(TracerError, psycopg.Error), _store() as store:
+        return [name for name in store.batch_names() if name.startswith(incomplete)]
+    return []
+
+
+def step_names(incomplete: str) -> list[str]:
+    """Registered steps; of names with commas between, the last one is completed."""
+    before, comma, last = incomplete.rpartition(",")
+    with suppress(TracerError, psycopg.Error), _store() as store:
+        names = [row["step_name"] for row in store.steps()]
+        return [before + comma + name for name in names if name.startswith(last)]
+    return []
+
+
+def _store() -> OperatorStore:
+    """A Postgres that is there already: a key that is pressed starts none."""
+    settings = load_settings()
+    if not settings.database_url and not is_running(settings.home):
+        raise TracerError("No Postgres runs.")
+    return OperatorStore.connect(database_url(settings), max_size=1)

@@ -1,0 +1,1 @@
+"""`tracer inspect`: a batch once or live, or the path of one company."""

@@ -1,0 +1,171 @@
+"""`tracer inspect --company`: the way of one company, attempt by attempt, over all batches."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+from textwrap import wrap
+from typing import Any
+
+from rich.text import Text
+
+from cli.export import places
+from cli.render import document, out, say, text
+from reconciler.contract.errors import BadInput
+from reconciler.contract.states import Status
+from reconciler.operator.steering import BatchView
+from reconciler.operator.store import OperatorStore
+from reconciler.operator.wording import since, span, until
+from workers.kit import load_steps
+
+
+def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_json: bool) -> None:
+    """The rows and attempts of one company, in one batch or in all, and its domain rows."""
+    company, rows = store.timeline(batch, key)
+    results = store.results(company["id"], tables({row["step"] for row in rows}))
+    if as_json:
+        document({"company": company, "timeline": rows, "results": results})
+        return
+    told = [company["name"], company["domain"], f"key {company['key']}"]
+    out.print(text("  ".join(part for part in told if part)), style="bold")
+    for name, of_batch in groupby(rows, key=lambda row: row["batch"]):
+        out.print()
+        show_batch(name, list(of_batch))
+    if not rows:
+        say("It is in no batch.")
+    for result in results:
+        out.print()
+        show_result(result)
+
+
+def tables(steps: set[str]) -> dict[str, tuple[str, str]]:
+    """The domain tables of those steps whose code is here."""
+    try:
+        found = load_steps()
+    except BadInput as error:
+        say(f"Results are not shown: {error}")
+        return {}
+    if missing := sorted(steps - found.keys()):
+        say(f"Results are shown where the step's code is: workers/steps/ has no {missing[0]!r}.")
+    return places({step: found[step].table.__table__ for step in sorted(steps & found.keys())})  # type: ignore[attr-defined]
+
+
+def show_batch(name: str, rows: list[dict[str, Any]]) -> None:
+    """A company's steps in one batch, each with a block per attempt."""
+    day = Day(rows[0]["created_at"])
+    out.print(text(f"{name}  {day.date}"), style="bold")
+    for row in rows:
+        write("  ".join([row["step"], row["status"], *tries(row)]), 2)
+        for attempt in (*row["attempts"], *own_attempt(row)):
+            show_attempt(attempt, day)
+        if row["status"] == Status.PENDING:
+            write(waits(row, day), 4)
+
+
+def tries(row: dict[str, Any]) -> Iterator[str]:
+    """The attempt that a row is at, by the count that its step's `max_attempts` ends."""
+    forgiven = row["forgiven"]
+    counted = row["attempt"] - forgiven
+    before = f", not counting {forgiven} before it" if forgiven else ""
+    if counted > 1 or (counted and forgiven):
+        yield f"attempt {counted}{before}"
+
+
+def show_attempt(attempt: dict[str, Any], day: "Day") -> None:
+    """A block: when it was and how long each part took, its lease, its call, its error."""
+    number = f"{attempt['attempt']}  "
+    write(f"{number}{', '.join(moments(attempt, day))}", 4, within=len(number))
+    if lease := attempt.get("lease_expires_at"):
+        over = is_over(attempt)
+        ends = (
+            f"ran out at {since(lease, attempt['now'])}"
+            if over
+            else f"until {until(lease, attempt['now'])}"
+        )
+        write(f"lease {ends}", 4 + len(number))
+    if attempt["call_id"]:
+        write(f"call {attempt['call_id']}", 4 + len(number))
+    for line in (attempt["error"] or "").splitlines():
+        write(line, 4 + len(number))
+
+
+def write(line: str, indent: int, within: int = 0) -> None:
+    """Print all of a line; what has no room in one goes on in the next, `within` cells in."""
+    first, later = " " * indent, " " * (indent + within)
+    width = max(out.width, indent + within + 20)
+    for part in wrap(text(line).plain, width, initial_indent=first, subsequent_indent=later):
+        out.print(Text(part), soft_wrap=True)
+
+
+class Day:
+    """Tells the date of a moment only where it is another than that of the one before."""
+
+    def __init__(self, at: datetime) -> None:
+        self.date = f"{at.astimezone():%Y-%m-%d}"
+
+    def time(self, at: datetime) -> str:
+        """`at`, in local time."""
+        date, time = f"{at.astimezone():%Y-%m-%d}", f"{at.astimezone():%H:%M:%S}"
+        if date == self.date:
+            return time
+        self.date = date
+        return f"{date} {time}"
+
+
+def own_attempt(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The row's last attempt, where it is not among the earlier ones."""
+    earlier = {attempt["attempt"] for attempt in row["attempts"]}
+    if row["queued_at"] and row["attempt"] not in earlier:
+        yield row | {"ended_at": row["finished_at"]}
+
+
+def is_over(attempt: dict[str, Any]) -> bool:
+    """Whether its lease has ended: a worker reported a failure, or none has renewed it."""
+    lease = attempt.get("lease_expires_at")
+    return bool(lease and lease <= attempt["now"])
+
+
+def moments(attempt: dict[str, Any], day: Day) -> Iterator[str]:
+    """When it was claimed, how long it took to begin, and from there to its end."""
+    queued, started, ended = (
+        datetime.fromisoformat(at) if isinstance(at := attempt[name], str) else at
+        for name in ("queued_at", "started_at", "ended_at")
+    )
+    if queued:
+        yield f"claimed {day.time(queued)}"
+    if queued and started:
+        yield f"began after {span(started - queued)}"
+    if not started:
+        yield "not begun"
+    if is_over(attempt):
+        yield "over: the next tick decides"
+    elif started and not ended:
+        yield f"runs for {span(attempt['now'] - started)}"
+    if ended:
+        took = f"after {span(ended - started)} " if started else ""
+        yield f"ended {took}at {day.time(ended)}"
+
+
+def waits(row: dict[str, Any], day: Day) -> str:
+    """What a PENDING row waits for, as far as it says itself."""
+    why = f", since {row['error']}" if row["error"] and not row["attempts"] else ""
+    if row["available_at"] > row["now"]:
+        return f"may be claimed at {until(row['available_at'], row['now'])}{why}"
+    return f"waits since {day.time(row['available_at'])}{why}"
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """A domain row: the newest result of a step, whichever batch it was for."""
+    values = {k: v for k, v in result["row"].items() if k not in ("company_id", "written_at")}
+    written = result["row"].get("written_at")
+    at = f", written {datetime.fromisoformat(written).astimezone():%F %T}" if written else ""
+    out.print(text(f"{result['table']}{at}"), style="bold")
+    width = max(map(len, values), default=0) + 2
+    for name, value in values.items():
+        write(f"{name.ljust(width)}{shown(value)}", 2, within=width)
+
+
+def shown(value: Any) -> str:
+    """A value of a domain row, in one line."""
+    nested = isinstance(value, dict | list)
+    return json.dumps(value, ensure_ascii=False) if nested else text(value).plain

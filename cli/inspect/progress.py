@@ -1,0 +1,219 @@
+"""How far a batch has come, for a terminal: a bar per step, rate and ETA, and the details."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.inspect.details import details
+from cli.render import cut_middle, one_line, text, visible
+from reconciler.contract.progress import state
+from reconciler.contract.states import BatchStatus
+from reconciler.operator.wording import clock, seconds, since, span
+
+NARROW = 72  # columns below which the space between them is less
+WIDE = 100  # columns from which on what is queued and what runs are told apart
+LONGEST_BAR, SHORTEST_BAR = 40, 10
+NO_BAR = 4  # cells in which a bar would tell nothing
+SHORTEST_NAME, PLAIN_NAME = 12, 20  # a name is cut to the latter before a bar is shortened
+FIRST_TICK = timedelta(minutes=1)  # that a loop may take from the seeding of a batch on
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of rows: its name, its cell of a bar (in ASCII too), and what is counted in it."""
+
+    name: str
+    cell: str
+    ascii: str
+    style: str
+    statuses: tuple[str, ...]
+
+    def drawn(self, plain: bool) -> str:
+        """A cell of it."""
+        return self.ascii if plain else self.cell
+
+
+DONE = Part("done", "█", "#", "green", ("COMPLETED",))
+IN_FLIGHT = Part("in flight", "▓", ">", "yellow", ("QUEUED", "IN_PROGRESS"))
+RUNNING = Part("running", "▓", ">", "yellow", ("IN_PROGRESS",))
+QUEUED = Part("queued", "▒", "=", "blue", ("QUEUED",))
+PENDING = Part("pending", "░", "-", "", ("PENDING",))
+FAILED = Part("failed", "×", "x", "red", ("FAILED",))  # noqa: RUF001
+CANCELLED = Part("cancelled", "○", "o", "magenta", ("CANCELLED",))
+TO_COME = Part("", "·", ".", "dim", ())
+IN_A_BAR = (DONE, FAILED, CANCELLED, RUNNING, IN_FLIGHT, QUEUED, PENDING)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A batch for people; with `spare` it fits a terminal's height less that many lines.
+
+    What there is no room for is left out, the least telling first, and long lines are cut; without
+    `spare` everything is shown.
+    """
+
+    progress: dict[str, Any]
+    spare: int | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        width, plain = options.max_width, options.ascii_only
+        cut = self.spare is not None
+        room = max(console.height - (self.spare or 0), 6) if cut else 10**6
+        head = [one_line(line) if cut else text(line) for line in headlines(self.progress)]
+        head[0].stylize("bold")
+        steps = shown_steps(self.progress["steps"], room - len(head) - 1)
+        yield from head
+        yield bars(self.progress, steps, width, plain)
+        if left_out := len(self.progress["steps"]) - len(steps):
+            yield one_line(f"and {left_out} more steps")
+        room -= len(head) + 1 + len(steps) + bool(left_out)
+        yield from details(self.progress, room, cut)
+
+
+def overview(progress: dict[str, Any], spare: int | None = None) -> RenderableType:
+    """See `Overview`."""
+    return Overview(progress, spare)
+
+
+def headlines(progress: dict[str, Any]) -> list[str]:
+    """Batch, status and size; how far and how fast; and whether nobody ticks."""
+    size = f"{progress['companies']:,} companies"
+    lines = ["  ".join([progress["name"], state(progress), size]), "  ".join(speed(progress))]
+    if progress["status"] == BatchStatus.RUNNING:
+        lines += unticked(progress)
+    return lines
+
+
+def unticked(progress: dict[str, Any]) -> Iterator[str]:
+    """Why no tick comes, and what mends it; a loop that starts takes a while to its first."""
+    ticked_at, now = progress["ticked_at"], progress["now"]
+    if progress["polling_paused"]:
+        yield "polling is paused: `tracer interval resume`"
+    elif progress["silent"]:
+        last = f"since {since(ticked_at, now)}" if ticked_at else "yet"
+        early = now - progress["created_at"] < FIRST_TICK
+        awaited = f"the {'next' if ticked_at else 'first'} one is awaited"
+        yield f"no tick {last}: {awaited if early else 'see `tracer doctor`'}"
+
+
+def speed(progress: dict[str, Any]) -> Iterator[str]:
+    """The share of all company-steps that are COMPLETED, the rate, and when it will be over."""
+    yield f"{share(progress)} done"
+    yield f"{progress['rate_per_s']:,.4g} company-steps/s"
+    if progress["status"] != BatchStatus.RUNNING:
+        yield f"took {span(progress['finished_at'] - progress['created_at'])}"
+    elif progress["eta_s"] is None:
+        if not progress["polling_paused"]:
+            yield "ETA ?"
+    else:
+        at = progress["now"] + timedelta(seconds=progress["eta_s"])
+        yield f"ETA {seconds(progress['eta_s'])}, at {clock(at, progress['now'])}"
+
+
+def share(progress: dict[str, Any]) -> str:
+    """COMPLETED of all company-steps; 100 % only when it is all of them."""
+    steps = progress["companies"] * len(progress["steps"])
+    done = sum(step["COMPLETED"] for step in progress["steps"])
+    return f"{100 * done // steps}%" if steps else "0%"
+
+
+def shown_steps(steps: Sequence[dict[str, Any]], room: int) -> Sequence[dict[str, Any]]:
+    """As many steps as there is room for, from the first on that is not done with."""
+    if len(steps) <= room:
+        return steps
+    open_ = (n for n, step in enumerate(steps) if step["PENDING"] or rows(step, IN_FLIGHT))
+    room = max(room - 1, 1)
+    first = min(next(open_, 0), len(steps) - room)
+    return steps[first : first + room]
+
+
+def bars(
+    progress: dict[str, Any], steps: Sequence[dict[str, Any]], width: int, plain: bool
+) -> Table:
+    """A line per step: its name, its bar, and its rows of each kind, whose heading is the legend.
+
+    Of a width that does not take all, first the numbers are shortened, then the bars, then the
+    names.
+    """
+    parts = kinds(progress["steps"], width)
+    counts = [[rows(step, part) for part in parts] for step in steps]
+    cells = [[f"{count:,}" for count in row] for row in counts]
+    if width < taken(parts, cells, gap(width)) + SHORTEST_NAME + SHORTEST_BAR:
+        cells = [[short(count) for count in row] for row in counts]
+    longest = max(cell_len(visible(step["step"])) for step in steps)
+    name, bar = split(width - taken(parts, cells, gap(width)), longest, gap(width))
+    made = Table(box=None, header_style="bold", padding=(0, 1, 0, gap(width) - 1))
+    made.add_column("step", width=name)
+    if bar:
+        made.add_column("", width=bar)
+    for part in parts:
+        heading = Text.assemble((part.drawn(plain), part.style), f" {part.name}")
+        made.add_column(heading, justify="right", no_wrap=True)
+    for step, of_step, row in zip(steps, counts, cells, strict=True):
+        of = dict(zip(parts, of_step, strict=True))
+        drawn = [draw(of, progress["companies"], bar, plain)] if bar else []
+        made.add_row(one_line(cut_middle(visible(step["step"]), name)), *drawn, *row)
+    return made
+
+
+def split(room: int, longest: int, gap: int) -> tuple[int, int]:
+    """The cells of the names, and those of the bars: none where they would tell nothing."""
+    longest = max(longest, len("step"))
+    name = min(longest, max(room - SHORTEST_BAR, PLAIN_NAME))
+    if room - name < NO_BAR:
+        return max(len("step"), min(longest, room + gap)), 0
+    return name, min(LONGEST_BAR, room - name)
+
+
+def kinds(steps: Sequence[dict[str, Any]], width: int) -> list[Part]:
+    """The kinds of rows that are told apart."""
+    flying = [RUNNING, QUEUED] if width >= WIDE else [IN_FLIGHT]
+    found = [DONE, *flying, PENDING, FAILED]
+    return [*found, CANCELLED] if any(rows(step, CANCELLED) for step in steps) else found
+
+
+def rows(step: dict[str, Any], part: Part) -> int:
+    """A step's rows of one kind."""
+    found: int = sum(step[status] for status in part.statuses)
+    return found
+
+
+def gap(width: int) -> int:
+    """The space around a column."""
+    return 1 if width < NARROW else 2
+
+
+def taken(parts: Sequence[Part], cells: Sequence[Sequence[str]], gap: int) -> int:
+    """The width of all columns but the names and the bars, with the space around each."""
+    lines = [[f"  {part.name}" for part in parts], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return sum(widths) + gap * (len(parts) + 2)
+
+
+def short(count: int) -> str:
+    """A number in five characters: `9,999`, `250k`, `1.25M`."""
+    if count < 10_000:
+        return f"{count:,}"
+    return f"{count // 1000}k" if count < 1_000_000 else f"{count / 1e6:.4g}M"
+
+
+def draw(counts: dict[Part, int], companies: int, width: int, plain: bool) -> Text:
+    """A bar; every kind of which there is a row has a cell at least."""
+    of = {part: counts[part] for part in IN_A_BAR if part in counts}
+    of[TO_COME] = max(0, companies - sum(of.values()))
+    exact = {part: width * count / max(sum(of.values()), 1) for part, count in of.items()}
+    cells = {p: max(int(exact[p]), of[p] > 0 and p is not TO_COME) for p in of}
+    while (over := sum(cells.values()) - width) > 0:
+        most = max(cells, key=lambda part: cells[part])
+        cells[most] -= min(over, max(1, cells[most] - width // 2))
+    while sum(cells.values()) < width:
+        cells[max(exact, key=lambda part: exact[part] - cells[part])] += 1
+    return Text.assemble(
+        *((part.drawn(plain) * count, part.style) for part, count in cells.items()), no_wrap=True
+    )

@@ -1,0 +1,62 @@
+"""The workers' statements, each headed by its edge; every one returns the rows it won."""
+
+from reconciler.contract.sql.held import SAME_ATTEMPT, held
+
+# begin: QUEUED -> IN_PROGRESS, and the company's input in the same round trip
+# A worker is given company ids alone; the unique index makes the row of each the only one. It takes
+# nothing in a schema that its code does not know.
+BEGIN = """
+UPDATE workflow_states w
+SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
+    call_id = coalesce(%(call_id)s, w.call_id),
+    lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
+FROM companies c, enrichment_registry r
+WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
+  AND w.status = 'QUEUED'
+  AND (SELECT version_num FROM alembic_version) = %(revision)s
+  AND c.id = w.company_id AND r.step_name = w.step_name
+RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
+"""
+
+# heartbeat: IN_PROGRESS -> IN_PROGRESS, its lease renewed from now
+# Not that of an attempt that has failed: it was ended so that the next tick judges the row.
+HEARTBEAT = f"""
+UPDATE workflow_states w
+SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
+FROM {held()}
+WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS') AND w.error IS NULL
+RETURNING w.company_id
+"""
+
+# complete: IN_PROGRESS -> COMPLETED, with the domain rows of exactly those that it won
+# {table}, {columns} and {updates} come from the step's SQLModel table, as quoted identifiers.
+COMPLETE = f"""
+WITH won AS (
+    UPDATE workflow_states w
+    SET status = 'COMPLETED', finished_at = clock_timestamp(), lease_expires_at = NULL, error = NULL
+    FROM {held()}
+    WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
+    RETURNING w.company_id
+)
+INSERT INTO {{table}} ({{columns}}, written_at)
+SELECT {{columns}}, now()
+FROM json_populate_recordset(NULL::{{table}}, %(rows)s::json)
+WHERE company_id IN (SELECT company_id FROM won)
+ON CONFLICT (company_id) DO UPDATE SET {{updates}}
+RETURNING company_id
+"""
+
+# fail: IN_PROGRESS -> its lease ends now, so that the next tick judges it; FAILED when permanent
+# available_at carries a Retry-After over to the tick, which never retries earlier.
+FAIL = f"""
+UPDATE workflow_states w
+SET status = CASE WHEN held.permanent THEN 'FAILED' ELSE w.status END,
+    finished_at = CASE WHEN held.permanent THEN clock_timestamp() END,
+    lease_expires_at = CASE WHEN held.permanent THEN NULL ELSE clock_timestamp() END,
+    available_at = greatest(w.available_at,
+                            clock_timestamp() + make_interval(secs => held.retry_after_s)),
+    error = held.errors
+FROM {held(errors="text", permanent="bool", retry_after_s="float8")}
+WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
+RETURNING w.company_id
+"""

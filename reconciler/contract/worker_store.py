@@ -1,0 +1,135 @@
+"""The workers' verbs: begin, heartbeat, complete, fail. Every write is fenced by its attempt."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
+from reconciler.contract.database import Database
+from reconciler.contract.grants import WORKER
+from reconciler.contract.results import CompanyView, StepResult
+from reconciler.contract.sql import worker as queries
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The right to work one company once: what `begin` gives, and every later verb must show."""
+
+    company: CompanyView
+    step_name: str
+    batch_id: int
+    attempt: int
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed; `permanent` spares the retries, `retry_after_s` bounds the next."""
+
+    error: str
+    permanent: bool = False
+    retry_after_s: float = 0.0
+
+
+class WorkerStore(Database):
+    """The brain as a worker sees it."""
+
+    role = WORKER
+
+    def begin(
+        self, step_name: str, company_ids: Sequence[int], call_id: str | None = None
+    ) -> list[Attempt]:
+        """Take those of `company_ids` that are QUEUED for the step; the others are not its to do.
+
+        A call that arrives twice, or late, finds nothing QUEUED and gets an empty list. `call_id`
+        is written down, since a dispatch without an answer could not do so.
+
+        Raises:
+            BadInput: the schema is not the one that this code knows: it was migrated meanwhile.
+        """
+        rows = self.rows(
+            queries.BEGIN,
+            step=step_name,
+            company_ids=list(company_ids),
+            call_id=call_id,
+            revision=SCHEMA_REVISION,
+        )
+        if not rows:
+            self.check_revision()
+        return [
+            Attempt(
+                company=CompanyView(
+                    **{name: row[name] for name in ("id", "key", "name", "domain", "attributes")},
+                    idempotency_key=f"tracer-{row['batch_id']}-{step_name}-{row['id']}",
+                ),
+                step_name=step_name,
+                batch_id=row["batch_id"],
+                attempt=row["attempt"],
+                lease_s=row["lease_s"],
+            )
+            for row in rows
+        ]
+
+    def heartbeat(self, attempts: Sequence[Attempt]) -> set[int]:
+        """Renew the leases; returns the companies whose attempt is still theirs."""
+        if not attempts:
+            return set()
+        rows = self.rows(queries.HEARTBEAT, **_held(attempts), lease_s=attempts[0].lease_s)
+        return {row["company_id"] for row in rows}
+
+    def complete(self, attempts: Sequence[Attempt], results: Sequence[StepResult]) -> set[int]:
+        """COMPLETED and domain row in one statement, for all of one step's `attempts` or none.
+
+        Returns the companies that were won; a stale attempt wins and writes nothing.
+
+        Raises:
+            psycopg.Error: a result does not fit its table; nothing was written.
+            ValueError: a result cannot be written as JSON, as NaN cannot.
+        """
+        if not attempts:
+            return set()
+        documents = [
+            {**result.model_dump(mode="json"), "company_id": attempt.company.id}
+            for attempt, result in zip(attempts, results, strict=True)
+        ]
+        statement = _complete_statement(type(results[0]))
+        rows = json.dumps(documents, allow_nan=False)
+        won = self.rows(statement, **_held(attempts), rows=rows)
+        return {row["company_id"] for row in won}
+
+    def fail(self, attempts: Sequence[Attempt], failures: Sequence[Failure]) -> set[int]:
+        """Report failed attempts; the tick judges them. Returns the companies that were won."""
+        if not attempts:
+            return set()
+        rows = self.rows(
+            queries.FAIL,
+            **_held(attempts),
+            errors=[kept_text(failure.error) for failure in failures],
+            permanent=[failure.permanent for failure in failures],
+            retry_after_s=[float(failure.retry_after_s) for failure in failures],
+        )
+        return {row["company_id"] for row in rows}
+
+
+def _held(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
+    return {
+        "company_ids": [a.company.id for a in attempts],
+        "steps": [a.step_name for a in attempts],
+        "batch_ids": [a.batch_id for a in attempts],
+        "attempts": [a.attempt for a in attempts],
+    }
+
+
+def _complete_statement(table: type[StepResult]) -> sql.Composed:
+    description = table.__table__  # type: ignore[attr-defined]
+    names = [c.name for c in description.columns if c.name != "written_at"]
+    updated = [name for name in names if name != "company_id"]
+    updates = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in updated]
+    return sql.SQL(queries.COMPLETE).format(
+        table=sql.Identifier(description.schema, description.name),
+        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+        updates=sql.SQL(", ").join([*updates, sql.SQL("written_at = excluded.written_at")]),
+    )

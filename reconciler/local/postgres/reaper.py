@@ -1,0 +1,156 @@
+"""The reaper: stops the embedded Postgres once nobody has used it for a while.
+
+A client starts it detached, as a script. It sleeps in the kernel on an exclusive flock of the users
+file, which is granted when the last user has exited, however it exited. It imports the standard
+library alone, so that it stays at about 12 MB; what it shares with `supervisor` is here.
+"""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, NamedTuple
+
+TLS_REQUEST = struct.pack("!ii", 8, 80877103)
+LIMIT_S = 300  # a crash recovery of 880 MB of WAL takes well over ten seconds
+
+
+def try_exclusive(fd: int) -> bool:
+    """Take the exclusive flock of `fd` if nobody else holds it; a shared one is turned into it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_file_at(fd: int, path: Path) -> bool:
+    """Say whether `path` still names the open file `fd`: a person may have deleted the home."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def answers(socket_path: Path) -> bool:
+    """Say whether a live server listens on this Unix socket; it may still be starting.
+
+    It asks for TLS and wants an answer: the kernel also accepts for a server that is being killed.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(socket_path))
+            client.sendall(TLS_REQUEST)
+            return client.recv(1) != b""
+        except (ConnectionError, FileNotFoundError):
+            return False
+        except (TimeoutError, BlockingIOError):
+            return True  # busy, or its queue of connections is full
+
+
+class Postmaster(NamedTuple):
+    """What a live server says about itself in postmaster.pid."""
+
+    socket_directory: Path
+    port: int
+    status: str  # starting, ready or stopping
+
+    def socket(self) -> Path:
+        """The Unix socket that clients connect to."""
+        return self.socket_directory / f".s.PGSQL.{self.port}"
+
+
+class Cluster(NamedTuple):
+    """A data directory, the binaries that serve it, and the account (uid, gid) that runs them.
+
+    `account` is None when this process runs them as itself.
+    """
+
+    data: Path
+    binaries: Path
+    account: tuple[int, int] | None
+
+    def postmaster(self) -> Postmaster | None:
+        """Describe the live server, or None: a pid alone proves nothing, since pids come back."""
+        try:
+            lines = os.fsdecode((self.data / "postmaster.pid").read_bytes()).split("\n")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if len(lines) < 8:
+            return None
+        found = Postmaster(Path(lines[4]), int(lines[3]), lines[7].strip())
+        return found if answers(found.socket()) else None
+
+    def run(self, program: str, *arguments: str, output: IO[bytes] | int, text: bytes = b"") -> int:
+        """Run a program of Postgres on this cluster and return its exit code; stdin is `text`."""
+        uid, gid = self.account or (None, None)
+        # PGDATA, since pg_ctl would put the value of -D between a shell's double quotes.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        return subprocess.run(
+            [self.binaries / program, *arguments],
+            env={**environment, "PGDATA": str(self.data), "LC_ALL": "C"},
+            cwd="/",
+            input=text,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            user=uid,
+            group=gid,
+            extra_groups=None if uid is None else [],
+            check=False,
+        ).returncode
+
+    def start(self, sockets: Path, log: IO[bytes]) -> bool:
+        """Start the server and wait until it is ready; True if it is. Both write to `log`."""
+        where = shlex.quote(f'unix_socket_directories="{sockets}"')
+        settings = f"-c listen_addresses='' -c port=5432 -c {where}"
+        limit = str(LIMIT_S)
+        return self.run("pg_ctl", "start", "-s", "-w", "-t", limit, "-o", settings, output=log) == 0
+
+    def stop(self) -> bool:
+        """End its connections, stop the server and wait for it; True if one ran."""
+        found = self.postmaster()
+        if not found:
+            return False
+        limit = ("-t", str(LIMIT_S))
+        self.run("pg_ctl", "stop", "-s", "-m", "fast", *limit, output=subprocess.DEVNULL)
+        with contextlib.suppress(OSError):
+            found.socket_directory.rmdir()
+        return True
+
+
+def reap(users: Path, reaper_fd: int, grace_s: float, cluster: Cluster) -> None:
+    """Wait until nobody uses the server, wait again, and stop it if it is still so."""
+    fd = os.open(users, os.O_RDWR)
+    while True:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        time.sleep(grace_s)
+        if try_exclusive(fd):
+            break
+    if is_file_at(fd, users):
+        cluster.stop()
+    # In this order: whoever gets the users file next must see that there is no reaper.
+    os.close(reaper_fd)
+    os.close(fd)
+
+
+def main(arguments: list[str]) -> None:
+    """Leave the client that started this script behind, and reap."""
+    users, reaper_fd, grace_s, data, binaries, uid, gid = arguments
+    if child := os.fork():
+        os.truncate(int(reaper_fd), 0)
+        os.pwrite(int(reaper_fd), f"{child}\n".encode(), 0)  # for whoever has to end it
+        os._exit(0)
+    account = (int(uid), int(gid)) if uid else None
+    reap(Path(users), int(reaper_fd), float(grace_s), Cluster(Path(data), Path(binaries), account))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,139 @@
+"""One program of the local stack, on a lifeline: it never outlives the one who started it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from reconciler.contract.errors import WorkFailed
+from reconciler.local.lifeline import GRACE_S, end_all, family, parents, send
+from reconciler.local.stack_file import Running, running
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LAST_LINES = 15
+
+
+class Service:
+    """A program that was started; its words go to the log."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path
+    ) -> None:
+        self.name = name
+        self.log = logs / f"{name}.log"
+        with self.log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches the owner alone, who ends them in order.
+            self._lifeline = subprocess.Popen(
+                [sys.executable, "-m", "reconciler.local.lifeline", "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=REPOSITORY,
+                start_new_session=True,
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the program still runs."""
+        return self._lifeline.poll() is None
+
+    def programs(self) -> list[Running]:
+        """Its lifeline and what runs under it, as they are now."""
+        return running(self.name, family(self._lifeline.pid))
+
+    def wait_ready(self, ready: Callable[[], bool], within_s: float) -> None:
+        """Return once `ready()` says so.
+
+        Raises:
+            WorkFailed: the program ended, or it is not ready within `within_s` seconds.
+        """
+        deadline = time.monotonic() + within_s
+        while not ready():
+            if not self.alive:
+                raise self.failure(f"ended with code {self._lifeline.returncode}")
+            if time.monotonic() > deadline:
+                raise self.failure(f"is not ready after {within_s:g} s")
+            time.sleep(0.05)
+
+    def wait_done(self, within_s: float) -> None:
+        """Return once the program has ended well.
+
+        Raises:
+            WorkFailed: it ended otherwise, or not within `within_s` seconds.
+        """
+        try:
+            code = self._lifeline.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"has not ended after {within_s:g} s") from None
+        if code:
+            raise self.failure(f"ended with code {code}")
+
+    def end_children(self, within_s: float) -> None:
+        """End what the program itself has started, and wait; the program stays."""
+        lifeline = self._lifeline.pid
+        command = {pid for pid, parent in parents().items() if parent == lifeline}
+        end_all({pid for pid, parent in parents().items() if parent in command}, within_s)
+
+    def let_go(self) -> None:
+        """Tell the program to end; `stop` waits for it."""
+        if self._lifeline.stdin:
+            self._lifeline.stdin.close()
+
+    def stop(self) -> None:
+        """End the program and all that it started; returns when they are gone."""
+        self.let_go()
+        try:
+            self._lifeline.wait(GRACE_S + 5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End all of it at once, without a chance to tidy up."""
+        send(family(self._lifeline.pid), signal.SIGKILL)
+        self._lifeline.wait()
+
+    def failure(self, what: str) -> WorkFailed:
+        """What became of the program, with its last words."""
+        lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        last = "\n".join(f"  {line}" for line in lines) or "  (it said nothing)"
+        return WorkFailed(f"The {self.name} {what}. See {self.log}, which ends with:\n{last}")
+
+
+def environment(home: Path, database_url: str) -> dict[str, str]:
+    """What every program of the stack finds in its environment, beside PREFECT_API_URL.
+
+    None of the user's own Prefect settings is in it, so that a profile or a key for another server
+    is neither used nor touched. `home` is absolute.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    direct = ",".join(filter(None, [kept.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+    return kept | {
+        "DATABASE_URL": database_url,
+        "TRACER_HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        # Prefect's worker keeps files in `runner_storage` there, whoever runs it: in /tmp the first
+        # user of a machine would lock all others out.
+        "TMPDIR": str(home / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # In memory, the slots of runs that a stopped server leaves behind would be held for ever.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
+        # Every 20 s it works for each run that was cancelled in the last day: 65 % of a core seen.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+        # Runs are kept for ever otherwise.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "604800",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",
+        # Runs start 0.2 s late instead of 2.6 s.
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }

@@ -1,0 +1,82 @@
+"""The local worker host as it answers: is it there, and has it the steps."""
+
+import json
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.contract.settings import Settings, workers_socket
+from reconciler.local.stack_file import load_stack
+from reconciler.operator.diagnosis.facts import NO_HOST
+
+HOST = "python -m workers.host"
+RESTART = "tracer down && tracer up"
+ANSWER_S = 2.0
+SILENT = "the worker host here does not answer"
+OTHER = "the worker host here is of another version of Tracer"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A worker host; where it answers nothing, `fault` says why, and the rest is empty.
+
+    `up_s` is for how many seconds it has been up; `pid` is None where the system does not tell.
+    """
+
+    steps: frozenset[str] = frozenset()
+    up_s: float | None = None
+    fault: str | None = None
+    pid: int | None = None
+
+    def lacks(self, step: str) -> str | None:
+        """Why a call of the step would not be worked, for a sentence."""
+        missing = f"the worker host here does not have the step {step}"
+        return self.fault or (None if step in self.steps else missing)
+
+
+def ask_host(settings: Settings) -> Host:
+    """The host of this home, as it is within `ANSWER_S`."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(ANSWER_S)
+        try:
+            link.connect(str(workers_socket(settings.home)))
+        except (BlockingIOError, TimeoutError):  # it accepts nobody, and its queue is full
+            return Host(fault=SILENT)
+        except OSError:
+            return Host(fault=NO_HOST)
+        pid = _pid(link)
+        try:
+            found = _ask(link)
+            return Host(frozenset(found["steps"]), float(found["up_s"]), pid=pid)
+        except KeyError:
+            return Host(fault=OTHER, pid=pid)
+        except (OSError, ValueError):
+            return Host(fault=SILENT, pid=pid)
+
+
+def mend_host(settings: Settings, host: Host) -> str:
+    """The command that brings a host with all the steps."""
+    start = HOST if settings.database_url else "tracer up"
+    if host.fault == NO_HOST:
+        return start
+    stack = load_stack(settings.home.resolve())
+    if stack and stack.owner.alive:
+        return RESTART
+    by_force = "-9 " if host.fault == SILENT else ""
+    return f"kill {by_force}{host.pid} && {start}" if host.pid else start
+
+
+def _ask(link: socket.socket) -> dict[str, Any]:
+    link.sendall(json.dumps({"steps": True}).encode() + b"\n")
+    with link.makefile() as answers:
+        found: dict[str, Any] = json.loads(answers.readline())
+    return found
+
+
+def _pid(link: socket.socket) -> int | None:
+    """The process that listens, where the system tells."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    told = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", told)[0])

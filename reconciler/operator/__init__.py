@@ -1,0 +1,1 @@
+"""What a person at the desk reads and does."""

@@ -1,0 +1,43 @@
+"""From the environment to an open store."""
+
+import getpass
+import os
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.settings import Settings, load_settings
+from reconciler.local.postgres.install import locate
+from reconciler.local.postgres.supervisor import acquire
+from reconciler.operator.store import OperatorStore
+
+
+def database_url(settings: Settings) -> str:
+    """DATABASE_URL, else the embedded Postgres of this TRACER_HOME, started when needed."""
+    return settings.database_url or acquire(settings.home)
+
+
+def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:
+    """An open store; use it as a context manager.
+
+    Raises:
+        Unreachable: no database answers.
+        BadInput: its schema is missing, older or newer; or there is no database of this home yet,
+            which who only looks, in another directory perhaps, should not make.
+    """
+    settings = load_settings()
+    home = settings.home.resolve()
+    if not settings.database_url and not (home.exists() and locate(home).data.exists()):
+        raise BadInput(
+            f"There is no Tracer in {settings.home}: `tracer up` or `tracer db upgrade` makes one "
+            "there. Or change to where yours is, or set TRACER_HOME or DATABASE_URL."
+        )
+    store = kind.connect(database_url(settings))
+    store.who = user()
+    return store
+
+
+def user() -> str:
+    """Who speaks, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"uid {os.getuid()}"

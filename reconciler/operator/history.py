@@ -1,0 +1,31 @@
+"""The batch's history: what operators did to it, who and when, and how many rows that moved."""
+
+from dataclasses import dataclass, field
+
+from psycopg.types.json import Jsonb
+
+from reconciler.contract.column_types import kept_text
+from reconciler.contract.database import Connection, Row
+from reconciler.operator.sql import history as queries
+
+
+@dataclass
+class Line:
+    """What the history says of one verb; it is there with the first rows that the verb moves."""
+
+    batch_id: int
+    who: str
+    verb: str
+    detail: Row = field(default_factory=dict)
+    id: int | None = None
+
+    def add(self, connection: Connection, rows: int) -> None:
+        """Note that `rows` more were moved, in the transaction that moves them."""
+        if self.id is not None:
+            connection.execute(queries.NOTE_MORE, {"line": self.id, "rows": rows})
+            return
+        values = {"batch_id": self.batch_id, "who": kept_text(self.who), "verb": self.verb}
+        about = {"detail": Jsonb(self.detail), "rows": rows}
+        made = connection.execute(queries.NOTE, values | about).fetchone()
+        assert made is not None
+        self.id = made["id"]

@@ -1,0 +1,233 @@
+"""A report as one HTML file: everything that it needs is in it, and it asks for nothing else."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from html import escape
+from typing import Any
+
+from reconciler.contract.states import Status
+from reconciler.operator.report import plots
+from reconciler.operator.report.figures import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    MOST_ATTEMPTS,
+    SHARES,
+    Report,
+)
+from reconciler.operator.report.style import DRAW, STYLE
+from reconciler.operator.steering import BatchView
+from reconciler.operator.wording import seconds
+
+MARK = '<meta name="generator" content="tracer report">'
+# No text in the page, whatever it holds, is run: of scripts, only the one whose hash is here.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'"
+Cells = Sequence[Any]
+
+
+def page(batch: BatchView, steps: Sequence[dict[str, Any]], report: Report) -> str:
+    """The file's text; `steps` has the batch's rows per step and status."""
+    until = batch.finished_at or batch.now
+    kinds = message_counts(report)
+    drawn: dict[str, plots.Spec] = {}
+    if report.throughput:
+        ends = (batch.created_at, until)
+        drawn["throughput"] = plots.throughput(report, batch.blueprint, *ends)
+    if report.latency:
+        drawn |= {name: plots.latency(report, name) for name in ("start_s", "work_s")}
+    if report.failures:
+        drawn["failures"] = plots.failures(report, list(kinds), batch.created_at, until)
+    if report.attempts:
+        drawn["attempts"] = plots.attempts(report, batch.blueprint)
+    body = "".join(
+        [
+            *_head(batch, steps, until),
+            *_throughput(batch, report),
+            *_latency(report),
+            *_failures(report, kinds),
+            *_attempts(batch, report),
+        ]
+    )
+    script = drawing() if drawn else ""
+    return _document(batch.name, body, script, drawn)
+
+
+def message_counts(report: Report) -> dict[str, int]:
+    """How many attempts failed by message, the most frequent first and the other ones last."""
+    counts: dict[str, int] = {}
+    for row in report.failures:
+        name = plots.message_of(row)
+        counts[name] = counts.get(name, 0) + row["rows"]
+    return dict(sorted(counts.items(), key=lambda one: (one[0] == plots.OTHER, -one[1], one[0])))
+
+
+def _document(name: str, body: str, script: str, drawn: dict[str, plots.Spec]) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = escape(POLICY.format(hash=digest))
+    data = json.dumps(drawn, ensure_ascii=False).replace("<", "\\u003c")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{MARK}'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}</title><style>{STYLE}</style></head><body>{body}"
+        f'<script type="application/json" id="plots">{data}</script>'
+        f'<script type="module">{script}</script></body></html>\n'
+    )
+
+
+@cache
+def drawing() -> str:
+    """The plotting library and what draws with it, as a script that may stand in a page.
+
+    It takes about 3 s to make, and nothing in it ends the element that it is in.
+    """
+    import vl_convert
+
+    made: str = vl_convert.javascript_bundle(DRAW)
+    return made.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _head(batch: BatchView, steps: Sequence[dict[str, Any]], until: datetime) -> Iterator[str]:
+    took_s = max((until - batch.created_at).total_seconds(), 0.001)
+    completed = sum(step[Status.COMPLETED] for step in steps)
+    figures = {
+        "companies": f"{batch.companies:,}",
+        "done": f"{steps[-1][Status.COMPLETED]:,}",
+        "failed": f"{sum(step[Status.FAILED] for step in steps):,}",
+        "duration" if batch.finished_at else "duration so far": took(took_s),
+        "company-steps COMPLETED": f"{completed:,}",
+        "of these per second": f"{completed / took_s:,.3g}",
+    }
+    paused = " (paused)" if batch.paused and not batch.finished_at else ""
+    yield f"<h1>{escape(batch.name)}</h1>"
+    yield f"<p>{batch.status}{paused} · {escape(' → '.join(batch.blueprint))}</p>"
+    yield f"<p>Seeded {moment(batch.created_at)} · as of {moment(batch.now)} UTC</p>"
+    pairs = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures.items())
+    yield f"<dl>{''.join(pairs)}</dl>"
+    rows = [[step["step"], *(step[status] for status in Status)] for step in steps]
+    counts = _table(["step", *(status.replace("_", " ").lower() for status in Status)], rows)
+    yield f"<section><h2>Steps</h2>{counts}</section>"
+
+
+def _throughput(batch: BatchView, report: Report) -> Iterator[str]:
+    yield f"<section><h2>Throughput</h2><p>Company-steps COMPLETED per {span(report.width_s)}</p>"
+    if report.throughput:
+        yield _plot("throughput")
+        steps = list(batch.blueprint)
+        yield _legend((step, plots.colour(number)) for number, step in enumerate(steps))
+        rows = [(row["at"], row["step"], row["rows"]) for row in report.throughput]
+        yield _details(_over_time(rows, steps))
+    else:
+        yield "<p>No company-step has been completed yet.</p>"
+    yield "</section>"
+
+
+def _latency(report: Report) -> Iterator[str]:
+    if not report.latency:
+        return
+    yield "<section><h2>Latency per step</h2><p>Of the attempts that succeeded</p>"
+    yield '<div class="pair"><div><h3>From claim to begin</h3>' + _plot("start_s") + "</div>"
+    yield "<div><h3>From begin to end</h3>" + _plot("work_s") + "</div></div>"
+    yield _legend((share, f"var(--q{number})") for number, share in enumerate(SHARES))
+    columns = ["step", *(f"{kind} {share}" for kind in ("begin", "work") for share in SHARES)]
+    rows = [
+        [row["step"], *(took(value) for name in ("start_s", "work_s") for value in row[name] or [])]
+        for row in report.latency
+    ]
+    yield _details(_table([*columns, "company-steps"], _with(rows, report.latency)))
+    yield "</section>"
+
+
+def _with(rows: list[list[str]], latency: list[dict[str, Any]]) -> list[list[str]]:
+    return [[*row, f"{found['rows']:,}"] for row, found in zip(rows, latency, strict=True)]
+
+
+def _failures(report: Report, kinds: dict[str, int]) -> Iterator[str]:
+    yield f"<section><h2>Failures</h2><p>Attempts that failed per {span(report.width_s)}</p>"
+    if report.failures:
+        yield _plot("failures")
+        named = (
+            (f"{kind}: {count:,}", number) for number, (kind, count) in enumerate(kinds.items())
+        )
+        yield _legend((text, plots.colour(number)) for text, number in named)
+        rows = [(row["at"], plots.message_of(row), row["rows"]) for row in report.failures]
+        yield _details(_over_time(rows, list(kinds)))
+    else:
+        yield "<p>No attempt has failed.</p>"
+    yield "</section>"
+
+
+def _attempts(batch: BatchView, report: Report) -> Iterator[str]:
+    if not report.attempts:
+        return
+    yield "<section><h2>Attempts</h2><p>How many a company-step took until it ended</p>"
+    yield _plot("attempts")
+    colours = [(step, plots.colour(number)) for number, step in enumerate(batch.blueprint)]
+    if any(row["status"] == plots.FAILED for row in report.attempts):
+        colours.append((plots.FAILED, plots.RED))
+    yield _legend(colours)
+    numbers = range(1, MOST_ATTEMPTS + 1)
+    counted: dict[tuple[str, str], dict[int, int]] = {}
+    for row in report.attempts:
+        counted.setdefault((row["step"], row["status"]), {})[row["attempts"]] = row["rows"]
+    rows = [[*kind, *(found.get(n, 0) for n in numbers)] for kind, found in counted.items()]
+    yield _details(_table(["step", "", *map(plots.attempts_name, numbers)], rows))
+    yield "</section>"
+
+
+def _over_time(rows: Iterable[tuple[datetime, str, int]], series: Sequence[str]) -> str:
+    """A row per span of time, a column per series."""
+    counted: dict[datetime, dict[str, int]] = {}
+    for at, name, count in rows:
+        counted.setdefault(at, {})[name] = count
+    lines = [
+        [moment(at), *(found.get(name, 0) for name in series)] for at, found in counted.items()
+    ]
+    return _table(["from (UTC)", *series], lines)
+
+
+def _plot(name: str) -> str:
+    return f'<div class="plot" id="{name}"></div>'
+
+
+def _legend(series: Iterable[tuple[str, str]]) -> str:
+    marks = (f'<li style="--mark:{colour}">{escape(text)}</li>' for text, colour in series)
+    return f"<ul>{''.join(marks)}</ul>"
+
+
+def _details(table: str) -> str:
+    return f"<details><summary>All figures</summary>{table}</details>"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Cells]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+
+
+def moment(value: datetime) -> str:
+    """A moment in UTC, to the second."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def took(value_s: float) -> str:
+    """A duration to three digits."""
+    return seconds(float(f"{value_s:.3g}") if value_s < 120 else value_s)
+
+
+def span(width_s: int) -> str:
+    """What one bar stands for, and by which clock."""
+    units = ((DAY_S, "day"), (HOUR_S, "hour"), (MINUTE_S, "minute"), (1, "second"))
+    size, name = next(unit for unit in units if width_s >= unit[0])
+    count = width_s // size
+    return f"{name if count == 1 else f'{count} {name}s'}, times in UTC"

@@ -1,0 +1,1 @@
+"""Reads a seed file, and brings its rows in as a batch."""

@@ -1,0 +1,187 @@
+"""Reads a seed file into records, one at a time: CSV, TSV, JSON lines or Parquet, no database.
+
+A header in any order and spelling goes in; out come companies with a key, and for each row that
+is none a rejection with its line and reason. Every column of the file is kept.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from reconciler.contract.errors import BadInput
+from reconciler.operator.seeding.columns import (
+    FIELDS,
+    JSON,
+    KEY_LIMIT,
+    Columns,
+    host_of,
+    map_columns,
+    text_of,
+)
+from reconciler.operator.seeding.rows import Rejection, Table, delimited_table, json_table
+from reconciler.operator.seeding.source import Source, check_encoding, lines_in
+
+__all__ = ["FORMATS", "Columns", "Record", "Rejection", "SeedFile", "open_seed_file"]
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+_SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+class Record(NamedTuple):
+    """A company as the file gives it; `line` is where its row starts (Parquet: the row).
+
+    `attributes` is all of the row, as a JSON object.
+    """
+
+    line: int
+    key: str
+    name: str | None
+    domain: str | None
+    attributes: str
+
+
+class SeedFile:
+    """An open seed file: iterate once over its records and rejections, in the file's order.
+
+    Iterating raises BadInput where the file itself turns out to be damaged.
+    """
+
+    def __init__(self, source: Source, columns: Columns, table: Table) -> None:
+        self.columns = columns
+        self._source = source
+        self._table = table
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+    def __iter__(self) -> Iterator[Record | Rejection]:
+        return records(self._table, self.columns)
+
+    @property
+    def bytes_total(self) -> int | None:
+        """The size of the file, None for a pipe."""
+        return self._source.size
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of it has been read, up to a block ahead of the last record."""
+        return self._source.read
+
+
+def open_seed_file(
+    path: str,
+    *,
+    mapping: Mapping[str, str],
+    key: str | None,
+    format: str | None = None,
+    encoding: str = "utf-8",
+) -> SeedFile:
+    """Open a file, or standard input for "-", and find its columns and its first row.
+
+    Args:
+        path: the file; a suffix tells its format, and for a pipe its first bytes do.
+        mapping: field (key, name, domain) to column, over what the names of the columns say.
+        key: the column of the key, as `mapping` may say too.
+        format: one of FORMATS, over what suffix and bytes say.
+        encoding: of the text, a byte order mark is dropped; without meaning for Parquet.
+
+    Raises:
+        BadInput: no such file, format, encoding or column; no rows; text that is not `encoding`.
+    """
+    check_encoding(encoding)
+    source = Source(path)
+    try:
+        table = _table(source, format or _format_of(path, source), encoding)
+        columns = map_columns(table.names, mapping, key)
+        first = next(table.rows, None)
+        if first is None:
+            raise BadInput(f"{source.name} has columns but no rows.")
+    except BaseException:
+        source.close()
+        raise
+    return SeedFile(source, columns, table._replace(rows=chain([first], table.rows)))
+
+
+def _format_of(path: str, source: Source) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if source.size is not None:
+        known = ", ".join(_SUFFIXES)
+        raise BadInput(
+            f"{path}: the suffix tells no format. Known are {known}; "
+            f"or say --format with one of {', '.join(FORMATS)}."
+        )
+    if source.head.startswith(b"PAR1"):
+        return "parquet"
+    start = source.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return "jsonl" if start.startswith((b"{", b"[")) else "csv"
+
+
+def _table(source: Source, format: str, encoding: str) -> Table:
+    if format == "parquet":
+        # pyarrow takes a quarter of a second to import, and most seed files are text.
+        from reconciler.operator.seeding.parquet import parquet_table
+
+        return parquet_table(source.seekable(), source.progressed)
+    lines = chain.from_iterable(lines_in(source, encoding))
+    if format == "jsonl":
+        return json_table(lines)
+    if format in FORMATS:
+        return delimited_table(lines, "\t" if format == "tsv" else None)
+    raise BadInput(f"No format is called {format!r}: use {', '.join(FORMATS)}.")
+
+
+def records(table: Table, columns: Columns) -> Iterator[Record | Rejection]:
+    """Turn rows into companies, and those without a usable key into rejections."""
+    picks = {field: table.pick(column) for field, column in columns.mapped.items()}
+    key_of, name_of, domain_of = (picks.get(field, _nothing) for field in FIELDS)
+    to_key = host_of if columns.key_is_domain else _as_given
+    for row in table.rows:
+        if isinstance(row, Rejection):
+            yield row
+            continue
+        line, values = row
+        given = text_of(key_of(values))
+        key = to_key(given) if given is not None else None
+        if key is None or len(key) > KEY_LIMIT:
+            yield Rejection(line, _without_key(key_of(values), columns.mapped["key"], key))
+            continue
+        name, domain = text_of(name_of(values)), text_of(domain_of(values))
+        yield Record(line, key, name, domain, table.as_json(values))
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _as_given(text: str) -> str:
+    return text
+
+
+def _without_key(cell: JSON, column: str, key: str | None) -> str:
+    if key is not None:
+        return f"the key in column {column!r} is longer than {KEY_LIMIT} characters"
+    given = text_of(cell)
+    if given is not None:
+        return f"no host in key column {column!r}: {given[:80]!r}"
+    blank = cell is None or isinstance(cell, str)
+    return f"no value{'' if blank else ' that is text or a number'} in key column {column!r}"

@@ -1,0 +1,136 @@
+"""The rows of a Parquet file, read a record batch at a time, as what JSON can say.
+
+Dates and times become ISO 8601 text, decimals text, durations seconds, NaN null, maps lists of
+pairs. Bytes are kept when they are UTF-8 text, as older writers store text; other bytes and
+Infinity have no honest place in JSON, so their row is rejected.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import count
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from reconciler.contract.errors import BadInput
+from reconciler.operator.seeding.columns import JSON, unique_names
+from reconciler.operator.seeding.rows import Rejection, Row, Table, checked
+
+# 2,000 rows of 200 columns of text stay under 100 MB; larger batches were no faster.
+_BATCH = 2_000
+
+
+def parquet_table(stream: BinaryIO, progressed: Callable[[float], None]) -> Table:
+    """Read Parquet; `progressed` is told the share of rows read, 0 to 1, after every batch.
+
+    Raises:
+        BadInput: it is no Parquet file, or holds values that cannot be converted.
+    """
+    try:
+        file = parquet.ParquetFile(stream)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"This is not a readable Parquet file: {_first_sentence(error)}.") from error
+    names = unique_names(file.schema_arrow.names)
+    return Table(names, _rows(file, names, progressed))
+
+
+def _rows(
+    file: Any, names: list[str], progressed: Callable[[float], None]
+) -> Iterator[Row | Rejection]:
+    plain = [_is_plain(each.type) for each in file.schema_arrow]
+    odd = [name for name, is_plain in zip(names, plain, strict=True) if not is_plain]
+    numbers, total = count(1), max(file.metadata.num_rows, 1)
+    read = 0
+    for batch in _batches(file):
+        columns = [_values(name, column) for name, column in zip(names, batch.columns, strict=True)]
+        for number, cells in zip(numbers, zip(*columns, strict=True), strict=False):
+            yield _row(number, dict(zip(names, cells, strict=True)), odd)
+        read += batch.num_rows
+        progressed(read / total)
+
+
+def _batches(file: Any) -> Iterator[Any]:
+    try:
+        yield from file.iter_batches(batch_size=_BATCH)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"The Parquet file is damaged: {_first_sentence(error)}.") from error
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        column = _microseconds_or_text(column)
+    try:
+        values: list[Any] = column.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise BadInput(
+            f"Column {name!r} ({column.type}) cannot be read: {_first_sentence(error)}. "
+            "Write it as text or leave it out."
+        ) from error
+    return values
+
+
+def _microseconds_or_text(column: Any) -> Any:
+    # Python's datetime ends at microseconds: finer times are kept as text rather than cut.
+    try:
+        return column.cast(pa.timestamp("us", column.type.tz))
+    except pa.ArrowInvalid:
+        return column.cast(pa.string())
+
+
+def _is_plain(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    checks = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    return any(check(kind) for check in (*checks, pa.types.is_boolean, pa.types.is_null))
+
+
+def _row(number: int, values: dict[str, Any], odd: list[str]) -> Row | Rejection:
+    for name in odd:
+        try:
+            values[name] = as_json(values[name])
+        except ValueError as error:
+            return Rejection(number, f"column {name!r} {error}")
+    return checked(number, values)
+
+
+def as_json(value: Any) -> JSON:
+    """A Python value as pyarrow gives it, in JSON's terms.
+
+    Raises:
+        ValueError: JSON has no such value; the message continues "column x …".
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): as_json(each) for name, each in value.items()}
+    return _text(value)
+
+
+def _number(value: float) -> float | None:
+    if math.isinf(value):
+        raise ValueError("holds Infinity, which JSON has not")
+    return None if math.isnan(value) else value
+
+
+def _text(value: Any) -> JSON:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError("holds bytes that are not UTF-8 text") from error
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _first_sentence(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0].rstrip(".")

@@ -1,0 +1,88 @@
+"""What explains why a row is where it is. Nothing here moves one."""
+
+from reconciler.contract.sql.claim import CLAIM, NOT_IN_FLIGHT
+
+# Both questions are asked of one snapshot, so that their answers fit together.
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+# A company's newest row in a batch, with everything that can keep it there.
+EXPLAIN = """
+SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.blueprint) AS steps,
+    w.status, w.attempt, w.forgiven, w.available_at, w.queued_at, w.started_at,
+    w.lease_expires_at, w.finished_at, w.call_id, w.error, w.company_id, c.key, w.batch_id,
+    b.name AS batch, b.status AS batch_status, b.paused AS batch_paused, b.priority,
+    r.app_name AS app, r.function_name AS function, r.enabled, r.max_attempts, r.max_in_flight,
+    r.lease_s, t.held_until, t.allowance, t.reason AS held_because,
+    f.in_flight, f.waiting,
+    (SELECT count(*) FROM workflow_states f
+     WHERE f.step_name = w.step_name AND f.lease_expires_at <= now()) AS expired,
+    (SELECT o.name FROM workflow_states f JOIN batches o ON o.id = f.batch_id
+     WHERE f.company_id = w.company_id AND f.step_name = w.step_name AND f.batch_id <> w.batch_id
+       AND f.status IN ('QUEUED', 'IN_PROGRESS')) AS working_batch,
+    p.paused AS polling_paused, p.ticked_at, p.poll_s, p.idle_s, now() AS now
+FROM workflow_states w
+JOIN batches b ON b.id = w.batch_id
+JOIN companies c ON c.id = w.company_id
+LEFT JOIN enrichment_registry r ON r.step_name = w.step_name
+LEFT JOIN throttles t ON t.step_name = w.step_name
+LEFT JOIN polling p ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS in_flight, count(*) FILTER (
+        WHERE f.status = 'QUEUED' AND f.queued_at < now() - interval '5 seconds') AS waiting
+    FROM workflow_states f
+    WHERE f.step_name = w.step_name AND f.status IN ('QUEUED', 'IN_PROGRESS')
+) f
+WHERE w.batch_id = %(batch_id)s AND c.key = %(key)s
+ORDER BY w.position DESC
+LIMIT 1
+"""
+
+# The claim's own arithmetic, word for word: what it would take of each step from each batch.
+_LEVELS = CLAIM.partition("\n), share AS (")[0]
+
+# A row's place in the next claim of its step. Rows are counted no further than `counted`: a backlog
+# may have millions. `rival` is a batch whose row of the same company would be taken instead.
+TURN = f"""{_LEVELS}
+), turn AS (
+    SELECT batch_id, free, room, depth, mark,
+        coalesce(sum(depth) OVER (ORDER BY priority DESC
+            GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS higher,
+        max(priority) OVER () AS highest,
+        count(*) OVER (PARTITION BY priority) AS sharing,
+        room - sum(least(depth, mark)) OVER (PARTITION BY priority) AS spare
+    FROM whole
+    WHERE step_name = %(step)s
+), ahead AS (
+    SELECT FROM workflow_states w
+    WHERE w.status = 'PENDING' AND w.batch_id = %(batch_id)s AND w.step_name = %(step)s
+      AND w.available_at <= %(now)s
+      AND (w.available_at, w.company_id) < (%(available_at)s, %(company_id)s)
+      AND {NOT_IN_FLIGHT}
+    ORDER BY w.available_at, w.company_id
+    LIMIT %(counted)s
+), arriving AS (
+    SELECT FROM batches b
+    CROSS JOIN LATERAL (
+        SELECT FROM workflow_states w
+        WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+          AND b.blueprint ->> (w.position + 1) = %(step)s
+        ORDER BY w.batch_id, w.company_id
+        LIMIT %(counted)s
+    ) w
+    WHERE b.status = 'RUNNING' AND b.blueprint ? %(step)s
+    LIMIT %(counted)s
+)
+SELECT coalesce(t.free, 0) AS free, coalesce(t.room, 0)::int AS room,
+    coalesce(t.mark, 0)::int AS mark, coalesce(t.spare, 0)::int AS spare,
+    coalesce(t.higher, 0)::int AS higher, coalesce(t.highest, 0) AS highest,
+    coalesce(t.sharing, 0) AS sharing,
+    (SELECT count(*) FROM ahead) AS ahead, (SELECT count(*) FROM arriving) AS arriving,
+    (SELECT b.name FROM workflow_states o
+     JOIN batches b ON b.id = o.batch_id AND b.status = 'RUNNING' AND NOT b.paused
+     WHERE o.company_id = %(company_id)s AND o.step_name = %(step)s AND o.status = 'PENDING'
+       AND o.available_at <= %(now)s
+       AND (-b.priority, b.id) < (-%(priority)s, %(batch_id)s)
+     ORDER BY -b.priority, b.id LIMIT 1) AS rival
+FROM (SELECT) AS always
+LEFT JOIN turn t ON t.batch_id = %(batch_id)s
+"""

@@ -1,0 +1,139 @@
+"""The operator's statements that move rows, each headed by its edge.
+
+A verb holds the batch first, in a statement of its own: an advance of its rows that is under way,
+and the finish, hold it too, so that what they leave is seen by the statements after this.
+
+A million rows are moved in chunks, each by its place in the order of an index: one transaction
+would hold up everyone who waits for the batch, would be lost whole with its connection, and would
+keep an old snapshot, which all claims pay for. A place is passed once, so that a row that comes
+back meanwhile is not moved twice.
+"""
+
+from reconciler.contract.sql.progress import log
+
+HOLD = "SELECT status, paused, priority FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE"
+
+# What waits, and what is in flight; the latter over all batches, since it is bounded by budgets.
+LIVING = """
+SELECT step_name AS step, status, count(*)::int AS rows
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status = 'PENDING'
+GROUP BY step_name, status
+UNION ALL
+SELECT step_name, status, count(*)::int
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
+GROUP BY step_name, status
+"""
+
+CANCEL_BATCH = """
+UPDATE batches SET status = 'CANCELLED', finished_at = coalesce(finished_at, now())
+WHERE id = %(batch_id)s
+"""
+
+# cancel: QUEUED, IN_PROGRESS -> CANCELLED
+CANCEL = """
+UPDATE workflow_states
+SET status = 'CANCELLED', finished_at = now(), lease_expires_at = NULL
+WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
+"""
+
+# A completed row of a cancelled batch has no successor.
+CANCEL_ADVANCE = f"""
+WITH advanced AS (
+    UPDATE workflow_states SET advanced = true
+    WHERE batch_id = %(batch_id)s AND status = 'COMPLETED' AND NOT advanced
+    RETURNING batch_id, position
+)
+{log("SELECT batch_id, position, now(), 0, count(*) FROM advanced GROUP BY batch_id, position")}
+"""
+
+# cancel: PENDING -> CANCELLED
+# Of a batch that is cancelled, so that nobody else moves them. The moment goes back and forth as
+# text, since Postgres's "infinity" is none in Python.
+CANCEL_WAITING = """
+WITH chosen AS (
+    SELECT ctid, step_name, available_at, company_id
+    FROM workflow_states
+    WHERE batch_id = %(batch_id)s AND status = 'PENDING'
+      AND (step_name, available_at, company_id)
+        > (%(after_step)s, %(after_moment)s::timestamptz, %(after_company)s)
+    ORDER BY step_name, available_at, company_id
+    LIMIT %(limit)s
+    FOR UPDATE
+), moved AS (
+    UPDATE workflow_states
+    SET status = 'CANCELLED', finished_at = now()
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM chosen))
+    RETURNING true
+)
+SELECT (SELECT count(*) FROM moved) AS rows, step_name AS after_step,
+    available_at::text AS after_moment, company_id AS after_company
+FROM chosen
+ORDER BY step_name DESC, available_at DESC, company_id DESC
+LIMIT 1
+"""
+
+# A batch that had finished runs again.
+REOPEN_BATCH = """
+UPDATE batches SET status = 'RUNNING', finished_at = NULL WHERE id = %(batch_id)s
+"""
+
+_FAILED = """
+batch_id = %(batch_id)s AND status = 'FAILED'
+    AND (%(step)s::text IS NULL OR step_name = %(step)s)
+    AND (%(error)s::text IS NULL OR strpos(error, %(error)s) > 0)
+    AND (%(company)s::text IS NULL
+         OR company_id = (SELECT id FROM companies WHERE key = %(company)s))
+"""
+FAILED = f"""
+SELECT step_name AS step, status, count(*)::int AS rows
+FROM workflow_states
+WHERE {_FAILED}
+GROUP BY step_name, status
+"""
+
+# retry: FAILED -> PENDING, with all its attempts before it; the attempt that failed is kept
+# Who moves a FAILED row holds the batch, so that there is nothing to lock: a fifth of the time.
+RETRY = f"""
+WITH failed AS (
+    SELECT ctid, company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at,
+        call_id, error
+    FROM workflow_states
+    WHERE {_FAILED}
+      AND (step_name, company_id) > (%(after_step)s, %(after_company)s)
+    ORDER BY step_name, company_id
+    LIMIT %(limit)s
+), moved AS (
+    UPDATE workflow_states w
+    SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
+        error = NULL
+    WHERE ctid = ANY(ARRAY(SELECT ctid FROM failed))
+    RETURNING true
+), kept AS (
+    INSERT INTO attempts (company_id, step_name, batch_id, attempt, queued_at, started_at,
+        ended_at, call_id, error)
+    SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at, call_id,
+        error
+    FROM failed
+    ON CONFLICT (company_id, step_name, batch_id, attempt) DO NOTHING
+)
+SELECT (SELECT count(*) FROM moved) AS rows, step_name AS after_step, company_id AS after_company
+FROM failed
+ORDER BY step_name DESC, company_id DESC
+LIMIT 1
+"""
+
+PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s"
+
+PRIORITY = "UPDATE batches SET priority = %(priority)s WHERE id = %(batch_id)s"
+
+# The batches that run and have a step in common with this one: with whom it shares budgets.
+RIVALS = """
+SELECT other.name, other.priority
+FROM batches b
+JOIN batches other ON other.id <> b.id AND other.status = 'RUNNING'
+    AND other.blueprint ?| ARRAY(SELECT jsonb_array_elements_text(b.blueprint))
+WHERE b.id = %(batch_id)s
+ORDER BY other.priority DESC, other.created_at, other.id
+"""

@@ -1,0 +1,85 @@
+"""What a run shows in Prefect's UI: a table of the batches, by names and counts alone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+import httpx
+import psycopg
+from prefect import get_client
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.exceptions import PrefectException
+
+from reconciler.contract.database import Row
+from reconciler.contract.errors import TracerError
+from reconciler.contract.outage import first_line
+from reconciler.contract.store import Store
+from reconciler.prefect.overview import overview
+
+KEY = "tracer-batches"  # all runs write under it, so that each is a version of the one before
+FIRST_S, EVERY_S = 2.0, 60.0
+WITHIN_S = 5.0  # a run that is told to stop has 10 s for all that is left to do
+AWAY = (TracerError, psycopg.Error, httpx.HTTPError, PrefectException, TimeoutError)
+
+
+class Page:
+    """The table artifact of one flow run: made once, and then brought up to date.
+
+    It has connections of its own and runs beside the ticks. Where Prefect's API or the database is
+    away, the log says so, once, and the run goes on.
+    """
+
+    def __init__(self, url: str, log: Callable[[str], None]) -> None:
+        self._url = url
+        self._log = log
+        self._artifact: UUID | None = None
+        self._missed = False
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Write the page after `FIRST_S`, and every `EVERY_S` seconds until the block ends."""
+        ended = asyncio.Event()
+        keeping = asyncio.create_task(self._keep(ended))
+        try:
+            yield
+        finally:
+            ended.set()
+            await keeping
+
+    async def write(self, line: str) -> None:
+        """Write the batches as they are now, under one line of text."""
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                await self._put(await asyncio.to_thread(_read, self._url), line)
+        except AWAY as error:
+            if not self._missed:
+                self._log(f"The page {KEY} is not up to date: {first_line(error)}")
+            self._missed = True
+        else:
+            self._missed = False
+
+    async def _keep(self, ended: asyncio.Event) -> None:
+        wait_s = FIRST_S  # a run that leaves at once has nothing to show before its end
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), wait_s)
+            if ended.is_set():
+                return
+            await self.write("This run is at work.")
+            wait_s = EVERY_S
+
+    async def _put(self, rows: list[Row], line: str) -> None:
+        if self._artifact is None:
+            self._artifact = await acreate_table_artifact(rows, KEY, line)
+            return
+        async with get_client() as client:
+            change = ArtifactUpdate(data=json.dumps(rows), description=line)
+            await client.update_artifact(self._artifact, change)
+
+
+def _read(url: str) -> list[Row]:
+    with Store.connect(url, max_size=1) as store:
+        return overview(store)

@@ -1,0 +1,1 @@
+"""The schema's owner: migrations, domain tables, roles."""

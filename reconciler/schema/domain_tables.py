@@ -1,0 +1,89 @@
+"""Makes the domain tables follow their models, with Alembic's comparison; nothing is dropped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import create_engine, pool
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+from reconciler.contract.column_types import SCHEMA_TURN
+from reconciler.contract.database import libpq_url, plainly
+from reconciler.contract.errors import BadInput
+from reconciler.contract.results import RESULTS_SCHEMA, StepResult
+
+
+def sync_tables(url: str) -> list[str]:
+    """Create missing domain tables and columns, all or none; returns what was done, a line each.
+
+    A table or column that no model has any more is left alone: results were paid for.
+
+    Raises:
+        BadInput: a column's type or nullability differs, or a new one must not be null in a table
+            that has rows, or the role may not make them.
+    """
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(libpq_url(url), client_encoding="utf8"),
+        poolclass=pool.NullPool,
+    )
+    try:
+        with as_owner(url), engine.begin() as connection:
+            connection.exec_driver_sql(SCHEMA_TURN)
+            context = MigrationContext.configure(connection, opts=COMPARISON)
+            changes = list(_flat(compare_metadata(context, StepResult.metadata)))
+            return [line for change in changes if (line := _apply(Operations(context), change))]
+    except IntegrityError as error:
+        reason = str(error.orig).splitlines()[0]
+        raise BadInput(f"A new column cannot be added: {reason}. Let it be None.") from error
+
+
+@contextmanager
+def as_owner(url: str) -> Iterator[None]:
+    """Say in a sentence that the role of `url` may not change the schema.
+
+    Raises:
+        NotAllowed: so it is.
+    """
+    try:
+        yield
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        with plainly(str(conninfo_to_dict(libpq_url(url)).get("user") or "of this URL")):
+            raise error.orig from error
+
+
+def _in_results(name: str | None, kind: str, parents: Any) -> bool:
+    schema = name if kind == "schema" else parents.get("schema_name")
+    return schema == RESULTS_SCHEMA
+
+
+COMPARISON = {"include_schemas": True, "include_name": _in_results, "compare_type": True}
+
+
+def _flat(changes: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """Alembic lists changes of one column together, and all others by themselves."""
+    for change in changes:
+        yield from change if isinstance(change, list) else [change]
+
+
+def _apply(operations: Operations, change: tuple[Any, ...]) -> str | None:
+    match change:
+        case ("add_table", table):
+            operations.create_table(table.name, *table.columns, schema=table.schema)
+            return f"Table {table.fullname} created"
+        case ("add_column", schema, table, column):
+            operations.add_column(table, column, schema=schema)
+            return f"Column {schema}.{table}.{column.name} added"
+        case (("modify_type" | "modify_nullable") as what, schema, table, column, _, old, new):
+            raise BadInput(
+                f"{schema}.{table}.{column}: {what.removeprefix('modify_')} is {old} in the "
+                f"database and {new} in the step's model. Change one of them to match."
+            )
+    return None

@@ -1,0 +1,257 @@
+"""Attempts as operators expect: each that failed is kept, and a retry gives all of them again."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from threading import Event
+
+import pytest
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.results import CompanyView
+from reconciler.contract.sql.tick import ENDED
+from reconciler.operator.sql.steering import HOLD, REOPEN_BATCH, RETRY
+from reconciler.operator.steering import ALL, FIRST, BatchView, Wanted
+from tests.terminal import SEED, Terminal
+from tests.world import World, doing
+from workers.kit import PermanentError, RetryAfter, Step
+from workers.runtime.lifecycle import WorkReport
+from workers.steps.normalize import Normalized
+
+
+def failing(text: str) -> Step:
+    def function(_: CompanyView) -> Normalized:
+        raise ValueError(text)
+
+    return doing(function)
+
+
+def batch(world: World, name: str = "batch") -> BatchView:
+    return world.operator.batch(name)
+
+
+def exhaust(world: World, attempts: int = 3) -> datetime:
+    """Fail the batch's rows until their attempts are used up; the moment at which they were."""
+    world.operator.set_step("normalize", {"max_attempts": attempts, "backoff_s": 1})
+    now = world.store.now()
+    for number in range(1, attempts + 1):
+        assert world.tick(now).claimed
+        world.work(failing(f"no answer, try {number}"))
+        now = max(now, world.store.now()) + timedelta(seconds=20)
+        world.tick(now)
+        now += timedelta(seconds=20)
+    return now
+
+
+def test_every_attempts_error_is_kept_and_can_be_read(world: World) -> None:
+    world.seed(1)
+    exhaust(world)
+    _, (row,) = world.operator.timeline(batch(world), "company-0")
+    assert (row["status"], row["attempt"]) == ("FAILED", 3)
+    assert row["error"] == "ValueError: no answer, try 3"
+    assert [(a["attempt"], a["error"]) for a in row["attempts"]] == [
+        (1, "ValueError: no answer, try 1"),
+        (2, "ValueError: no answer, try 2"),
+    ]
+    for attempt in row["attempts"]:
+        assert attempt["queued_at"] < attempt["ended_at"]
+    assert batch(world).status == "FINISHED"
+
+
+def test_a_retry_gives_all_attempts_again_and_forgets_none(world: World) -> None:
+    world.seed(2)
+    now = exhaust(world)
+    assert world.operator.retry(batch(world)) == 2
+    assert batch(world).status == "RUNNING"
+    for number in (4, 5):
+        assert world.tick(now).claimed == 2
+        world.work(failing(f"no answer, try {number}"))
+        now += timedelta(seconds=600)
+        assert world.tick(now).retried == 2
+        now += timedelta(seconds=600)
+    assert world.tick(now).claimed == 2
+    assert world.work().completed == 2
+    world.tick(now)
+    assert batch(world).status == "FINISHED"
+    assert {row["attempt"] for row in world.rows()} == {6}
+    _, (row,) = world.operator.timeline(batch(world), "company-0")
+    assert [a["attempt"] for a in row["attempts"]] == [1, 2, 3, 4, 5]
+
+
+def test_the_backoff_begins_anew_after_a_retry(world: World) -> None:
+    world.seed(1)
+    world.operator.set_step("normalize", {"backoff_max_s": 1000})
+    now = exhaust(world, attempts=3)
+    world.operator.retry(batch(world))
+    world.tick(now)
+    world.work(failing("again"))
+    now += timedelta(seconds=600)
+    world.tick(now)
+    assert world.rows()[0]["available_at"] - now <= timedelta(seconds=1)
+
+
+def test_a_retry_can_be_of_one_step_or_of_one_error(world: World) -> None:
+    world.seed(["a", "b"], ["normalize"], name="batch")
+    world.tick()
+    first, second = world.ids()
+
+    def function(company: CompanyView) -> Normalized:
+        raise PermanentError("no such company" if company.id == first else "account closed")
+
+    world.work(doing(function))
+    (counted,) = world.operator.failed(batch(world))
+    assert (counted["step"], counted["status"], counted["rows"]) == ("normalize", "FAILED", 2)
+    assert world.operator.failed(batch(world), Wanted(step="step_a")) == []
+    assert world.operator.retry(batch(world), Wanted(error="account 100%")) == 0
+    assert world.operator.retry(batch(world), Wanted(step="normalize", error="account")) == 1
+    assert [(r["company_id"], r["status"]) for r in world.rows()] == [
+        (first, "FAILED"),
+        (second, "PENDING"),
+    ]
+    assert world.operator.retry(batch(world), Wanted(company="b")) == 0
+    assert world.operator.retry(batch(world), Wanted(company="a")) == 1
+
+
+def test_a_retry_of_nothing_leaves_a_finished_batch_as_it_is(world: World) -> None:
+    world.seed(1)
+    world.tick()
+    world.work()
+    world.tick()
+    before = batch(world)
+    assert world.operator.retry(before) == 0
+    assert batch(world).finished_at == before.finished_at
+
+
+def test_a_cancelled_batch_is_not_retried(world: World) -> None:
+    world.seed(1)
+    world.operator.cancel(batch(world))
+    with pytest.raises(BadInput, match="is CANCELLED"):
+        world.operator.retry(batch(world))
+
+
+def test_a_batch_is_not_finished_over_a_retry(world: World) -> None:
+    """The retry commits after `finish` has looked, and before it writes."""
+    world.seed(1)
+    world.tick()
+    world.work(doing(lambda _: {}))
+    values = {"batch_id": batch(world).id, **vars(ALL), **FIRST, "limit": 10}
+    with ThreadPoolExecutor(1) as threads:
+        with world.operator.transaction() as retrying:
+            retrying.execute(HOLD, values)
+            retrying.execute(REOPEN_BATCH, values)
+            retrying.execute(RETRY.encode(), values)
+            assert threads.submit(world.store.finish, world.store.now()).result(10) == []
+        assert world.store.finish(world.store.now()) == []
+    assert (batch(world).status, world.statuses()) == ("RUNNING", {"PENDING": 1})
+
+
+def test_a_retry_waits_for_a_batch_that_is_being_finished(world: World) -> None:
+    world.seed(1)
+    world.tick()
+    world.work(doing(lambda _: {}))
+    with ThreadPoolExecutor(1) as threads:
+        with world.store.transaction() as finishing:
+            assert finishing.execute(ENDED.encode()).fetchall()
+            retried = threads.submit(world.operator.retry, batch(world))
+            world.wait_for_blocked()
+        assert retried.result(10) == 1
+    assert (batch(world).status, world.statuses()) == ("RUNNING", {"PENDING": 1})
+
+
+def test_a_retry_after_is_honoured_to_the_second(world: World) -> None:
+    world.seed(1)
+    world.operator.set_step("normalize", {"backoff_s": 0})
+    world.tick()
+
+    def function(_: CompanyView) -> Normalized:
+        raise RetryAfter(90)
+
+    world.work(doing(function))
+    failed_at = world.rows()[0]["lease_expires_at"]
+    world.tick()
+    assert not world.tick(failed_at + timedelta(seconds=89.9))
+    assert world.tick(failed_at + timedelta(seconds=90.1)).claimed == 1
+
+
+def test_a_paused_batch_is_not_claimed_until_it_is_resumed(world: World) -> None:
+    world.seed(2)
+    world.operator.pause(batch(world))
+    assert not world.tick()
+    world.operator.pause(batch(world), paused=False)
+    assert world.tick().claimed == 2
+    world.work()
+    world.tick()
+    with pytest.raises(BadInput, match="has ended"):
+        world.operator.pause(batch(world))
+
+
+def test_a_step_function_that_hangs_is_left_behind_after_its_time_out(world: World) -> None:
+    world.claimed(3)
+    released, bad = Event(), world.ids()[1]
+
+    def function(company: CompanyView) -> Normalized:
+        if company.id == bad:
+            released.wait(30)
+        return Normalized()
+
+    started = time.monotonic()
+    report = world.work(doing(function, timeout_s=0.3))
+    released.set()
+    assert time.monotonic() - started < 5
+    assert report == WorkReport(begun=3, completed=2, failed=1, left_behind=1)
+    (row,) = world.rows("error IS NOT NULL")
+    assert row["error"] == "took longer than 0.3 s"
+    assert world.tick().retried == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), GeneratorExit(), BaseException("odd")])
+def test_what_no_function_should_raise_is_its_own_failure(
+    world: World, error: BaseException
+) -> None:
+    world.claimed(1)
+
+    def function(_: CompanyView) -> Normalized:
+        raise error
+
+    assert world.work(doing(function)).failed == 1
+    assert world.rows()[0]["error"].startswith(type(error).__name__)
+
+
+def test_every_attempt_hands_the_step_the_same_idempotency_key(world: World) -> None:
+    seen: list[str] = []
+
+    def function(company: CompanyView) -> Normalized:
+        seen.append(company.idempotency_key)
+        raise ValueError("no answer")
+
+    world.operator.set_step("normalize", {"backoff_s": 0})
+    for name in ("first", "second"):
+        world.seed(["a"], name=name)
+        for _ in range(2):
+            world.tick()
+            world.work(doing(function))
+        world.operator.cancel(batch(world, name))
+    assert seen[0] == seen[1]
+    assert seen[2] == seen[3] != seen[0]
+
+
+def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str) -> None:
+    tracer("seed", file, *SEED)
+    tracer("pause", "companies")
+    assert "The batch is paused" in tracer.json("explain", "companies", "66740")["reason"]
+    tracer("resume", "companies")
+    exhaust(world)
+    assert (
+        tracer.json("explain", "companies", "66740")["mend"]
+        == "tracer retry --company=66740 companies"
+    )
+    shown = tracer("inspect", "companies", "--company", "66740")
+    assert all(f"no answer, try {number}" in " ".join(shown.split()) for number in (1, 2, 3))
+    tracer("retry", "companies", "--step", "normalise", code=2)
+    assert "has no step 'normalise'. Did you mean 'normalize'?" in tracer.err
+    tracer("retry", "companies", "--error", "no such text", "--yes")
+    assert "Nothing was done" in tracer.err
+    tracer("retry", "companies", code=2)
+    assert "2 failed rows. Nothing was done: say --yes." in tracer.err
+    tracer("retry", "companies", "--step", "normalize", "--error", "try 3", "--yes")
+    assert "2 rows are pending again" in tracer.err

@@ -1,0 +1,155 @@
+"""Each part, broken: how, in which part doctor finds it, what it says, and what mends it."""
+
+from reconciler.contract.column_types import SCHEMA_REVISION
+from reconciler.contract.grants import OPERATOR, WORKER
+from tests.reconciler.operator.diagnosis.breaking import (
+    Break,
+    a_host_of_other_steps,
+    a_silent_host,
+    blueprint,
+    column,
+    env,
+    lock,
+    no_host,
+    no_such_database,
+    normalize,
+    prefect,
+    renamed,
+    role,
+    sql,
+    stranger,
+    ticked,
+)
+
+READ_ONLY = "ALTER DATABASE doctor SET default_transaction_read_only = on"
+WRITABLE = "ALTER DATABASE doctor RESET default_transaction_read_only"
+WITHDRAWN = "DELETE FROM enrichment_registry WHERE step_name = 'step_b'"
+REGISTER = "INSERT INTO enrichment_registry (step_name, app_name, function_name)"
+PUT_BACK = REGISTER + " VALUES ('{0}', 'tracer', '{0}')"
+OLD = "UPDATE alembic_version SET version_num = '0001'"
+NEW = f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'"
+PAUSED = "UPDATE polling SET paused = {}"
+SYNC, UPGRADE, RESUME = "tracer steps sync", "tracer db upgrade", "tracer interval resume"
+NOBODY = "postgresql://127.0.0.1:9/tracer"
+POOL = "prefect worker start --pool tracer --type process"
+UNLIMIT_POOL = "prefect work-pool clear-concurrency-limit tracer"
+UNLIMIT_QUEUE = "prefect work-queue clear-concurrency-limit default --pool tracer"
+EVERY, DEPLOY = "tracer interval set --every 2m", "prefect deploy --all --no-prompt"
+LONG_AGO = "2026-01-02T03:04:05+00:00"
+LIMIT_0 = "tracer steps set normalize max_in_flight=1000"
+WORKER_URL = f"{WORKER} may work rows, and neither tick nor look"
+
+BROKEN: dict[str, tuple[Break, str, str, str]] = {
+    "a setting": (env("TRACER_WORKERS", "x"), "settings", "TRACER_WORKERS", "unset TRACER_WORKERS"),
+    "no database": (no_such_database, "database", '"gone" does not exist', "createdb gone"),
+    "nobody there": (env("DATABASE_URL", NOBODY), "database", "refused", "export DATABASE_URL="),
+    "no URL": (env("DATABASE_URL", "x://h"), "database", "not a Postgres URL", "export DATABASE"),
+    "read only": (sql(READ_ONLY, WRITABLE), "database", "takes no writes", "psql "),
+    "no schema": (renamed("alembic_version"), "schema", "no Tracer schema yet", UPGRADE),
+    "an old schema": (sql(OLD, NEW), "schema", "0001, and this Tracer needs ", UPGRADE),
+    "a lost table": (renamed("throttles"), "schema", "The database lacks throttles", ""),
+    "a lost column": (column("ticks", "claimed"), "schema", "lacks ticks.claimed", ""),
+    "a grant": (
+        role("", f"UPDATE (paused) ON batches FROM {OPERATOR}"),
+        *("role", f"{OPERATOR} lacks UPDATE on batches", "tracer db roles"),
+    ),
+    "a grant of one's own": (
+        role(OPERATOR, f"ALL ON batches FROM {OPERATOR}"),
+        *("role", f"{OPERATOR} lacks INSERT on batches", "tracer db roles"),
+    ),
+    "a worker's grant": (
+        role("", f"INSERT ON results.normalized FROM {WORKER}"),
+        *("role", f"{WORKER} lacks INSERT on results.normalized", "tracer db roles"),
+    ),
+    "a worker's URL": (role(WORKER), "role", WORKER_URL, "tracer db roles --urls roles.env"),
+    "a login of its own": (
+        stranger("public", "results"),
+        *("role", "ro lacks INSERT on ", "tracer db roles --urls roles.env"),
+    ),
+    "a login that sees half": (
+        stranger("public"),
+        *("role", "ro: permission denied for schema results", "tracer db roles --urls roles.env"),
+    ),
+    "a step": (
+        sql(WITHDRAWN, PUT_BACK.format("step_b")),
+        *("steps", "Not registered: step_b", SYNC),
+    ),
+    "a result": (renamed("results.step_b"), "tables", "lacks results.step_b", SYNC),
+    "its column": (column("results.step_b", "greeting"), "tables", "step_b.greeting", SYNC),
+    "a disabled step": (
+        normalize("enabled = false"),
+        "batches",
+        "normalize is disabled, and a running batch needs it",
+        "tracer steps set normalize enabled=true",
+    ),
+    "a withdrawn step": (blueprint("withdrawn"), "batches", "withdrawn is not registered", SYNC),
+    "no budget": (normalize("max_in_flight = 0"), "batches", "has max_in_flight 0", LIMIT_0),
+    "polling": (
+        sql(PAUSED.format("true"), PAUSED.format("false")),
+        *("loop", "Polling is paused", RESUME),
+    ),
+    "no tick": (ticked("NULL"), "loop", "No loop has ever ticked", RESUME),
+    "no tick lately": (ticked("now() - interval '5 minutes'"), "loop", "(5 min 00 s ago)", RESUME),
+    "no intervals": (
+        sql("DELETE FROM polling", "INSERT INTO polling DEFAULT VALUES"),
+        *("loop", "The table `polling` has no row", "psql "),
+    ),
+    "a lock": (lock("polling"), "loop", "polling is locked by Postgres's process ", "psql "),
+    "no Prefect": (
+        prefect(url="http://127.0.0.1:9/api"),
+        "prefect",
+        "No Prefect server answers at http://127.0.0.1:9/api",
+        "prefect server start",
+    ),
+    "a schedule paused": (prefect(active=False), "prefect", "Prefect's schedule is pau", RESUME),
+    "no Prefect worker": (prefect(workers=0), "prefect", "No Prefect worker polls", POOL),
+    "no pool": (prefect(workers=None), "prefect", "No Prefect worker polls", POOL),
+    "a pool paused": (
+        prefect(pool_paused=True),
+        *("prefect", "Prefect's work pool is paused", "prefect work-pool resume tracer"),
+    ),
+    "a pool that takes nothing": (
+        prefect(pool_limit=0),
+        *("prefect", "work pool has reached its concurrency limit", UNLIMIT_POOL),
+    ),
+    "a pool that is full": (
+        prefect(pool_limit=1, next_run_at=LONG_AGO),
+        *("prefect", "work pool has reached its concurrency limit", UNLIMIT_POOL),
+    ),
+    "a queue paused": (
+        prefect(queue_paused=True),
+        "prefect",
+        "Prefect's work queue is paused",
+        "prefect work-queue resume default --pool tracer",
+    ),
+    "a queue that takes nothing": (
+        prefect(queue_limit=0),
+        *("prefect", "work queue has reached its concurrency limit", UNLIMIT_QUEUE),
+    ),
+    "no schedule": (prefect(scheduled=False), "prefect", "has no interval schedule", EVERY),
+    "cron's schedule": (prefect(cron="0 0 1 1 *"), "prefect", "no interval schedule", EVERY),
+    "another pool": (
+        prefect(pool="other", workers=0),
+        *("prefect", "deployment is on no work pool that a worker polls", DEPLOY),
+    ),
+    "a pool that was deleted": (
+        prefect(pool=None),
+        *("prefect", "deployment is on no work pool that a worker polls", DEPLOY),
+    ),
+    "a run that nobody starts": (
+        prefect(next_run_at=LONG_AGO),
+        *("prefect", "Prefect's next run is late, by ", POOL),
+    ),
+    "a gap": (
+        prefect(every_s=600),
+        "window",
+        "A run comes every 10 min, and stays for 3 min",
+        "tracer interval set --every 600s",
+    ),
+    "no host": (no_host, "workers", "No worker host is running", "python -m workers.host"),
+    "a silent host": (a_silent_host, "workers", "does not answer: start it anew", "kill -9 "),
+    "a host of other steps": (
+        a_host_of_other_steps,
+        *("workers", "does not have the step normalize: start it anew", "kill "),
+    ),
+}

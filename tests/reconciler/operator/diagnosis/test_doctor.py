@@ -1,0 +1,226 @@
+"""`tracer doctor`: each part broken on purpose, one at a time; and 0 only where all is well."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import psycopg
+import pytest
+
+import reconciler.local.worker_host
+from cli.main import run
+from reconciler.contract.grants import CONDUCTOR, OPERATOR
+from reconciler.operator.diagnosis import check_loop, locks, observers
+from reconciler.prefect.api import local_place
+from tests.reconciler.operator.diagnosis.breaking import (
+    Break,
+    Well,
+    blueprint,
+    listening,
+    normalize,
+    renamed,
+    role,
+    sql,
+    ticked,
+)
+from tests.reconciler.operator.diagnosis.broken import BROKEN, PUT_BACK
+from tests.roles import as_role
+from tests.standins.prefect_api import scheduling
+from tests.terminal import Terminal
+from tests.world import World
+
+PARTS = (
+    *("settings", "database", "schema", "role", "steps", "tables", "batches"),
+    *("loop", "prefect", "window", "workers"),
+)
+
+
+@pytest.fixture(scope="module")
+def url(server: str) -> Iterator[str]:
+    """One database for all of these: each leaves it as it was."""
+    admin = server.replace("/tracer?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE doctor TEMPLATE tracer")
+        yield server.replace("/tracer?", "/doctor?")
+        connection.execute("DROP DATABASE doctor WITH (FORCE)")
+
+
+@pytest.fixture
+def well(
+    tracer: Terminal, world: World, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Well]:
+    with scheduling() as prefect, listening(tmp_path / "home") as host:
+        # Prefect's own settings are read once in a process.
+        monkeypatch.setattr(observers, "find_place", lambda _: local_place(prefect.url))
+        monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+        monkeypatch.setattr(reconciler.local.worker_host, "ANSWER_S", 0.5)
+        monkeypatch.setattr(check_loop, "STARTS_S", 0.2)
+        monkeypatch.setattr(locks, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
+        world.store.beat()
+        if not world.sql("SELECT id FROM batches"):
+            world.seed(1)
+        yield Well(tracer, world, url, prefect, monkeypatch.setenv, host)
+
+
+def test_all_is_well(well: Well) -> None:
+    found = well.findings(code=0)
+    assert tuple(found) == PARTS
+    assert all(f["ok"] and f["why"] is None and f["mend"] is None for f in found.values())
+    assert found["batches"]["says"] == "the steps of running batches: normalize"
+    well.tracer("doctor")
+    assert "All is well: the next tick does its work." in well.tracer.err
+
+
+@pytest.mark.parametrize(("broken", "part", "says", "mend"), BROKEN.values(), ids=BROKEN.keys())
+def test_each_fault_is_one_finding(
+    well: Well, broken: Break, part: str, says: str, mend: str
+) -> None:
+    with broken(well):
+        found = well.findings(code=1)
+    faults = [finding for finding in found.values() if not finding["ok"]]
+    assert [finding["part"] for finding in faults] == [part]
+    assert says in faults[0]["says"]
+    assert (faults[0]["mend"] or "").startswith(mend)
+    assert bool(faults[0]["mend"]) == bool(mend)
+    assert faults[0]["why"].endswith(".")
+
+
+def test_a_step_whose_code_is_not_here(well: Well) -> None:
+    forget = "DELETE FROM enrichment_registry WHERE step_name = 'headcount'"
+    with sql(PUT_BACK.format("headcount"), forget)(well):
+        assert "without code here: headcount" in well.findings(code=0)["steps"]["says"]
+        with blueprint("normalize", "headcount")(well):
+            found = well.findings(code=1)["batches"]["says"]
+            assert found == "workers/steps/ here has no headcount, and a running batch needs it"
+
+
+def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
+    with normalize("enabled = false")(well):
+        well.tracer("doctor", code=1)
+    shown = " ".join(well.tracer.out.split())
+    assert "batches MEND normalize is disabled, and a running batch needs it" in shown
+    assert "Its rows stay PENDING until someone does something about it." in shown
+    assert "$ tracer steps set normalize enabled=true" in shown
+    assert "1 part needs mending." in well.tracer.err
+    with renamed("alembic_version")(well):
+        well.tracer("doctor", code=1)
+    assert "Not looked at before that: batches, loop, role, " in well.tracer.err
+
+
+def test_what_no_running_batch_needs_is_no_fault(well: Well) -> None:
+    pause = sql("UPDATE batches SET paused = true", "UPDATE batches SET paused = false")
+    with normalize("enabled = false")(well), pause(well):
+        assert well.findings(code=0)["batches"]["says"] == "the steps of running batches: none"
+
+
+def test_the_operators_role_is_well_and_the_conductors_too(well: Well) -> None:
+    with role(OPERATOR)(well):
+        assert "ticks need another role" in well.findings(code=0)["role"]["says"]
+        well.setenv("DATABASE_URL", as_role(well.url, CONDUCTOR))
+        assert well.findings(code=0)["role"]["says"] == f"{CONDUCTOR} may tick"
+
+
+def test_roles_that_this_database_does_not_use_are_no_fault(well: Well) -> None:
+    """Roles are the server's: another database on it may have made them."""
+    with role("")(well):
+        pass
+    assert well.findings(code=0)["role"]["says"] == "tracer owns the tables"
+
+
+@contextmanager
+def ticking(well: Well, after_s: float = 0.0) -> Iterator[None]:
+    """A loop that ticks, `after_s` seconds from now on."""
+    stop = Event()
+
+    def beat() -> None:
+        stop.wait(after_s)
+        while not stop.wait(0.1):
+            well.world.store.beat()
+
+    with ThreadPoolExecutor(1) as threads:
+        beating = threads.submit(beat)
+        try:
+            yield
+        finally:
+            stop.set()
+        beating.result()
+
+
+def test_a_loop_that_died_a_moment_ago_is_found_out(well: Well) -> None:
+    """Where nobody starts another one, its last tick says nothing."""
+    well.prefect.deployed = False
+    idle = sql("UPDATE polling SET idle_s = 3600", "UPDATE polling SET idle_s = 10")
+    with idle(well), ticked("now() - interval '64.5 seconds'")(well):
+        found = well.findings(code=1)
+    assert " s at most; the last one was 64 s ago." in well.tracer.err
+    assert "No loop has ticked since " in found["loop"]["says"]
+    assert not found["prefect"]["ok"]
+
+
+def test_a_first_run_that_is_on_its_way_is_waited_for(
+    well: Well, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_loop, "STARTS_S", 30.0)
+    with ticked("now() - interval '1 hour'")(well), ticking(well, after_s=1.0):
+        found = well.findings(code=0)
+    assert "Waiting for the run that Prefect is starting, 30 s at most." in well.tracer.err
+    assert found["loop"]["says"].startswith("ticked at ")
+
+
+def test_what_is_wrong_is_said_without_a_wait_for_a_tick(well: Well) -> None:
+    well.prefect.deployed = False
+    well.end_host()
+    with ticked("now() - interval '5 seconds'")(well), normalize("enabled = false")(well):
+        found = well.findings(code=1)
+    assert "Waiting" not in well.tracer.err
+    says = found["loop"]["says"]
+    assert says.endswith(" (5 s ago), and nothing is seen that would start the next one")
+    faults = [part for part, finding in found.items() if not finding["ok"]]
+    assert faults == ["batches", "loop", "prefect", "workers"]
+
+
+def test_cron_in_place_of_prefect_is_well(well: Well) -> None:
+    """`tracer reconcile` ticks, and starts the workers: no deployment and no host is needed."""
+    well.end_host()
+    well.prefect.deployed = False
+    with ticking(well):
+        found = well.findings(code=0)
+    assert "Waiting for the next tick" in well.tracer.err
+    assert found["prefect"]["says"].startswith("not used: Prefect has no deployment")
+    assert "`tracer reconcile` starts one" in found["workers"]["says"]
+
+
+def test_cron_on_a_machine_that_knows_no_prefect_is_well(well: Well, tmp_path: Path) -> None:
+    seen = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    del seen["PREFECT_API_URL"]
+    program = "import sys; from cli.main import run; sys.exit(run(['doctor', '--json']))"
+    command = [sys.executable, "-c", program]
+    with ticking(well):
+        said = subprocess.run(command, env=seen, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    found = {finding["part"]: finding for finding in json.loads(said.stdout)}
+    assert found["prefect"]["says"].startswith("not used: no Prefect server is known")
+
+
+def test_without_prefect_and_without_ticks_nothing_is_well(well: Well) -> None:
+    well.end_host()
+    well.prefect.deployed = False
+    with ticked("now() - interval '1 hour'")(well):
+        found = well.findings(code=1)
+    faults = {part: finding["mend"] for part, finding in found.items() if not finding["ok"]}
+    deploy = "prefect deploy --all --no-prompt"
+    assert faults == {"loop": deploy, "prefect": deploy, "workers": "python -m workers.host"}
+
+
+def test_every_mend_of_ours_is_a_command_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for *_, mend in BROKEN.values():
+        if mend.startswith("tracer "):
+            words = [word for word in mend.split()[1:] if word.isalpha()][:2]
+            assert run([*words, "--help"]) == 0, mend
+            assert "Usage" in capsys.readouterr().out

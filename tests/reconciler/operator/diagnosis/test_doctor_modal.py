@@ -1,0 +1,106 @@
+"""`tracer doctor` where workers are Modal's: each part broken on purpose, one at a time."""
+
+from typing import Any
+
+import pytest
+
+from tests.standins.controlplane.client import environment
+from tests.standins.controlplane.faults import dead_url, silent_server
+from tests.standins.controlplane.plane import ControlPlane
+from tests.standins.controlplane.terminal import modal, project
+from tests.terminal import Terminal
+from tests.world import World
+
+PARTS = ("modal", "app", "functions")
+
+
+@pytest.fixture(autouse=True)
+def on_modal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACER_WORKERS", "modal")
+    monkeypatch.setenv("TRACER_SPAWN_TIMEOUT_S", "1")
+
+
+def findings(tracer: Terminal) -> dict[str, dict[str, Any]]:
+    found = {finding["part"]: finding for finding in tracer.json("doctor", code=1)}
+    return {part: found[part] for part in PARTS if part in found}
+
+
+@pytest.mark.usefixtures("plane")
+def test_all_is_well(tracer: Terminal) -> None:
+    found = findings(tracer)
+    assert [finding["ok"] for finding in found.values()] == [True] * 3
+    assert "token accepted" in found["modal"]["says"]
+    assert found["app"]["says"] == "deployed: tracer"
+    assert found["functions"]["says"] == "3 deployed, as the registry has them"
+
+
+@pytest.mark.parametrize("away", ["unreachable", "silent"])
+def test_a_modal_that_does_not_answer(tracer: Terminal, away: str) -> None:
+    with silent_server() as silent:
+        url = dead_url() if away == "unreachable" else silent
+        account = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}
+        with environment({"MODAL_SERVER_URL": url, **account}):
+            found = findings(tracer)
+    assert list(found) == ["modal"]
+    assert not found["modal"]["ok"]
+    assert found["modal"]["says"].startswith(f"Modal does not answer at {url} (")
+
+
+def test_a_token_that_is_not_accepted(tracer: Terminal, plane: ControlPlane) -> None:
+    with environment({**plane.environment(), "MODAL_TOKEN_SECRET": "as-wrong"}):
+        found = findings(tracer)
+    assert list(found) == ["modal"]
+    assert "does not accept the token" in found["modal"]["says"]
+    assert found["modal"]["mend"] == "modal token new"
+    assert "as-wrong" not in str(found)
+
+
+def test_no_token_at_all(tracer: Terminal, plane: ControlPlane) -> None:
+    account = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""}
+    with environment({**plane.environment(), **account}):
+        found = findings(tracer)
+    assert "Token missing" in found["modal"]["says"]
+
+
+@pytest.mark.usefixtures("plane")
+def test_an_app_that_is_not_deployed(
+    tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sql("UPDATE enrichment_registry SET app_name = 'tracer-staging'")
+    found = findings(tracer)["app"]
+    assert found["says"] == (
+        "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or let "
+        "the registry follow"
+    )
+    assert found["mend"] == "tracer steps sync"
+    monkeypatch.setenv("TRACER_MODAL_APP", "tracer-staging")
+    found = findings(tracer)
+    assert list(found) == ["modal", "app"]
+    assert found["app"]["says"].startswith("The app 'tracer-staging' is not deployed")
+    assert found["app"]["mend"] == "modal deploy -m workers.app"
+
+
+@pytest.mark.usefixtures("plane")
+def test_a_registered_function_that_is_not_deployed(tracer: Terminal, world: World) -> None:
+    world.sql(
+        "INSERT INTO enrichment_registry (step_name, app_name, function_name)"
+        " VALUES ('headcount', 'tracer', 'headcount')"
+    )
+    found = findings(tracer)["functions"]
+    assert found["says"] == "Not deployed: headcount (app tracer)"
+    assert found["mend"] == "tracer steps sync && modal deploy -m workers.app"
+
+
+@pytest.mark.usefixtures("plane")
+def test_a_deployed_function_that_is_not_registered(tracer: Terminal, world: World) -> None:
+    world.sql("DELETE FROM enrichment_registry WHERE step_name = 'step_b'")
+    found = findings(tracer)["functions"]
+    assert found["says"].startswith("Deployed, and not in the registry: step_b (app tracer); ")
+    assert found["mend"] == "tracer steps sync"
+
+
+def test_an_app_that_was_stopped(tracer: Terminal, url: str) -> None:
+    with project(url) as plane, environment(plane.environment()):
+        assert findings(tracer)["app"]["ok"]
+        assert modal(plane, "app", "stop", "tracer", "--yes").returncode == 0
+        assert not findings(tracer)["app"]["ok"]

@@ -1,0 +1,245 @@
+"""`tracer explain` on the command line: what it sees outside of the database, and what it shows."""
+
+import importlib.util
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cli.main import app
+from reconciler.local import worker_host
+from reconciler.operator.diagnosis import in_flight, loop, observers, pending, reasons
+from reconciler.prefect.api import local_place
+from reconciler.spawners.protocol import Spawned
+from tests.reconciler.operator.diagnosis.explaining import told
+from tests.standins.controlplane.client import environment
+from tests.standins.controlplane.faults import silent_server
+from tests.standins.controlplane.plane import ControlPlane
+from tests.standins.prefect_api import Scheduler, scheduling
+from tests.terminal import SEED, Terminal
+from tests.world import World
+
+LONG_AGO = "UPDATE polling SET ticked_at = now() - interval '1 hour'"
+
+
+@pytest.fixture
+def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
+    with scheduling() as scheduler:
+        monkeypatch.setattr(observers, "find_place", lambda _: local_place(scheduler.url))
+        yield scheduler
+
+
+SCHEDULES: dict[str, tuple[dict[str, object], str, str]] = {
+    "away": (
+        {"url": "http://127.0.0.1:9/api"},
+        ": Prefect does not answer",
+        "tracer reconcile --until-done",
+    ),
+    "not deployed": (
+        {"deployed": False},
+        ": Prefect has no deployment of the loop",
+        "prefect deploy --all --no-prompt",
+    ),
+    "paused": ({"active": False}, ": Prefect's schedule is paused", "tracer interval resume"),
+    "no worker": (
+        {"workers": 0},
+        ": no Prefect worker polls the pool",
+        "prefect worker start --pool tracer --type process",
+    ),
+    "no schedule": (
+        {"scheduled": False},
+        ": Prefect's deployment has no interval schedule",
+        "tracer interval set --every 2m",
+    ),
+    "on another pool": (
+        {"pool": "other", "workers": 0},
+        ": Prefect's deployment is on no work pool that a worker polls",
+        "prefect deploy --all --no-prompt",
+    ),
+    "a pool paused": (
+        {"pool": "other", "pool_paused": True},
+        ": Prefect's work pool is paused",
+        "prefect work-pool resume other",
+    ),
+    "a queue that takes nothing": (
+        {"queue_limit": 0},
+        ": Prefect's work queue has reached its concurrency limit",
+        "prefect work-queue clear-concurrency-limit default --pool tracer",
+    ),
+    "a run that nobody starts": (
+        {"next_run_at": "2020-01-02T03:04:05+00:00"},
+        ": Prefect's next run is late, by ",
+        "prefect worker start --pool tracer --type process",
+    ),
+    "well": (
+        {"next_run_at": "2100-01-02T03:04:05+00:00"},
+        "; Prefect's schedule is active, and its next run is due at 2100-01-02 ",
+        "tracer interval resume",
+    ),
+    "well, with nothing planned": (
+        {"next_run_at": None},
+        "; Prefect's schedule is active, and it has planned no run",
+        "tracer interval resume",
+    ),
+}
+
+
+def test_why_no_tick_comes(tracer: Terminal, world: World, prefect: Scheduler) -> None:
+    world.seed(1)
+    world.sql(LONG_AGO)
+    for name, (values, says, mend) in SCHEDULES.items():
+        before = {key: getattr(prefect, key) for key in values}
+        for key, value in values.items():
+            setattr(prefect, key, value)
+        found = told(tracer)
+        assert found["reason"].startswith("No reconciler has ticked since "), name
+        assert says in found["reason"], name
+        assert found["mend"] == mend, name
+        for key, value in before.items():
+            setattr(prefect, key, value)
+    world.store.beat()
+    assert "prefect" not in told(tracer)["evidence"].get("outside", {})
+
+
+def test_a_prefect_that_is_silent_is_not_waited_for(
+    tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.seed(1)
+    world.sql(LONG_AGO)
+    with silent_server() as url:
+        monkeypatch.setattr(observers, "find_place", lambda _: local_place(f"{url}/api"))
+        started = time.monotonic()
+        assert ": Prefect does not answer" in told(tracer)["reason"]
+    assert time.monotonic() - started < observers.LOOK_S + 2
+
+
+def test_a_function_that_is_not_deployed(
+    tracer: Terminal, world: World, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACER_WORKERS", "modal")
+    world.seed(1)
+    world.spawner.answer = Spawned("fc-7")
+    world.tick()
+    assert "call fc-7 has until " in told(tracer)["reason"]
+    world.sql("UPDATE enrichment_registry SET function_name = 'gone'")
+    found = told(tracer)
+    assert "the function gone of the app tracer is not deployed on Modal" in found["reason"]
+    assert found["mend"] == "modal deploy -m workers.app"
+    world.sql("UPDATE enrichment_registry SET app_name = 'gone'")
+    assert "the function gone of the app gone is not" in told(tracer)["reason"]
+    with environment({**plane.environment(), "MODAL_TOKEN_SECRET": "as-wrong"}):
+        found = told(tracer)  # nothing can be seen, which is no error
+    assert "call fc-7 has until " in found["reason"]
+    assert found["evidence"]["outside"] == {"workers": "modal"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "mend"),
+    [
+        (
+            "UPDATE alembic_version SET version_num = '0001'",
+            "The schema is behind: it is at revision 0001, and this Tracer needs ",
+            "tracer db upgrade",
+        ),
+        (
+            "UPDATE alembic_version SET version_num = '9999'",
+            "This Tracer is behind: the schema is at revision 9999, and it knows ",
+            None,
+        ),
+        ("DROP TABLE alembic_version", "The database has no Tracer schema", "tracer db upgrade"),
+    ],
+)
+def test_a_schema_that_is_not_this_ones_is_the_reason(
+    tracer: Terminal, world: World, change: str, says: str, mend: str | None
+) -> None:
+    world.seed(1)
+    world.sql(change)
+    found = told(tracer)
+    assert found["reason"].startswith(says)
+    assert found["mend"] == mend
+    assert found["status"] is None
+    assert found["evidence"]["needed"]
+
+
+def test_for_people_it_says_it_in_words(tracer: Terminal, file: str, world: World) -> None:
+    tracer("seed", file, *SEED)
+    world.store.beat()
+    world.tick()
+    tracer("explain", "companies", "66740")
+    shown = [" ".join(line.split()) for line in tracer.out.splitlines()]
+    assert shown[0].startswith("Claimed, and not begun: its call was lost with the worker host (no")
+    assert "What would move it: python -m workers.host" in shown
+    assert "step normalize, 1 of 2" in shown
+    assert "status QUEUED, attempt 1 of 5" in shown
+    assert "batch companies: RUNNING, priority 0" in shown
+    assert "workers local, no worker host is running here" in shown
+    time_of_day = r"\d\d:\d\d:\d\d"
+    lease = rf"lease runs until {time_of_day} \(in 4 min 5\d s\)"
+    patterns = (lease, rf"last tick {time_of_day} \(.* s ago\)")
+    for pattern in patterns:
+        assert [line for line in shown if re.fullmatch(pattern, line)], tracer.out
+    assert "_" not in tracer.out
+    assert max(map(len, tracer.out.splitlines())) <= 80
+
+
+def test_for_programs_names_stay(tracer: Terminal, file: str) -> None:
+    tracer("seed", file, *SEED)
+    found = told(tracer, "companies", "66740")
+    assert list(found) == ["batch", "company", "step", "status", "reason", "mend", "evidence"]
+    assert (found["step"], found["status"]) == ("normalize", "PENDING")
+    assert found["reason"].startswith("No reconciler has ticked so far")
+    assert {"attempt", "available_at", "max_in_flight", "in_flight", "turn"} <= set(
+        found["evidence"]
+    )
+    tracer("explain", "companies", "no such key", code=2)
+    assert "no company with the key 'no such key'" in tracer.err
+    tracer("explain", "no such batch", "66740", code=2)
+    assert "There is no batch 'no such batch'" in tracer.err
+
+
+@pytest.mark.parametrize("name", ["-x", "a 'quoted' \"one\"", "[red]boo[/]", "new\nline"])
+def test_a_mend_is_for_any_name(tracer: Terminal, world: World, name: str) -> None:
+    world.seed(1, name=name)
+    world.sql("UPDATE batches SET paused = true")
+    program, *words = shlex.split(told(tracer, name)["mend"])
+    assert program == "tracer"
+    tracer(*words)
+    assert not world.sql("SELECT paused FROM batches")[0]["paused"]
+
+
+def commands(command: Any, path: str = "tracer") -> Iterator[str]:
+    """Every command of the Typer app, as one types it."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield f"{path} {name}"
+        yield from commands(inner, f"{path} {name}")
+
+
+def test_every_mend_is_a_command_that_there_is() -> None:
+    there = set(commands(typer.main.get_command(app)))
+    modules = (reasons, in_flight, loop, pending, worker_host)
+    sources = [Path(str(module.__file__)).read_text() for module in modules]
+    mends = set(re.findall(r"\"((?:tracer|prefect|modal|python) [-\w. ]+)", "".join(sources)))
+    assert len(mends) > 10
+    for mend in mends:
+        program, _, rest = mend.partition(" ")
+        if program == "tracer":
+            assert [command for command in there if f"{mend} ".startswith(f"{command} ")], mend
+        elif program == "python":
+            assert importlib.util.find_spec(rest.split()[1]), mend
+
+
+def test_what_no_command_moves_is_said_to_move_by_itself(
+    tracer: Terminal, file: str, world: World
+) -> None:
+    tracer("seed", file, *SEED)
+    world.store.beat()
+    by_itself = "It moves by itself: no command is needed."
+    world.sql("UPDATE workflow_states SET available_at = now() + interval '1 h', error = 'busy'")
+    assert by_itself in tracer("explain", "companies", "66740")
+    tracer("cancel", "companies", "--yes")
+    assert by_itself not in tracer("explain", "companies", "66740")

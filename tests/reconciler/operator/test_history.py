@@ -1,0 +1,98 @@
+"""The batch's history: what operators did, who they were, and how many rows it moved."""
+
+import getpass
+
+import pytest
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.results import CompanyView
+from reconciler.operator.connect import user
+from reconciler.operator.steering import BatchView, Wanted
+from tests.terminal import SEED, Terminal
+from tests.world import World, doing
+from workers.kit import PermanentError
+from workers.steps.normalize import Normalized
+
+
+def batch(world: World) -> BatchView:
+    return world.operator.batch("batch")
+
+
+def fail(world: World) -> None:
+    """All that can be claimed fails for good."""
+
+    def function(_: CompanyView) -> Normalized:
+        raise PermanentError("no [bold]such[/bold] company")
+
+    world.tick()
+    world.work(doing(function))
+
+
+def test_each_verb_leaves_a_line_of_who_and_what_and_how_many(world: World) -> None:
+    world.operator.who = "anna \udcff\0"  # as bytes that are no text come from an environment
+    world.seed(3, priority=1)
+    world.operator.pause(batch(world))
+    world.operator.pause(batch(world), paused=False)
+    world.operator.set_priority(batch(world), 7)
+    fail(world)
+    world.operator.retry(batch(world), Wanted("normalize", "no [bold]such"))
+    world.operator.cancel(batch(world))
+    lines = world.operator.history(batch(world))
+    assert [(one["verb"], one["detail"], one["rows"]) for one in lines] == [
+        ("seed", {"blueprint": ["normalize"], "priority": 1}, 3),
+        ("pause", {}, 3),
+        ("resume", {}, 3),
+        ("priority", {"from": 1, "to": 7}, 3),
+        ("retry", {"step": "normalize", "error": "no [bold]such"}, 3),
+        ("cancel", {}, 3),
+    ]
+    assert {one["who"] for one in lines} == {"anna \\udcff\\x00"}
+    moments = [one["at"] for one in lines]
+    assert moments == sorted(moments)
+    world.sql("DELETE FROM batches")
+    assert world.sql("SELECT * FROM history") == []
+
+
+def test_what_changes_nothing_leaves_no_line(world: World) -> None:
+    world.seed(1)
+    operator = world.operator
+    assert operator.pause(batch(world))
+    assert not operator.pause(batch(world))
+    assert not operator.set_priority(batch(world), 0)
+    assert operator.retry(batch(world)) == 0
+    operator.cancel(batch(world))
+    assert operator.cancel(batch(world)) == 0
+    for verb in (operator.retry, operator.pause, lambda b: operator.set_priority(b, 2)):
+        with pytest.raises(BadInput, match="is CANCELLED, and there is no way back"):
+            verb(batch(world))
+    verbs = [line["verb"] for line in operator.history(batch(world))]
+    assert verbs == ["seed", "pause", "cancel"]
+
+
+def test_the_history_is_shown_and_is_a_document(tracer: Terminal, file: str, world: World) -> None:
+    tracer("seed", file, *SEED, "--name", "b", "--priority", "2")
+    fail(world)
+    tracer("retry", "b", "--error", "no [bold]", "--yes")
+    tracer("priority", "b", "-1")
+    shown = " ".join(tracer("history", "b").split())
+    assert f"{getpass.getuser()} seed --blueprint normalize,step_a --priority 2 2" in shown
+    assert "retry --error 'no [bold]' 2" in shown
+    assert "priority 2 -> -1 2" in shown
+    found = tracer.json("history", "b")
+    assert found["batch"] == "b"
+    assert [one["verb"] for one in found["history"]] == ["seed", "retry", "priority"]
+    assert found["history"][2]["detail"] == {"from": 2, "to": -1}
+    assert {one["who"] for one in found["history"]} == {getpass.getuser()}
+    tracer("history", "nope", code=2)
+    assert "There is no batch 'nope'" in tracer.err
+
+
+@pytest.mark.parametrize("error", [KeyError("uid not found"), OSError("no user")])
+def test_a_user_without_a_name_is_a_number(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert user().startswith("uid ")

@@ -1,0 +1,240 @@
+"""What an operator does to a batch: in chunks, beside all others, and with a line of history."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.results import CompanyView
+from reconciler.contract.sql.claim import CLAIM, CLAIM_TURN
+from reconciler.contract.store import FEW_CALLS
+from reconciler.operator import steering
+from reconciler.operator.steering import BatchView
+from reconciler.operator.store import OperatorStore
+from tests.reconciler.contract.test_plans import FILL, begin, scans
+from tests.system.machine.sides import line, side
+from tests.world import World, doing
+from workers.kit import PermanentError
+from workers.steps.normalize import Normalized
+
+
+class Ended(Exception):
+    """The command ends between two chunks, as its machine may."""
+
+
+def batch(world: World, name: str = "batch") -> BatchView:
+    return world.operator.batch(name)
+
+
+def fail(world: World) -> None:
+    """All that is claimed fails for good."""
+
+    def function(_: CompanyView) -> Normalized:
+        raise PermanentError("no such company")
+
+    world.work(doing(function))
+
+
+def told(world: World, name: str = "batch") -> list[tuple[str, int]]:
+    """The batch's history: verbs and rows."""
+    return [(line["verb"], line["rows"]) for line in world.operator.history(batch(world, name))]
+
+
+@pytest.fixture
+def in_twos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steering, "CHUNK", 2)
+
+
+def test_a_batch_that_was_deleted_meanwhile_is_named(world: World) -> None:
+    world.seed(1)
+    found = batch(world)
+    world.sql("DELETE FROM batches")
+    for verb in (world.operator.retry, world.operator.pause, world.operator.cancel):
+        with pytest.raises(BadInput, match="There is no batch 'batch' any more"):
+            verb(found)
+
+
+@pytest.mark.usefixtures("in_twos")
+def test_a_retry_goes_on_beside_ticks_and_passes_each_row_once(world: World) -> None:
+    """What is retried first is claimed and fails again before the rest has come."""
+    world.claimed(5)
+    fail(world)
+    world.tick()
+    assert batch(world).status == "FINISHED"
+    so_far: list[int] = []
+
+    def beside(moved: int) -> None:
+        so_far.append(moved)
+        world.tick()
+        fail(world)
+        world.tick()  # and the batch has finished once more
+
+    assert world.operator.retry(batch(world), told=beside) == 5
+    assert so_far == [2, 4, 5]
+    assert world.statuses() == {"FAILED": 5}
+    assert {row["attempt"] for row in world.rows()} == {2}
+    assert batch(world).status == "FINISHED"
+    assert told(world) == [("seed", 5), ("retry", 5)]
+
+
+@pytest.mark.usefixtures("in_twos")
+def test_a_retry_that_ends_early_has_told_what_it_did_and_is_finished_by_another(
+    world: World,
+) -> None:
+    world.seed(5, ["normalize", "step_a"])
+    world.tick()
+    fail(world)
+
+    def end(_: int) -> None:
+        raise Ended
+
+    with pytest.raises(Ended):
+        world.operator.retry(batch(world), told=end)
+    assert world.statuses() == {"PENDING": 2, "FAILED": 3}
+    assert world.operator.retry(batch(world)) == 3
+    assert told(world) == [("seed", 5), ("retry", 2), ("retry", 3)]
+    attempts = world.sql("SELECT company_id, attempt FROM attempts ORDER BY 1")
+    assert attempts == [{"company_id": i, "attempt": 1} for i in world.ids()]
+
+
+@pytest.mark.usefixtures("in_twos")
+def test_a_retry_ends_where_the_batch_is_cancelled_between_two_chunks(world: World) -> None:
+    world.claimed(5)
+    fail(world)
+
+    def cancel(_: int) -> None:
+        world.operator.cancel(batch(world))
+
+    with pytest.raises(BadInput, match="is CANCELLED"):
+        world.operator.retry(batch(world), told=cancel)
+    assert world.statuses() == {"CANCELLED": 2, "FAILED": 3}
+
+
+@pytest.mark.usefixtures("in_twos")
+def test_nothing_is_claimed_of_a_batch_whose_cancel_is_under_way(world: World) -> None:
+    world.seed(6, ["normalize", "step_a"])
+    world.operator.set_step("normalize", {"max_in_flight": 3})
+    world.tick()
+    world.work(ids=world.ids()[:1])
+    so_far: list[int] = []
+
+    def beside(moved: int) -> None:
+        so_far.append(moved)
+        assert world.tick().claimed == 0
+
+    found = batch(world)
+    assert world.operator.cancel(found, told=beside) == 5
+    assert so_far == [2, 4, 5]  # what was in flight, and then what waited
+    assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 5}
+    assert told(world) == [("seed", 6), ("cancel", 5)]
+
+
+@pytest.mark.usefixtures("in_twos")
+def test_a_cancel_that_ends_early_is_finished_by_another(world: World) -> None:
+    world.seed(5)
+    world.sql("UPDATE workflow_states SET available_at = 'infinity' WHERE mod(company_id, 2) = 0")
+    calls = iter([None, Ended])
+
+    def end(_: int) -> None:
+        if error := next(calls):
+            raise error
+
+    with pytest.raises(Ended):
+        world.operator.cancel(batch(world), told=end)
+    assert world.statuses() == {"PENDING": 3, "CANCELLED": 2}
+    assert not world.tick()
+    assert [row["rows"] for row in world.operator.living(batch(world))] == [3]
+    assert world.operator.cancel(batch(world)) == 3
+    assert world.statuses() == {"CANCELLED": 5}
+    assert told(world) == [("seed", 5), ("cancel", 2), ("cancel", 3)]
+
+
+def test_a_cancel_waits_for_a_claim_under_way_and_ends_what_it_took(world: World) -> None:
+    """The claim has read the batch as running; its rows are PENDING to all others."""
+    world.seed(3)
+    world.operator.set_step("normalize", {"max_in_flight": 2})
+    values = {"now": world.store.now(), "limit": 10, "few_calls": FEW_CALLS}
+    with ThreadPoolExecutor(1) as threads:
+        with world.store.transaction() as claiming:
+            claiming.execute(CLAIM_TURN)
+            claiming.execute(CLAIM, values)
+            cancelled = threads.submit(world.operator.cancel, batch(world))
+            world.wait_for_blocked()
+        assert cancelled.result(10) == 3
+    assert world.statuses() == {"CANCELLED": 3}
+
+
+def test_a_cancel_leaves_no_row_out_on_which_a_call_is_written_meanwhile(world: World) -> None:
+    """As the answer to a spawn may come after the lease that it was for."""
+    world.seed(3)
+    with ThreadPoolExecutor(1) as threads:
+        with world.store.transaction() as recording:
+            recording.execute("UPDATE workflow_states SET call_id = 'fc-1'")
+            cancelled = threads.submit(world.operator.cancel, batch(world))
+            world.wait_for_blocked()
+        assert cancelled.result(10) == 3
+    assert told(world) == [("seed", 3), ("cancel", 3)]
+
+
+def test_two_cancels_at_once_end_each_row_once(world: World, url: str) -> None:
+    world.seed(4)
+    found = batch(world)
+    with OperatorStore.connect(url) as other, ThreadPoolExecutor(2) as threads:
+        with world.store.transaction() as holding:
+            holding.execute("SELECT FROM batches FOR UPDATE")
+            both = [threads.submit(one.cancel, found) for one in (other, world.operator)]
+            world.wait_for_blocked()
+        assert sorted(one.result(10) for one in both) == [0, 4]
+    assert told(world) == [("seed", 4), ("cancel", 4)]
+
+
+def test_a_priority_holds_from_the_next_claim(world: World) -> None:
+    world.operator.set_step("normalize", {"max_in_flight": 1})
+    world.seed(["a", "b"], name="first")
+    world.seed(["c", "d"], name="second")
+    assert world.operator.set_priority(batch(world, "second"), 1)
+    assert [r["name"] for r in world.operator.rivals(batch(world, "first"))] == ["second"]
+    claimed = []
+    for _ in range(4):
+        claimed += [chunk.batch_ids[0] for chunk in world.store.claim(world.store.now())]
+        world.work()
+    assert claimed == [batch(world, name).id for name in ("second", "second", "first", "first")]
+
+
+def test_only_those_that_run_and_share_a_step_are_rivals(world: World) -> None:
+    for name, blueprint, priority in (
+        ("one", ["normalize", "step_a"], 0),
+        ("two", ["step_a"], 3),
+        ("three", ["step_b", "normalize"], -1),
+        ("apart", ["step_b"], 9),
+        ("over", ["step_a"], 9),
+    ):
+        world.seed(1, blueprint, name=name, priority=priority)
+    world.operator.cancel(batch(world, "over"))
+    found = world.operator.rivals(batch(world, "one"))
+    assert [(r["name"], r["priority"]) for r in found] == [("two", 3), ("three", -1)]
+
+
+@pytest.fixture(params=["custom", "generic", "never analyzed"])
+def one_line(request: pytest.FixtureRequest, world: World, url: str) -> Iterator[OperatorStore]:
+    """An operator in a transaction of 40,000 rows in 4 batches, by statistics good and bad."""
+    world.sql(FILL, batches=4, companies=10_000)
+    if request.param != "never analyzed":
+        world.sql("ANALYZE")
+    made = side(OperatorStore, url)
+    begin(line(made).only, "generic" if request.param == "generic" else "custom")
+    yield made
+    made.close()
+
+
+@pytest.mark.usefixtures("in_twos")
+def test_an_operator_reads_no_table(one_line: OperatorStore, world: World) -> None:
+    running, waiting = batch(world, "batch-1"), batch(world, "batch-2")
+    assert len(one_line.living(running)) == 2
+    assert one_line.failed(running)[0]["rows"] == 20
+    assert one_line.retry(running) == 20
+    assert one_line.cancel(running) == 60
+    assert one_line.pause(waiting)
+    assert one_line.cancel(waiting) == 20
+    assert scans(line(one_line).only) == 0

@@ -1,0 +1,118 @@
+"""A Prefect server, and a process beside it that runs the flow as often as it is told."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reconciler.local.postgres import supervisor
+from reconciler.local.service import Service, environment
+from reconciler.local.stack import HOST, PREFECT, free_port
+from reconciler.prefect.api import local_place, speak
+from tests.bench.memory import answers
+
+
+class Flows:
+    """Both, until `stop`."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="tracer-flows-")).resolve()
+        self.home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
+        for name in ("logs", "tmp"):
+            (self.home / name).mkdir()
+        port = str(free_port())
+        self.ui_url = f"http://{HOST}:{port}"
+        self._seen = environment(self.home, "") | {"PREFECT_API_URL": f"{self.ui_url}/api"}
+        command = (*PREFECT, "server", "start", "--host", HOST, "--port", port)
+        self._server = Service("prefect-server", command, self._seen, self.home / "logs")
+        self.said = self.home / "logs" / "flows.log"
+        self._process: subprocess.Popen[str] | None = None
+        self.going_on = False
+
+    def launch(self) -> None:
+        """Return once the server answers; the other process gets ready meanwhile."""
+        self.relaunch()
+        self._server.wait_ready(partial(answers, self._seen["PREFECT_API_URL"]), 120)
+
+    def relaunch(self) -> None:
+        """Have another process run the flow from now on."""
+        self._end_process()
+        with self.said.open("w") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.reconciler.prefect.flow_runner"],
+                **{"env": self._seen, "text": True, "stderr": said},
+                **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
+            )
+        self.going_on = False
+
+    def _end_process(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+
+    def begin(self, url: str | None, constants: Mapping[str, float] | None = None) -> None:
+        """Begin a run on the database of `url`; `constants`: {"flow.PATIENCE_S": 0.1}."""
+        named = {f"reconciler.{name}": value for name, value in (constants or {}).items()}
+        wanted = {"environment": {"DATABASE_URL": url}, "constants": named}
+        assert self._process
+        assert self._process.stdin
+        self._process.stdin.write(f"{json.dumps(wanted)}\n")
+        self._process.stdin.flush()
+        self.going_on = True
+
+    def end(self) -> dict[str, Any]:
+        """What became of the run that was begun: its `id`, `state`, and what that `says`."""
+        assert self._process
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, self.said.read_text()[-3000:]
+        found: dict[str, Any] = json.loads(line)
+        self.going_on = False
+        return found
+
+    def run(self, url: str | None, constants: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """A run from its begin to its end."""
+        self.begin(url, constants)
+        return self.end()
+
+    def logged(self, text: str) -> int:
+        """How often the log of the runs has `text`."""
+        return self.said.read_text().count(text)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the server."""
+        with speak(local_place(self._seen["PREFECT_API_URL"])) as api:
+            return api.call(method, path, body)
+
+    def artifacts(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """What a run has left."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+        found: list[dict[str, Any]] = self.call("POST", "artifacts/filter", wanted)
+        return found
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """A server that accepts and answers nothing, for the length of the block."""
+        programs = [one.pid for one in self._server.programs()]
+        for pid in programs:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in programs:
+                os.kill(pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End both, and all that they have started."""
+        self._end_process()
+        self._server.stop()
+        supervisor.stop(self.home)
+        shutil.rmtree(self.home)

@@ -1,0 +1,244 @@
+"""The schedule on a real Prefect server, as the local stack starts and deploys it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
+from reconciler.contract.settings import Settings
+from reconciler.local.service import REPOSITORY, Service, environment
+from reconciler.local.stack import Stack
+from reconciler.local.stack_file import load_stack
+from reconciler.operator.store import OperatorStore
+from reconciler.prefect.api import Place, local_place, speak
+from reconciler.prefect.runs import clear_dead, read_run, recent_runs
+from reconciler.prefect.schedule import deployed, pause, read_schedule, resume, run_now, set_every
+
+RUN_S = 40
+
+
+@dataclass(frozen=True)
+class Live:
+    """A stack that runs, and its first run."""
+
+    stack: Stack
+    settings: Settings
+    home: Path
+    url: str
+    run_id: str
+
+    def slots(self) -> int:
+        with speak(local_place(self.stack.api_url)) as api:
+            taken: int = deployed(api)["global_concurrency_limit"]["active_slots"]
+        return taken
+
+    def wait_state(self, run_id: str, *states: str) -> str:
+        deadline = time.monotonic() + RUN_S
+        while (state := read_run(self.settings, run_id).state) not in states:
+            assert time.monotonic() < deadline, f"still {state}"
+            time.sleep(0.1)
+        return state
+
+
+@pytest.fixture(scope="module")
+def live(server: str) -> Iterator[Live]:
+    home = Path(tempfile.mkdtemp(prefix="tracer-stack-")).resolve()
+    with psycopg.connect(server.replace("/tracer?", "/postgres?"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE stack TEMPLATE tracer")
+    url = server.replace("/tracer?", "/stack?")
+    settings = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": url})
+    with Stack() as stack:
+        run_id = stack.start(settings, url, print)
+        yield Live(stack, settings, home, url, run_id)
+    shutil.rmtree(home)
+
+
+def eventually(true: Callable[[], bool], within_s: float = 10) -> bool:
+    deadline = time.monotonic() + within_s
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_the_first_run_is_running_soon_after_the_start(live: Live) -> None:
+    assert live.wait_state(live.run_id, "Running", "Completed") == "Running"
+    assert live.run_id in [run.id for run in recent_runs(live.settings)]
+    assert live.stack.check() == []
+
+
+def test_a_deploy_lays_the_schedule_down(live: Live) -> None:
+    schedule = read_schedule(live.settings)
+    assert (schedule.every_s, schedule.paused) == (120, False)
+    assert schedule.deployed
+    assert schedule.pool_online
+    assert schedule.api_url == live.stack.api_url
+
+
+def test_nothing_of_this_machine_is_stored_with_the_deployment(live: Live) -> None:
+    with speak(local_place(live.stack.api_url)) as api:
+        assert str(REPOSITORY) not in str(deployed(api))
+
+
+def test_a_new_interval_moves_the_next_run_at_once(live: Live) -> None:
+    schedule = set_every(live.settings, 600)
+    assert schedule.every_s == 600
+    assert schedule.next_run_at is not None
+    distance = schedule.next_run_at - datetime.now(UTC)
+    assert timedelta(seconds=590) < distance <= timedelta(seconds=600)
+
+
+def test_an_interval_that_only_starts_runs_is_refused(live: Live) -> None:
+    for seconds in (0, -1, 9.9, float("nan"), float("inf")):
+        with pytest.raises(BadInput, match="take 10 s or more"):
+            set_every(live.settings, seconds)
+
+
+def test_a_pause_drops_the_runs_to_come_and_resume_plans_them(live: Live) -> None:
+    assert pause(live.settings).paused
+    assert read_schedule(live.settings).next_run_at is None
+    resumed = resume(live.settings)
+    assert not resumed.paused
+    assert resumed.next_run_at is not None
+
+
+def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> None:
+    set_every(live.settings, 900)
+    before = pause(live.settings)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    seen = environment(live.home, live.url) | {"PREFECT_API_URL": live.stack.api_url}
+    subprocess.run(command, cwd=REPOSITORY, env=seen, check=True, capture_output=True, timeout=60)
+    assert read_schedule(live.settings) == before
+    assert before.every_s == 900
+
+
+def test_a_cancelled_run_leaves_between_ticks_and_gives_its_slot_back(live: Live) -> None:
+    live.wait_state(live.run_id, "Running")
+    with speak(local_place(live.stack.api_url)) as api:
+        api.call("POST", f"flow_runs/{live.run_id}/set_state", {"state": {"type": "CANCELLING"}})
+    assert live.wait_state(live.run_id, "Cancelled", "Completed", "Crashed") != "Crashed"
+    assert eventually(lambda: live.slots() == 0)
+    assert "told to stop" in (live.home / "logs" / "prefect-worker.log").read_text()
+
+
+def argued(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def kill_one(service: Service, argument: str) -> bool:
+    """SIGKILL a process under `service` that has `argument` in its command line."""
+    for program in service.programs():
+        if argument in argued(program.pid):
+            os.kill(program.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) -> None:
+    """The schedule alone takes the batch through, and replaces the loop that was killed."""
+    with OperatorStore.connect(live.url) as operator:
+        for step in ("normalize", "step_a", "step_b"):
+            operator.set_step(step, {"lease_s": 2, "backoff_s": 0.1})
+        operator.set_polling(poll_s=0.2)
+        rows = [(line, str(line), f"Company {line}", None, {}) for line in range(300)]
+        blueprint = ["normalize", "step_a", "step_b"]
+        operator.seed(rows, name="unattended", blueprint=blueprint, columns=[])
+        resume(live.settings)
+        set_every(live.settings, 10)
+
+        def done() -> list[int]:
+            progress = operator.progress(operator.batch("unattended"))
+            return [step["COMPLETED"] for step in progress["steps"]]
+
+        assert eventually(lambda: done()[1] > 50, within_s=60)
+        assert kill_one(live.stack._services["prefect-worker"], "prefect.engine")
+        assert kill_one(live.stack._services["worker-host"], "--multiprocessing-fork")
+        assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=90)
+        assert done() == [300, 300, 300]
+        for table in ("normalized", "step_a", "step_b"):
+            assert len(operator.rows(f"SELECT company_id FROM results.{table}")) == 300
+        twice = operator.rows("SELECT company_id FROM workflow_states WHERE attempt > 1")
+        assert 0 < len(twice) < 30  # what the killed worker held, and nothing else
+        pause(live.settings)
+        operator.set_polling(paused=True)
+        assert eventually(lambda: live.slots() == 0, within_s=30)
+        operator.set_polling(paused=False)
+
+
+def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> None:
+    run_id = run_now(live.settings)
+    live.wait_state(run_id, "Running")
+    worker = live.stack._services["prefect-worker"]
+    worker.kill()
+    assert live.stack.check() == ["prefect-worker"]
+    assert live.slots() == 1
+    with speak(local_place(live.stack.api_url)) as api:
+        clear_dead(api)
+    assert read_run(live.settings, run_id).state == "Crashed"
+    assert live.slots() == 0
+
+
+def test_the_server_of_another_stack_is_not_taken_for_ours(live: Live, tmp_path: Path) -> None:
+    """Both chose the same port while neither listened yet."""
+    port, ended = httpx.URL(live.stack.ui_url).port, live.stack.check()
+    assert port
+    with Stack() as other:
+        other._prepare(tmp_path, live.url)
+        assert not other._start_server(port)
+        assert other.check() == []
+    assert live.stack.check() == ended
+
+
+def test_a_stopped_stack_leaves_nothing_behind(live: Live) -> None:
+    written = load_stack(live.home)
+    assert written is not None
+    live.stack.stop()
+    assert not [program for program in written.services if program.alive]
+    assert load_stack(live.home) is None
+    with pytest.raises(Unreachable, match="tracer up"):
+        read_schedule(live.settings)
+
+
+def test_a_server_that_is_away_is_said_quickly_and_without_the_password() -> None:
+    started = time.monotonic()
+    place = Place("http://me:secret@127.0.0.1:1/api", None)
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/api") as raised, speak(place) as api:
+        api.call("GET", "health")
+    assert "secret" not in str(raised.value)
+    assert time.monotonic() - started < 3
+
+
+def test_the_environment_names_the_server_before_anything_else(tmp_path: Path) -> None:
+    program = (
+        "from reconciler.prefect.schedule import read_schedule\n"
+        "from reconciler.contract.settings import load_settings\n"
+        "from reconciler.contract.errors import Unreachable\n"
+        "try: read_schedule(load_settings())\n"
+        "except Unreachable as error: print(error)\n"
+    )
+    seen = {**os.environ, "PREFECT_HOME": str(tmp_path), "TRACER_HOME": str(tmp_path)}
+    seen["PREFECT_API_URL"] = "http://127.0.0.1:1/elsewhere/api"
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=seen, check=True, capture_output=True, text=True
+    )
+    assert "127.0.0.1:1/elsewhere/api" in said.stdout
+
+
+def test_without_any_server_one_sentence_says_what_to_do(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"TRACER_HOME": tmp_path})
+    with pytest.raises((Unreachable, WorkFailed), match="tracer up"):
+        read_schedule(settings)

@@ -1,0 +1,165 @@
+"""Every verb under the role of its side, and nothing granted that no verb needs."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from reconciler.contract.claimed import Pace
+from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
+from reconciler.contract.worker_store import Failure
+from reconciler.prefect.overview import overview
+from reconciler.spawners.protocol import Refused, Spawned, Unknown
+from tests.reconciler.schema.test_roles import privileges
+from tests.roles import RoleWorld, role_world
+from tests.world import STEPS
+from workers.steps.normalize import Normalized
+
+TABLES = {name: ("results", str(step.table.__tablename__)) for name, step in STEPS.items()}
+BLUEPRINT = ("normalize", "step_a", "step_b")
+LATER = timedelta(hours=1)
+
+
+@pytest.fixture
+def world(url: str) -> Iterator[RoleWorld]:
+    with role_world(url) as found:
+        yield found
+
+
+def a_long_life(world: RoleWorld) -> None:
+    """A batch that meets everything, and one that is cancelled: every verb of every side."""
+    world.store.take_over()
+    batch = world.operator.batch(world.seed(6, BLUEPRINT))
+    now = world.store.beat().now
+    world.spawner.answer = Refused("full")
+    assert world.tick(now).released == 6
+    world.store.throttle([Pace("normalize", now, 6, 1, "full"), Pace("step_a", now, 1, 0, "")])
+    world.spawner.answer = Unknown("no answer")
+    assert world.tick(now + LATER).unknown == 6
+    fail_and_come_back(world, now + LATER)
+    world.store.throttle([Pace(step, now, None, 0, "") for step in BLUEPRINT])
+    world.spawner.answer = Spawned("call-1")
+    for _ in range(8):
+        world.sql("UPDATE workflow_states SET available_at = now() WHERE status = 'PENDING'")
+        world.tick()
+        for step in BLUEPRINT:
+            world.work(step)
+    assert [row["rows"] for row in world.operator.failed(batch)] == [1]
+    world.operator.retry(batch)
+    world.operator.pause(batch)
+    world.operator.pause(batch, False)
+    world.operator.set_priority(batch, 5)
+    assert world.operator.rivals(batch) == []
+    verbs = [line["verb"] for line in world.operator.history(batch)]
+    assert verbs == ["seed", "retry", "pause", "resume", "priority"]
+    look_and_tune(world, batch.name)
+    world.tick()
+    cancelled = world.operator.batch(world.seed(3, name="cancelled"))
+    world.spawner.answer = Spawned("call-2")
+    world.tick()
+    world.operator.cancel(cancelled)
+    world.tick()
+    assert world.spawner.recalled == ["call-2"]
+    assert overview(world.store)
+    world.store.prune(world.store.now() + timedelta(days=9))
+
+
+def fail_and_come_back(world: RoleWorld, now: datetime) -> None:
+    """Six begun: one completes late, one asks for time, one is hopeless, three are reaped."""
+    first, moody, hopeless, *_ = attempts = world.worker.begin("normalize", world.ids(), "call-0")
+    assert first.company.attributes == {"Given": "company-0"}
+    assert len(world.worker.heartbeat(attempts)) == 6
+    failures = [Failure("busy", retry_after_s=1), Failure("hopeless", permanent=True)]
+    assert len(world.worker.fail([moody, hopeless], failures)) == 2
+    assert world.worker.complete([first], [Normalized()]) == {first.company.id}
+    report = world.tick(now + LATER)
+    assert (report.retried, report.buried, report.advanced) == (4, 0, 1)
+    assert world.worker.complete([moody], [Normalized()]) == set()
+
+
+def look_and_tune(world: RoleWorld, name: str) -> None:
+    """What an operator looks at and sets, beside moving rows."""
+    operator = world.operator
+    batch = operator.batch(name)
+    assert operator.batches()
+    assert operator.progress(batch)["companies"] == 6
+    assert operator.timeline(batch, "company-1")[1]
+    assert operator.facts(batch, "company-1")
+    operator.set_step("step_a", {"max_in_flight": 7})
+    operator.sync_step("another", "tracer", {})
+    operator.set_polling(poll_s=0.5, paused=False)
+    assert operator.polling()["poll_s"] == 0.5
+    rows = list(operator.export(batch, {step: TABLES[step] for step in BLUEPRINT}))
+    assert sum(row["step_b.result"] is not None for row in rows) == 5
+
+
+def test_every_verb_works_under_its_role(world: RoleWorld) -> None:
+    a_long_life(world)
+    assert world.sql("SELECT status FROM batches ORDER BY id DESC")[0] == {"status": "CANCELLED"}
+    assert len(world.sql("SELECT company_id FROM results.step_b")) == 5
+    assert world.sql("SELECT attempt FROM attempts")
+    assert world.spawner.asked
+
+
+def test_a_result_that_may_not_be_written_says_so_in_its_row(world: RoleWorld) -> None:
+    world.sql(f"REVOKE ALL ON results.normalized FROM {WORKER}")
+    world.claimed(1)
+    assert world.work().failed == 1
+    assert "run `tracer db roles` as the database's owner" in world.rows()[0]["error"]
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """The statements of this test, by their user and text, with their last parameters."""
+    found: dict[tuple[str, str], tuple[Any, Any]] = {}
+    execute = psycopg.Connection.execute
+
+    def record(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        found[self.info.user, str(query)] = (query, params)
+        return execute(self, query, params, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", record)
+    return found
+
+
+def unneeded(owner: psycopg.Connection[Any], role: str, statements: list[Any]) -> list[str]:
+    """What can be taken from `role` without one of the statements being denied."""
+    spare = []
+    for table, per_role in GRANTS.items():
+        for privilege, columns in privileges(per_role[role]).items():
+            for column in columns or [""]:
+                what = f"{privilege} ({column})" if column else privilege
+                with owner.transaction(force_rollback=True):
+                    owner.execute(f"REVOKE {what} ON {table} FROM {role}".encode())
+                    owner.execute(f"SET LOCAL ROLE {role}".encode())
+                    if not any(is_denied(owner, *statement) for statement in statements):
+                        spare.append(f"{what} ON {table}")
+    return spare
+
+
+def is_denied(connection: psycopg.Connection[Any], query: Any, params: Any) -> bool:
+    """Whether the statement may not run; it does not, since EXPLAIN checks that too."""
+    if isinstance(query, sql.Composable):
+        query = query.as_string(connection)
+    text = query.decode() if isinstance(query, bytes) else str(query)
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(f"EXPLAIN {text}".encode(), params)
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("role", [CONDUCTOR, WORKER])
+def test_nothing_is_granted_that_no_verb_needs(
+    url: str, recorded: dict[tuple[str, str], tuple[Any, Any]], role: str
+) -> None:
+    with role_world(url) as world:
+        a_long_life(world)
+        statements = [made for (user, _), made in recorded.items() if user == role]
+        assert len(statements) > 4
+        with psycopg.connect(url, autocommit=True) as owner:
+            assert unneeded(owner, role, statements) == []

@@ -1,0 +1,203 @@
+"""A batch from its seeding to its end, in programs of which one may die on the way."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import count
+from time import monotonic
+from typing import Any
+from unittest.mock import patch
+
+from reconciler.contract.claimed import Chunk
+from reconciler.contract.results import CompanyView
+from reconciler.contract.states import IN_FLIGHT
+from reconciler.contract.store import Store
+from reconciler.contract.worker_store import WorkerStore
+from reconciler.spawners.protocol import (
+    Answer,
+    Outcome,
+    Refused,
+    Spawned,
+    Unanswered,
+    Unknown,
+)
+from reconciler.tick import TickReport, tick
+from tests.system.crash import Death, Probe, Program, probing
+from tests.world import STEPS, World
+from workers.kit import Step
+from workers.runtime import lifecycle
+from workers.runtime.lifecycle import work
+
+TURNS = 40  # of a tick and the work after it; the longest scenario takes 12
+# Longer than every lease, deadline and backoff in the registry: between two ticks all are over.
+TURN = timedelta(hours=1)
+# What a step does, told also for the how-manyth time it is called for the company.
+Play = Callable[["Run", CompanyView, int], Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is seeded, how steps and the far side behave, and what has to come of it."""
+
+    name: str
+    ends: Mapping[str, Mapping[str, int]]  # per step, rows per status
+    batches: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"batch": ("a", "b")})
+    blueprint: Sequence[str] = ("normalize",)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    play: Mapping[str, Play] = field(default_factory=dict)
+    answers: Sequence[str] = ()  # of the far side, to one call after the other; then "spawned"
+    named: bool = False  # whether its calls have ids
+    # How long results wait to be written. By the product's own value, a slow machine would have
+    # more writings, and so other places to die, than a fast one.
+    flush_after_s: float = 3600
+
+
+@dataclass
+class FarSide:
+    """Where calls wait for workers, and lives on when the tick that spawned them does not."""
+
+    probe: Probe
+    program: Program | None
+    answers: Sequence[str]
+    named: bool
+    asked: "count[int]" = field(default_factory=count)
+    calls: deque[tuple[Chunk, str | None]] = field(default_factory=deque)
+    taken: list[tuple[Chunk, str | None]] = field(default_factory=list)
+    unanswered: list[Answer] = field(default_factory=list)  # known to the tick's program alone
+
+    def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
+        return [self._cross("spawn", lambda chunk=chunk: self._take(chunk)) for chunk in chunks]
+
+    def recall(self, call_ids: Sequence[str]) -> list[str]:
+        return [self._cross("recall", lambda call=call: call) for call in call_ids]
+
+    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - each is late by a tick
+        answers, self.unanswered = self.unanswered, []
+        return answers
+
+    def close(self) -> None:
+        self.unanswered = []
+
+    def _cross(self, what: str, act: Callable[[], Any]) -> Any:
+        return self.probe.cross(self.program, what, act) if self.program else act()
+
+    def _take(self, chunk: Chunk) -> Outcome | Unanswered:
+        number = next(self.asked)
+        answer = self.answers[number] if number < len(self.answers) else "spawned"
+        if answer == "refused":
+            return Refused("no room")
+        call_id = f"fc-{number}" if self.named else None
+        if answer != "lost":
+            self.calls.append((chunk, call_id))
+            self.taken.append((chunk, call_id))
+        if answer == "late":
+            self.unanswered.append((chunk, Spawned(call_id)))
+            return Unanswered()
+        return Spawned(call_id) if answer == "spawned" else Unknown("no answer")
+
+
+class Run:
+    """One life of a scenario. Programs that died are followed by others, which do not die."""
+
+    def __init__(self, scenario: Scenario, url: str, world: World, probe: Probe) -> None:
+        self.scenario, self.world, self.probe = scenario, world, probe
+        self.turns, self.started = 0, False
+        self.ran: Counter[tuple[int, str, int]] = Counter()  # company, step, batch
+        self.landed: set[tuple[int, str, int]] = set()
+        self.paid: Counter[tuple[int, str, int]] = Counter()  # of what was green at the death
+        self.calls_of: Counter[tuple[int, str]] = Counter()
+        self._stack = ExitStack()
+        self.store, self.worker = world.store, world.worker
+        doomed = probe.doomed[0].program if probe.doomed else ""
+        if doomed == "tick":  # the connections of who dies are its own
+            self.store = self._stack.enter_context(Store.connect(url))
+        if doomed == "worker":
+            self.worker = self._stack.enter_context(WorkerStore.connect(url))
+        self.ticking = probe.watch("tick", self.store)
+        self.working: Program | None = probe.watch("worker", self.worker)
+        self.far = FarSide(probe, self.ticking, scenario.answers, scenario.named)
+
+    def through(self, check: Callable[["Run"], None]) -> None:
+        """Tick and work until all has ended; `check` looks at the moment after a death."""
+        self.check = check
+        flushing = patch.object(lifecycle, "FLUSH_AFTER_S", self.scenario.flush_after_s)
+        with self._stack, probing(self.probe), flushing:
+            while self.turns < TURNS:
+                report = self.reconcile()
+                if report is not None and self.ended() and (report.finished or not report):
+                    self.worker, self.working = self.world.worker, None  # for calls that come again
+                    return
+                while self.far.calls:
+                    self.do(*self.far.calls.popleft())
+        raise AssertionError(f"has not ended: {self.world.rows()}")
+
+    def ended(self) -> bool:
+        return not self.world.sql("SELECT true FROM batches WHERE status = 'RUNNING'")
+
+    def reconcile(self) -> TickReport | None:
+        """A tick, by which time everything that can be over is; None when it died."""
+        self.turns += 1
+        try:
+            if not self.started:
+                self.store.take_over()
+                self.store.prune(self.store.now())
+                self.started = True
+            now = self.store.beat().now + self.turns * TURN
+            return tick(self.store, self.far, now)
+        except Death:
+            self.store, self.far.program, self.started = self.world.store, None, False
+            self.far.close()
+            self.mourn()
+            return None
+
+    def do(self, chunk: Chunk, call_id: str | None) -> None:
+        """A worker's call."""
+        step = self.acted(STEPS[chunk.step_name])
+        try:
+            work(self.worker, step, chunk.company_ids, call_id=call_id)
+        except Death:
+            self.worker, self.working = self.world.worker, None
+            self.mourn()
+
+    def mourn(self) -> None:
+        """Look at what the dead program left, once the server has noticed that it is gone."""
+        assert self.probe.dead
+        left = "SELECT true FROM pg_stat_activity WHERE pid = ANY(%(pids)s)"
+        deadline = monotonic() + 10
+        while self.world.sql(left, pids=list(self.probe.dead.backends)):
+            assert monotonic() < deadline, "its connections are still there"
+        self.landed = self.green()
+        self.paid = Counter({key: self.ran[key] for key in self.landed})
+        self.check(self)
+
+    def green(self) -> set[tuple[int, str, int]]:
+        rows = self.world.rows("status = 'COMPLETED'")
+        return {(r["company_id"], r["step_name"], r["batch_id"]) for r in rows}
+
+    def acted(self, step: Step) -> Step:
+        """The step as the scenario plays it; each call of its function crosses a boundary."""
+        play, program = self.scenario.play.get(step.name), self.working
+
+        def played(company: CompanyView) -> Any:
+            self.note(step.name, company.id)
+            if play is None:
+                return step.function(company)
+            return play(self, company, self.calls_of[company.id, step.name])
+
+        def function(company: CompanyView) -> Any:
+            if program is None:
+                return played(company)
+            return self.probe.cross(program, f"call of {step.name}", lambda: played(company))
+
+        return replace(step, function=function)
+
+    def note(self, step: str, company_id: int) -> None:
+        """Keep for which row the function runs: the company's one that is in flight."""
+        self.calls_of[company_id, step] += 1
+        rows = self.world.rows(
+            "company_id = %(id)s AND step_name = %(step)s AND status = ANY(%(flying)s)",
+            **{"id": company_id, "step": step, "flying": list(IN_FLIGHT)},
+        )
+        self.ran.update((company_id, step, row["batch_id"]) for row in rows)

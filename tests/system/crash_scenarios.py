@@ -1,0 +1,144 @@
+"""What may happen to a batch on its way: the scenarios in which programs die."""
+
+import time
+
+from reconciler.contract.results import CompanyView
+from tests.system.crash import HEART
+from tests.system.crash_run import Run, Scenario
+from workers.kit import PermanentError, RetryAfter
+from workers.steps.normalize import Normalized
+from workers.steps.step_a import StepA
+
+QUICK_S = 0.09  # a lease of which the heart renews a third often
+
+
+def fails_twice(_: Run, __: CompanyView, number: int) -> Normalized:
+    if number == 1:
+        raise RetryAfter(30)
+    if number == 2:
+        raise ValueError("no answer")
+    return Normalized()
+
+
+def always_fails(_: Run, company: CompanyView, __: int) -> Normalized:
+    raise ValueError(f"nothing is known of {company.key}")
+
+
+def one_is_buried(_: Run, company: CompanyView, __: int) -> Normalized:
+    if company.key == "a":
+        raise PermanentError("no such company")
+    return Normalized()
+
+
+def one_does_not_fit(_: Run, company: CompanyView, __: int) -> StepA:
+    return StepA(attribute_count=2**40 if company.key == "a" else 7)
+
+
+def is_overtaken(run: Run, _: CompanyView, number: int) -> Normalized:
+    if number == 1:
+        run.reconcile()  # its lease is over by then
+        run.reconcile()  # and the row claimed anew
+    return Normalized()
+
+
+def fails_overtaken(run: Run, company: CompanyView, number: int) -> Normalized:
+    if number == 1:
+        is_overtaken(run, company, number)
+        raise ValueError("too late to matter")
+    return Normalized()
+
+
+def is_cancelled(run: Run, _: CompanyView, __: int) -> Normalized:
+    if not run.ended():
+        run.world.operator.cancel(run.world.operator.batch("batch"))
+    return Normalized()
+
+
+def takes_a_beat(run: Run, _: CompanyView, __: int) -> Normalized:
+    deadline = time.monotonic() + 10
+    while run.working and not run.working.dead and not beats(run):
+        assert time.monotonic() < deadline, "the heart does not beat"
+        time.sleep(0.002)
+    return Normalized()
+
+
+def beats(run: Run) -> bool:
+    return any(place.thread == HEART for place in run.probe.crossed)
+
+
+SCENARIOS = [
+    Scenario(
+        "two batches share companies",
+        {"normalize": {"COMPLETED": 3}, "step_a": {"COMPLETED": 3}},
+        batches={"first": ("a", "b"), "second": ("b",)},
+        blueprint=("normalize", "step_a"),
+        settings={"chunk_size": 1},
+        play={"step_a": lambda *_: StepA(attribute_count=1)},
+    ),
+    Scenario(
+        "a step fails twice and then succeeds",
+        {"normalize": {"COMPLETED": 1}},
+        batches={"batch": ("a",)},
+        play={"normalize": fails_twice},
+    ),
+    Scenario(
+        "a step fails until its attempts are used up",
+        {"normalize": {"FAILED": 1}},
+        batches={"batch": ("a",)},
+        settings={"max_attempts": 2},
+        play={"normalize": always_fails},
+    ),
+    Scenario(
+        "a permanent error",
+        {"normalize": {"COMPLETED": 1, "FAILED": 1}, "step_a": {"COMPLETED": 1}},
+        blueprint=("normalize", "step_a"),
+        play={"normalize": one_is_buried, "step_a": lambda *_: StepA(attribute_count=1)},
+        flush_after_s=0,
+    ),
+    Scenario(
+        "a result that its table refuses",
+        {"step_a": {"COMPLETED": 1, "FAILED": 1}},
+        blueprint=("step_a",),
+        settings={"max_attempts": 2},
+        play={"step_a": one_does_not_fit},
+    ),
+    Scenario(
+        "spawns are refused",
+        {"normalize": {"COMPLETED": 2}},
+        settings={"chunk_size": 1},
+        answers=("refused", "spawned", "refused"),
+        named=True,
+    ),
+    Scenario(
+        "the outcome of spawns is unknown",
+        {"normalize": {"COMPLETED": 2}},
+        settings={"chunk_size": 1},
+        answers=("lost", "landed", "late"),
+        named=True,
+    ),
+    Scenario(
+        "a lease ends while its worker goes on",
+        {"normalize": {"COMPLETED": 1}},
+        batches={"batch": ("a",)},
+        play={"normalize": is_overtaken},
+    ),
+    Scenario(
+        "a worker that was overtaken fails",
+        {"normalize": {"COMPLETED": 1}},
+        batches={"batch": ("a",)},
+        play={"normalize": fails_overtaken},
+    ),
+    Scenario(
+        "a batch is cancelled under way",
+        {"normalize": {"CANCELLED": 2}},
+        play={"normalize": is_cancelled},
+        named=True,
+    ),
+    Scenario(
+        "a step that takes a heartbeat",
+        {"normalize": {"COMPLETED": 1}},
+        batches={"batch": ("a",)},
+        settings={"lease_s": QUICK_S},
+        play={"normalize": takes_a_beat},
+    ),
+]

@@ -1,0 +1,263 @@
+"""What always holds, as a comparison of what was read before a verb and after it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple
+
+from reconciler.contract.claimed import Chunk
+from reconciler.contract.database import Connection, Row
+from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
+from reconciler.operator.diagnosis.facts import Facts
+from reconciler.operator.diagnosis.reasons import explain
+from reconciler.operator.sql.diagnosis import EXPLAIN
+from reconciler.policy import UNKNOWN
+from workers.steps.normalize import Normalized
+from workers.steps.step_a import StepA
+from workers.steps.step_b import StepB
+
+Edge = tuple[Status | None, Status]
+# The verbs of TRANSITIONS, with those that write on a row and leave its state.
+EDGES: dict[str, set[Edge]] = {
+    t.verb: set(product(t.sources or (None,), t.targets)) for t in TRANSITIONS
+}
+EDGES["advance"].add((None, Status.PENDING))
+EDGES["cancel"].add((Status.COMPLETED, Status.COMPLETED))
+EDGES["note_unknown"] = {(Status.QUEUED, Status.QUEUED)}
+EDGES["record_calls"] = {(status, status) for status in Status}
+EDGES["recall"] = {(Status.CANCELLED, Status.CANCELLED)}
+EDGES["time"] = {(s, s) for s in Status if s not in TERMINAL}
+TICK = ("reap", "advance", "claim", "record_calls", "release", "note_unknown", "recall", "finish")
+# Whom a conductor's verb may wait for: it passes over what others hold. A cancel takes the turn of
+# the claims, for as long as it takes to end what is in flight.
+WAITS_FOR: dict[str, set[str]] = {
+    "claim": {"claim", "cancel"},
+    "tick": {"claim", "cancel"},
+    "reap": set(),
+    "advance": set(),
+    "finish": set(),
+    "record_calls": set(),
+    "release": set(),
+    "note_unknown": set(),
+}
+RESULTS: dict[str, Callable[[int], Any]] = {
+    "normalize": lambda mark: Normalized(domain=str(mark)),
+    "step_a": lambda mark: StepA(attribute_count=mark),
+    "step_b": lambda mark: StepB(greeting=str(mark)),
+}
+
+# All in one statement and one value: this is read after every verb.
+EVERYTHING = """
+SELECT json_build_array(
+    (SELECT json_agg(w) FROM workflow_states w),
+    (SELECT json_agg(b ORDER BY id) FROM batches b),
+    (SELECT json_agg(s) FROM (
+        SELECT * FROM enrichment_registry LEFT JOIN throttles USING (step_name)) s),
+    (SELECT json_agg(r) FROM (
+        SELECT 'normalize' AS step, company_id, domain AS mark FROM results.normalized
+        UNION ALL SELECT 'step_a', company_id, attribute_count::text FROM results.step_a
+        UNION ALL SELECT 'step_b', company_id, greeting FROM results.step_b) r),
+    (SELECT json_agg(a) FROM (
+        SELECT company_id, step_name, batch_id, attempt FROM attempts) a),
+    (SELECT json_agg(p) FROM (
+        SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed
+        FROM progress GROUP BY batch_id, position) p)
+) AS seen
+"""
+# Every company's facts in one statement.
+EXPLAINED = f"""
+SELECT f.* FROM batch_companies m JOIN companies k ON k.id = m.company_id
+CROSS JOIN LATERAL ({EXPLAIN % {"batch_id": "m.batch_id", "key": "k.key"}}) f
+"""
+
+
+class Key(NamedTuple):
+    """A row's natural key."""
+
+    company_id: int
+    step_name: str
+    batch_id: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that is committed at one moment, or that one transaction would leave behind."""
+
+    rows: dict[Key, Row]
+    batches: dict[int, Row]
+    steps: dict[str, Row]
+    landed: dict[tuple[str, int], str]
+    ended: set[tuple[Key, int]]
+    logged: dict[tuple[int, int], tuple[int, int]]  # of batch and position, what arrived and left
+
+    def in_flight(self) -> list[Key]:
+        return [key for key, row in self.rows.items() if row["status"] in IN_FLIGHT]
+
+    def claimable(self, key: Key, moment: datetime) -> bool:
+        """Whether nothing but a budget keeps the row from being claimed."""
+        row, batch = self.rows[key], self.batches[key.batch_id]
+        waits = row["status"] == Status.PENDING and parsed(row["available_at"]) <= moment
+        return waits and batch["status"] == BatchStatus.RUNNING and not batch["paused"]
+
+
+def parsed(moment: str) -> datetime:
+    """A moment as JSON has it."""
+    return datetime.fromisoformat(moment)
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    return Key(row["company_id"], row["step_name"], row["batch_id"])
+
+
+def read(connection: Connection) -> Seen:
+    """What the connection sees."""
+    found = connection.execute(EVERYTHING).fetchone()
+    assert found is not None
+    rows, batches, steps, landed, ended, logged = (part or [] for part in found["seen"])
+    return Seen(
+        rows={key_of(row): row for row in rows},
+        batches={row["id"]: row for row in batches},
+        steps={row["step_name"]: row for row in steps},
+        landed={(row["step"], row["company_id"]): row["mark"] for row in landed},
+        ended={(key_of(row), row["attempt"]) for row in ended},
+        logged={(p["batch_id"], p["position"]): (p["arrived"], p["completed"]) for p in logged},
+    )
+
+
+def keys_of(chunks: Iterable[Chunk]) -> dict[Key, int]:
+    """The attempt of each row of `chunks`."""
+    return {
+        Key(company, chunk.step_name, batch): attempt
+        for chunk in chunks
+        for company, batch, attempt in zip(
+            chunk.company_ids, chunk.batch_ids, chunk.attempts, strict=True
+        )
+    }
+
+
+@cache
+def paths(verbs: tuple[str, ...]) -> set[Edge]:
+    """From where to where a row may come by one or more of `verbs`."""
+    found: set[Edge] = {edge for verb in verbs for edge in EDGES.get(verb, ())}
+    while more := {(a, d) for (a, b), (c, d) in product(found, found) if b == c} - found:
+        if len(verbs) == 1:
+            break
+        found |= more
+    return found
+
+
+def check_moves(
+    before: Seen, after: Seen, verbs: tuple[str, ...], may: Callable[..., bool]
+) -> None:
+    """Every row that differs went along edges of `verbs`, and was one that they may touch."""
+    assert before.rows.keys() <= after.rows.keys()
+    assert before.ended <= after.ended
+    allowed = paths(verbs)
+    for key, row in after.rows.items():
+        old = before.rows.get(key)
+        if row == old:
+            continue
+        edge = (old and old["status"], row["status"])
+        assert edge in allowed, f"{key} went {edge} by {verbs}"
+        assert may(key, old), f"{verbs} touched {key}, which it does not hold: {old}"
+        if old and (row["forgiven"] != old["forgiven"] or verbs == ("retry",)):
+            check_forgiven(old, row, verbs)
+        step = row["attempt"] - (old["attempt"] if old else 0)
+        least, most = -("release" in verbs), ("claim" in verbs)
+        steps = (least + most,) if len(verbs) == 1 else range(least, most + 1)
+        assert step in steps, f"{key}: attempt {step:+} by {verbs}"
+
+
+def check_forgiven(old: Row, row: Row, verbs: tuple[str, ...]) -> None:
+    """An operator's retry forgives all attempts, a reap the one whose spawn had no answer."""
+    by = {"retry": old["attempt"], "reap": old["forgiven"] + 1}
+    assert row["forgiven"] in [by[verb] for verb in verbs if verb in by]
+    if verbs == ("reap",):
+        assert (old["error"] or "").startswith(UNKNOWN)
+
+
+def check_world(seen: Seen) -> None:
+    """What holds of one moment."""
+    check_log(seen)
+    flights = [(key.company_id, key.step_name) for key in seen.in_flight()]
+    assert len(flights) == len(set(flights)), "two rows of a company and step are in flight"
+    for key, row in seen.rows.items():
+        batch = seen.batches[key.batch_id]
+        live = row["status"] not in TERMINAL
+        assert (row["lease_expires_at"] is not None) == (row["status"] in IN_FLIGHT)
+        assert not live or batch["status"] == BatchStatus.RUNNING, f"{key} lives in {batch}"
+        assert batch["blueprint"][row["position"]] == key.step_name
+        if row["status"] == Status.COMPLETED:
+            assert (key.step_name, key.company_id) in seen.landed, f"{key} without its result"
+            check_successor(seen, key, row, batch)
+
+
+def check_log(seen: Seen) -> None:
+    """The log of progress sums up to what is there."""
+    counted: dict[tuple[int, int], tuple[int, int]] = {}
+    for key, row in seen.rows.items():
+        place = key.batch_id, row["position"]
+        arrived, completed = counted.get(place, (0, 0))
+        counted[place] = arrived + 1, completed + row["advanced"]
+    assert counted == seen.logged
+
+
+def check_successor(seen: Seen, key: Key, row: Row, batch: Row) -> None:
+    """What is advanced goes on; a batch does not end before all is."""
+    if row["position"] + 1 == len(batch["blueprint"]):
+        return
+    after = Key(key.company_id, batch["blueprint"][row["position"] + 1], key.batch_id)
+    if batch["status"] != BatchStatus.CANCELLED:
+        assert row["advanced"] == (after in seen.rows), f"{key} and what follows it"
+    if batch["status"] == BatchStatus.FINISHED:
+        assert row["advanced"], f"{batch} ended before {key} had gone on"
+
+
+def check_claim(
+    at: Seen, now: Seen, moment: datetime, chunks: Sequence[Chunk], alone: bool
+) -> None:
+    """A claim takes what may be taken, within the budget, and the higher priority first."""
+    claimed = keys_of(chunks)
+    check_budget(at, now, chunks)
+    for chunk in chunks:
+        step = at.steps[chunk.step_name]
+        taken = [key for key in claimed if key.step_name == chunk.step_name]
+        assert step["held_until"] is None or parsed(step["held_until"]) <= moment
+        assert step["allowance"] is None or len(taken) <= step["allowance"]
+    for key, attempt in claimed.items():
+        assert at.claimable(key, moment), f"{key} was claimed: {at.rows[key]}"
+        assert attempt == at.rows[key]["attempt"] + 1
+    if alone:
+        check_priority(at, now, moment, claimed)
+
+
+def check_budget(at: Seen, now: Seen, chunks: Sequence[Chunk]) -> None:
+    """What was claimed by the settings `at` that moment is within them."""
+    for chunk in chunks:
+        step = at.steps[chunk.step_name]
+        flying = [key for key in now.in_flight() if key.step_name == chunk.step_name]
+        assert len(chunk.company_ids) <= step["chunk_size"]
+        assert len(flying) <= step["max_in_flight"], f"{len(flying)} {chunk.step_name} in flight"
+        assert step["enabled"]
+
+
+def check_priority(at: Seen, now: Seen, moment: datetime, claimed: Iterable[Key]) -> None:
+    """Nothing of a higher priority is left that could have been taken instead."""
+    flying = {(key.company_id, key.step_name) for key in now.in_flight()}
+    left = [
+        key
+        for key in at.rows.keys() - set(claimed)
+        if at.claimable(key, moment) and (key.company_id, key.step_name) not in flying
+    ]
+    for low, high in product(claimed, left):
+        if low.step_name == high.step_name:
+            priorities = [at.batches[key.batch_id]["priority"] for key in (low, high)]
+            assert priorities[0] >= priorities[1], f"{low} was claimed, {high} was not"
+
+
+def check_reasons(connection: Connection) -> None:
+    """Whatever has not ended has a reason."""
+    for row in connection.execute(EXPLAINED.encode()):
+        assert explain(Facts(**row)).says

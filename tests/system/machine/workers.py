@@ -1,0 +1,67 @@
+"""The workers' rules: attempts that are theirs, that were, and that never were."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from reconciler.contract.database import Row
+from reconciler.contract.states import Status
+from reconciler.contract.worker_store import Attempt, Failure
+from tests.system.machine.doing import Machine, held, holds, newest, ours
+from tests.system.machine.draws import endings, few, ids, reports, sides, which
+from tests.system.machine.model import RESULTS, Key, Seen
+
+
+class Workers(Machine):
+    @rule(by=sides, chunk=which, ids=st.none() | ids, ending=endings)
+    def begin(self, by: int, chunk: int, ids: list[int] | None, ending: str) -> None:
+        if not self.chunks:
+            return
+        of = newest(self.chunks, chunk)
+        self.begin_by_ids(by, of.step_name, ids or of.company_ids, ending)
+
+    def begin_by_ids(self, by: int, step: str, ids: Sequence[int], ending: str) -> None:
+        worker = self.sides.workers[by]
+
+        def land(attempts: list[Attempt], at: Seen) -> None:
+            rows = at.rows.items()
+            queued = {k for k, row in rows if row["status"] == Status.QUEUED and may(k, row)}
+            assert queued == held(attempts).keys()
+            for one in held(attempts).items():
+                assert one not in self.spent, f"{one} began twice"
+                assert one[1] == at.rows[one[0]]["attempt"]
+                self.spent.add(one)
+            self.begun += [attempts] if attempts else []
+
+        def may(key: Key, _: Row | None) -> bool:
+            return key.step_name == step and key.company_id in ids
+
+        self.do(worker, ("begin",), lambda: worker.begin(step, ids, "fc-9"), land, may, ending)
+
+    @rule(by=sides, group=which, few=few, verb=reports, ending=endings)
+    def report(self, by: int, group: int, few: int, verb: str, ending: str) -> None:
+        if not self.begun:
+            self.begin(by, group, None, ending)
+            return
+        worker, attempts = self.sides.workers[by], newest(self.begun, group)[:few]
+        self.marks += 1
+        mark, step = self.marks, attempts[0].step_name
+        acts = {
+            "heartbeat": partial(worker.heartbeat, attempts),
+            "complete": partial(worker.complete, attempts, [RESULTS[step](mark) for _ in attempts]),
+            "fail": partial(
+                worker.fail, attempts, [Failure("broken", retry_after_s=5)] * len(attempts)
+            ),
+            "fail for good": partial(
+                worker.fail, attempts, [Failure("no", permanent=True)] * len(attempts)
+            ),
+        }
+
+        def land(won: set[int], at: Seen) -> None:
+            assert won == ours(at, attempts, failed=verb != "heartbeat")
+            if verb == "complete":
+                self.landed |= {(step, company): str(mark) for company in won}
+
+        self.do(worker, (verb.split()[0],), acts[verb], land, holds(held(attempts)), ending)

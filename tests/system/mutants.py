@@ -1,0 +1,261 @@
+"""Takes each guard away, one at a time, and says which test notices: `make mutants`.
+
+The guards are found in the statements by their form: a status, an attempt, a lease, a flag, what is
+skipped or held. Each mutant is a copy of the repository with that one place changed. Ends with 1
+when one survives. `--write` puts the table into docs/mutants.md.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MODULES = {
+    **{name: f"contract/sql/{name}.py" for name in ("held", "claim", "tick", "dispatch")},
+    "worker": "contract/sql/worker.py",
+    "steering": "operator/sql/steering.py",
+}
+TABLE = ROOT / "docs" / "mutants.md"
+TESTS = (
+    *(
+        "test_transitions",
+        "test_dispatch",
+        "test_cancel",
+        "test_attempts",
+        "test_leases",
+    ),
+    *(
+        "test_claim",
+        "test_tick",
+        "test_explain",
+        "test_plans",
+        "test_migrations",
+    ),
+    *(
+        "test_steering",
+        "test_history",
+        "test_interleavings",
+    ),
+)
+# Those that are about a module's statements come first, since the first that fails is enough.
+FIRST = {
+    "held": ("test_transitions", "test_dispatch"),
+    "claim": (
+        "test_claim",
+        "test_dispatch",
+        "test_plans",
+    ),
+    "tick": (
+        "test_tick",
+        "test_cancel",
+        "test_leases",
+        "test_plans",
+    ),
+    "dispatch": (
+        "test_cancel",
+        "test_dispatch",
+        "test_transitions",
+        "test_plans",
+    ),
+    "worker": ("test_leases", "test_transitions"),
+    "steering": (
+        "test_steering",
+        "test_attempts",
+        "test_cancel",
+    ),
+}
+HANGS_S = 60  # a test that takes so long waits for a lock that it should pass over
+COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", "README.md")
+
+HEAD = """# Each guard, and the test that notices when it is gone
+
+Written by `python -m tests.system.mutants --write`, which takes the guards out of the statements.
+"""
+
+# What a guard looks like, and what is left when it is gone.
+FORMS = (
+    (r"AND \w+\.status = '[A-Z_]+'", ""),
+    (r"AND \w+\.status IN \('[A-Z_]+', '[A-Z_]+'\)", ""),
+    (r"AND status (?:=|<>|IN) (?:'[A-Z_]+'|\([^)]*\))", ""),
+    (r"AND w\.attempt = held\.attempt", ""),
+    (r"(?<=WHERE )(?:\w+\.)?status (?:=|<>|IN) (?:'[A-Z_]+'|\([^)]*\))", "true"),
+    (r"(?<=ON )b\.status = 'RUNNING'", "true"),
+    (r"(?<=^)\nb\.status = 'RUNNING'", "\ntrue"),
+    (r"(?<=WHERE )r\.enabled", "true"),
+    (r"AND (?:w\.)?lease_expires_at <= %\(now\)s", ""),
+    (r"AND w\.available_at <= %\(now\)s", ""),
+    (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|recalled)", ""),
+    (r"AND \{NOT_IN_FLIGHT\}", ""),
+    (r"EXCEPT\nSELECT [^\n]+", ""),
+    (r"AND w\.error IS NULL", ""),
+    (r"AND \(t\.held_until IS NULL OR t\.held_until <= %\(now\)s\)", ""),
+    (r" SKIP LOCKED", ""),
+    (r"FOR SHARE", "--"),
+    (r'untouched\("[^"]+"\)', 'untouched("true")'),
+    (r"AND w\.status = \(SELECT '[A-Z_]+'\)", ""),
+    (r"SET advanced = true", "SET advanced = advanced"),
+    (r"attempt = w\.attempt \+ 1", "attempt = w.attempt"),
+    (r"attempt = w\.attempt - 1", "attempt = w.attempt"),
+    (r"forgiven = w\.attempt,", ""),
+)
+
+
+Place = tuple[str, str, int]  # statement, guard, and which of several that are alike
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One place of one file, changed."""
+
+    file: Path
+    place: Place
+    text: str
+
+    @property
+    def statement(self) -> str:
+        return self.place[0]
+
+    @property
+    def guard(self) -> str:
+        return self.place[1]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """The test that noticed a mutant, or None."""
+
+    mutant: Mutant
+    noticed_by: str | None
+
+
+def nth(statement: str, guard: str, found: Iterable[Place]) -> Place:
+    """The next place of a guard, after those that were found."""
+    return statement, guard, sum(place[:2] == (statement, guard) for place in found)
+
+
+def mutants() -> list[Mutant]:
+    """Every guard of every statement, and the unique index behind them."""
+    found = dict[Place, Mutant]()
+    for file, statement, guard, text in places():
+        place = nth(statement, guard, found)
+        found[place] = Mutant(file, place, text)
+    return list(found.values())
+
+
+def places() -> Iterator[tuple[Path, str, str, str]]:
+    """File, statement, guard, and the file's text without it."""
+    for module in MODULES:
+        file = ROOT / "reconciler" / MODULES[module]
+        text = file.read_text()
+        for statement in re.finditer(r'^(\w+) = f?"""(.*?)"""', text, re.S | re.M):
+            for form, left in FORMS:
+                for guard in re.finditer(form, statement[2]):
+                    start, end = (statement.start(2) + place for place in guard.span())
+                    changed = text[:start] + left + text[end:]
+                    name = f"{module}.{statement[1].lstrip('_')}"
+                    yield file, name, " ".join(guard[0].split()), changed
+    file = ROOT / "alembic" / "versions" / "0001_contract.py"
+    text = file.read_text()
+    unique = text.index("unique=True", text.index('"uq_workflow_states_one_in_flight"'))
+    changed = text[:unique] + "unique=False" + text[unique + len("unique=True") :]
+    yield file, "uq_workflow_states_one_in_flight", "UNIQUE", changed
+
+
+def try_out(mutant: Mutant) -> Fate:
+    """Run the tests on a copy with the mutant, until one fails that fails again alone: on a busy
+    machine one may fail for want of time."""
+    with tempfile.TemporaryDirectory(prefix="tracer-mutant-") as folder:
+        copy = Path(folder)
+        copy.chmod(0o755)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / name)
+        (copy / mutant.file.relative_to(ROOT)).write_text(mutant.text)
+        passed = list[str]()
+        while failed := first_failure(copy, *files(mutant.file.stem), *passed):
+            if first_failure(copy, failed):
+                return Fate(mutant, failed.removeprefix("tests/"))
+            passed.append(f"--deselect={failed}")
+        return Fate(mutant, None)
+
+
+def files(module: str) -> list[str]:
+    """The tests, those of the module's statements first."""
+    first = FIRST.get(module, ())
+    names = (*first, *(name for name in TESTS if name not in first))
+    return [str(file.relative_to(ROOT)) for n in names for file in ROOT.glob(f"tests/**/{n}.py")]
+
+
+def first_failure(copy: Path, *what: str) -> str | None:
+    """The first test that fails in the copy, if one does."""
+    options = ("-qx", "-p", "no:cacheprovider", f"--timeout={HANGS_S}")
+    command = [sys.executable, "-m", "pytest", *options, *what]
+    ran = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    found = re.search(r"^(?:FAILED|ERROR) (\S+?\.py::\w+)", ran.stdout, re.M)
+    if ran.returncode and not found:
+        raise RuntimeError(f"the tests did not run: {ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+    return found[1] if found else None
+
+
+def lines(fates: Iterable[Fate]) -> dict[Place, str]:
+    """The fates as lines of a Markdown table."""
+    return {
+        fate.mutant.place: f"| `{fate.mutant.statement}` | `{fate.mutant.guard}` | "
+        + (f"`{fate.noticed_by}` |" if fate.noticed_by else "**nobody** |")
+        for fate in fates
+    }
+
+
+def written() -> dict[Place, str]:
+    """The lines that the page has."""
+    found = dict[Place, str]()
+    for line in TABLE.read_text().splitlines() if TABLE.exists() else ():
+        if cells := re.fullmatch(r"\| `(.*?)` \| `(.*?)` \| .* \|", line):
+            found[nth(cells[1], cells[2], found)] = line
+    return found
+
+
+def write(fates: Iterable[Fate]) -> None:
+    """Put the fates into the page, where those of other mutants stay."""
+    known = written() | lines(fates)
+    rows = [known[m.place] for m in mutants() if m.place in known]
+    head = ["| statement | guard that was taken away | noticed by |", "|---|---|---|"]
+    TABLE.write_text("\n".join([HEAD, *head, *rows]) + "\n")
+
+
+def main() -> int:
+    """Try every mutant; returns 1 when one survives."""
+    parser = argparse.ArgumentParser(prog="python -m tests.system.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="only statements whose name holds this")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="into docs/mutants.md")
+    given = parser.parse_args()
+    if failed := first_failure(ROOT, *files("")):
+        sys.exit(f"{failed} fails without a mutant")
+    chosen = [mutant for mutant in mutants() if given.only in mutant.statement]
+    fates = []
+    with ThreadPoolExecutor(given.jobs) as threads:
+        for fate in threads.map(try_out, chosen):
+            fates.append(fate)
+            says = fate.noticed_by or "NOBODY"
+            sys.stdout.write(f"{fate.mutant.statement}: {fate.mutant.guard}: {says}\n")
+            sys.stdout.flush()
+    if given.write:
+        write(fates)
+    survivors = [fate for fate in fates if not fate.noticed_by]
+    sys.stdout.write(f"{len(fates)} mutants, {len(survivors)} survived\n")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

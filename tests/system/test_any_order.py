@@ -1,0 +1,13 @@
+"""Whatever the order of the verbs, and however late or often: rows move as TRANSITIONS says.
+
+As in `test_interleavings`, where it says how to replay a run; but no transaction stays open.
+"""
+
+import pytest
+
+from tests.system.machine.exploring import RUNS, explore
+
+
+@pytest.mark.timeout(RUNS)  # a second for each is many times what it takes
+def test_verbs_in_any_order(request: pytest.FixtureRequest, url: str) -> None:
+    explore(request, url, most_held=0)

@@ -1,0 +1,133 @@
+"""Whole batches on Modal: real containers on the deployed code, started by real ticks."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.contract.settings import Settings
+from reconciler.dispatch import settled
+from reconciler.local.stack import Stack
+from reconciler.operator.store import OperatorStore
+from reconciler.spawners.modal import ModalSpawner
+from reconciler.tick import tick
+from tests.standins.controlplane.client import use
+from tests.standins.controlplane.execution import Containers
+from tests.standins.controlplane.plane import ControlPlane
+from tests.standins.controlplane.terminal import project
+from tests.world import World
+
+BLUEPRINT = ["normalize", "step_a", "step_b"]
+COMPANIES = 503
+
+
+@pytest.fixture
+def modal(url: str) -> Iterator[ControlPlane]:
+    """The project's app, deployed with this database, and containers for each function."""
+    with project(url, Containers(limit=3)) as plane, use(plane):
+        yield plane
+        assert not plane.missing, f"the stand-in does not speak {plane.missing}"
+
+
+def run(world: World, until: Callable[[], bool], within_s: float = 60) -> None:
+    """Tick as the loop does."""
+    deadline = time.monotonic() + within_s
+    with settled(world.store, ModalSpawner()) as spawner:
+        while not until():
+            assert time.monotonic() < deadline, world.statuses()
+            tick(world.store, spawner, world.store.now())
+            time.sleep(0.1)
+
+
+def finished(world: World, name: str = "batch") -> bool:
+    return world.operator.batch(name).status == "FINISHED"
+
+
+def completed(world: World, step: str) -> int:
+    return len(world.rows("status = 'COMPLETED' AND step_name = %(step)s", step=step))
+
+
+@pytest.mark.timeout(300)
+def test_the_schedule_takes_a_batch_through_containers(
+    url: str, modal: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's schedule, tick, spawn, container, Postgres, next tick; no worker runs here."""
+    home = Path(tempfile.mkdtemp(prefix="tracer-stack-")).resolve()
+    monkeypatch.setenv("TRACER_WORKERS", "modal")
+    settings = Settings.model_validate(
+        {"TRACER_HOME": home, "DATABASE_URL": url, "TRACER_WORKERS": "modal"}
+    )
+    with OperatorStore.connect(url) as operator, Stack() as stack:
+        operator.set_polling(poll_s=0.2)
+        rows = [(line, str(line), f"Company {line} Inc.", None, {}) for line in range(COMPANIES)]
+        operator.seed(rows, name="batch", blueprint=BLUEPRINT, columns=[])
+        stack.start(settings, url, lambda _: None)
+        assert stack.check() == []
+        deadline = time.monotonic() + 200
+        while operator.batch("batch").status != "FINISHED":
+            assert time.monotonic() < deadline, operator.progress(operator.batch("batch"))
+            time.sleep(0.2)
+        steps = operator.progress(operator.batch("batch"))["steps"]
+        assert [step["COMPLETED"] for step in steps] == [COMPANIES] * 3
+        for table in ("normalized", "step_a", "step_b"):
+            assert operator.rows(f"SELECT count(*) FROM results.{table}") == [{"count": COMPANIES}]
+        ways = operator.rows("SELECT DISTINCT attempt, call_id FROM workflow_states")
+    assert {way["attempt"] for way in ways} == {1}
+    assert {way["call_id"] for way in ways} == {call.call_id for call in modal.calls}
+    assert all(call.succeeded and call.deliveries == 1 for call in modal.calls)
+    shutil.rmtree(home)
+
+
+def test_a_container_that_is_killed_costs_its_rows_an_attempt_and_nothing_else(
+    world: World, modal: ControlPlane
+) -> None:
+    world.seed(60, ["step_a"])
+    world.operator.set_step("step_a", {"lease_s": 2, "backoff_s": 0.1, "chunk_size": 20})
+    run(world, lambda: completed(world, "step_a") > 5)
+    before = {r["company_id"] for r in world.rows("status = 'COMPLETED'")}
+    held = {r["company_id"] for r in world.rows("status = 'IN_PROGRESS'")}
+    (container,) = modal.containers
+    container.kill()
+    run(world, lambda: finished(world))
+    assert world.statuses() == {"COMPLETED": 60}
+    assert len(world.sql("SELECT * FROM results.step_a")) == 60
+    attempts = {row["company_id"]: row["attempt"] for row in world.rows()}
+    assert {attempts[company] for company in before} == {1}
+    assert {company for company, attempt in attempts.items() if attempt > 1} <= held
+    assert max(attempts.values()) == 2
+    assert max(call.deliveries for call in modal.calls) == 2
+
+
+def test_a_cancelled_batch_frees_its_calls_and_leaves_its_neighbours_alone(
+    world: World, modal: ControlPlane
+) -> None:
+    world.seed([f"kept-{i}" for i in range(40)], ["step_a"], name="kept")
+    world.operator.set_step("step_a", {"chunk_size": 40, "lease_s": 5})
+    run(world, lambda: completed(world, "step_a") > 0)
+    world.seed([f"lost-{i}" for i in range(40)], ["step_a"], name="lost")
+    lost = world.operator.batch("lost")
+    run(
+        world, lambda: len(world.rows("status = 'IN_PROGRESS' AND batch_id = %(b)s", b=lost.id)) > 9
+    )
+    (container,) = modal.containers
+    world.operator.cancel(lost)
+    run(world, lambda: modal.calls[1].cancelled and finished(world, "kept"))
+    assert [one.pid for one in modal.containers] == [container.pid]
+    assert completed(world, "step_a") == len(world.sql("SELECT * FROM results.step_a"))
+    kept = world.rows("batch_id <> %(b)s", b=lost.id)
+    assert {(row["status"], row["attempt"]) for row in kept} == {("COMPLETED", 1)}
+    assert {r["status"] for r in world.rows("batch_id = %(b)s", b=lost.id)} <= {
+        "CANCELLED",
+        "COMPLETED",
+    }
+    assert not modal.calls[0].cancelled
+    assert modal.until(lambda: modal.calls[1].done, 5)
+
+
+def test_a_second_deploy_takes_over_from_the_first(world: World, modal: ControlPlane) -> None:
+    assert modal.apps["tracer"].version == 1
+    world.seed(3, name="before")
+    run(world, lambda: finished(world, "before"))

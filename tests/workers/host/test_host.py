@@ -1,0 +1,204 @@
+"""The local pool of worker processes, for real: spawned, killed, drained."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import enumerate as enumerate_
+
+import pytest
+
+from reconciler.contract.settings import Settings, workers_socket
+from reconciler.local.stack import accepts
+from reconciler.local.worker_host import SILENT, ask_host
+from reconciler.operator.diagnosis import facts
+from reconciler.spawners.local import NO_HOST, UNSENT, LocalSpawner
+from reconciler.spawners.protocol import Refused, Spawned, Unknown
+from reconciler.tick import tick
+from tests.reconciler.operator.diagnosis.breaking import listening
+from tests.world import World, chunk_of, wait_until
+from workers.host.child import Call, Child
+from workers.kit import load_steps
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@contextmanager
+def hosting(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A host with one worker process."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "TRACER_HOME": str(home),
+        "TRACER_WORKER_PROCESSES": "1",
+    }
+    command = [sys.executable, "-m", "workers.host", "--until-eof"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        wait_until(lambda: accepts(workers_socket(home)))
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    with hosting(home, url) as process:
+        yield process
+
+
+def spawner(home: Path) -> LocalSpawner:
+    return LocalSpawner(workers_socket(home))
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a host; multiprocessing's resource tracker is none."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():  # a child belongs to the thread that began it
+        with suppress(FileNotFoundError):
+            found += (task / "children").read_text().split()
+    return [int(child) for child in found if "--multiprocessing-fork" in argued(child)]
+
+
+def argued(pid: str) -> str:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+@pytest.mark.usefixtures("host")
+def test_claimed_companies_are_worked(world: World, home: Path) -> None:
+    world.seed(30)
+    assert tick(world.store, spawner(home), world.store.now()).spawned == 30
+    wait_until(lambda: world.statuses() == {"COMPLETED": 30})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
+def test_a_worker_process_that_is_killed_costs_time_and_nothing_else(
+    world: World, home: Path, host: "subprocess.Popen[bytes]"
+) -> None:
+    world.operator.set_step("step_a", {"lease_s": 3, "backoff_s": 0.1, "chunk_size": 50})
+    world.seed(50, ["step_a"])
+    tick(world.store, spawner(home), world.store.now())
+    wait_until(lambda: world.statuses().get("COMPLETED", 0) > 5)
+    (child,) = children(host.pid)
+    os.kill(child, signal.SIGKILL)
+
+    def done() -> bool:
+        tick(world.store, spawner(home), world.store.now())
+        return world.statuses() == {"COMPLETED": 50}
+
+    wait_until(done)
+    assert len(world.sql("SELECT * FROM results.step_a")) == 50
+    assert {row["attempt"] for row in world.rows()} == {1, 2}
+
+
+def test_a_host_whose_owner_goes_finishes_what_it_took(
+    world: World, home: Path, host: "subprocess.Popen[bytes]"
+) -> None:
+    world.seed(20, ["step_a"])
+    tick(world.store, spawner(home), world.store.now())
+    assert host.stdin
+    host.stdin.close()
+    assert host.wait(30) == 0
+    assert world.statuses() == {"COMPLETED": 20}
+    assert not accepts(workers_socket(home))
+
+
+@pytest.mark.usefixtures("host")
+def test_a_step_that_the_host_does_not_have_is_refused(home: Path) -> None:
+    answers = spawner(home).spawn([chunk_of("nonesuch", [1]), chunk_of("normalize", [])])
+    assert answers == [
+        Refused("the worker host has no step 'nonesuch': restart it"),
+        Spawned(),
+    ]
+
+
+def test_a_host_says_what_it_has(home: Path, host: "subprocess.Popen[bytes]") -> None:
+    found = ask_host(Settings.model_validate({"TRACER_HOME": home}))
+    assert found.steps == set(load_steps())
+    assert found.up_s is not None
+    assert 0 < found.up_s < 30
+    assert found.fault is None
+    if sys.platform == "linux":
+        assert found.pid == host.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full queue refuses at once there")
+def test_a_host_that_is_stopped_is_not_waited_for(
+    home: Path, host: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.local.worker_host.ANSWER_S", 0.1)
+    settings = Settings.model_validate({"TRACER_HOME": home})
+    os.kill(host.pid, signal.SIGSTOP)
+    with ExitStack() as callers:
+        for _ in range(8):  # more than its queue takes
+            assert ask_host(settings).fault == SILENT
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+            caller.setblocking(False)
+            caller.connect_ex(str(workers_socket(home)))
+    host.kill()
+    host.wait()
+    assert ask_host(settings).fault == facts.NO_HOST
+
+
+@pytest.mark.usefixtures("host")
+def test_a_second_host_of_the_same_home_says_so(home: Path, url: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": url, "TRACER_HOME": str(home)}
+    second = subprocess.run(
+        [sys.executable, "-m", "workers.host"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert second.stderr == "A worker host is running already for this TRACER_HOME.\n"
+
+
+def test_without_a_host_every_chunk_is_refused(home: Path) -> None:
+    assert spawner(home).spawn([chunk_of("a", [1]), chunk_of("b", [2])]) == [Refused(NO_HOST)] * 2
+
+
+def test_a_host_that_does_not_answer_leaves_the_outcome_unknown(tmp_path: Path) -> None:
+    """Something listens and says nothing: what was sent may have been taken, and no more is."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        first, *others = LocalSpawner(path, timeout_s=0.1).spawn([chunk_of("a", [1])] * 3)
+    assert isinstance(first, Unknown)
+    assert others == [Refused(UNSENT)] * 2
+
+
+def test_who_asked_and_has_gone_is_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with listening(tmp_path), socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(workers_socket(tmp_path)))
+        link.sendall(b'{"steps": true}\n' * 100)
+        link.close()
+        wait_until(lambda: not any("process_request" in thread.name for thread in enumerate_()))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
+def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Path) -> None:
+    with hosting(home, "postgresql://127.0.0.1:9/nowhere") as host:
+        wait_until(lambda: children(host.pid))
+        (child,) = children(host.pid)
+        assert spawner(home).spawn([chunk_of("normalize", [1])]) == [Spawned()]
+        host.kill()
+        wait_until(lambda: not argued(str(child)))
+
+
+def test_a_call_that_takes_too_long_costs_its_process() -> None:
+    nowhere = "postgresql://127.0.0.1:9/nowhere"  # which it waits for, for ever
+    child = Child(nowhere, "workers.steps")
+    assert not child.do(Call("normalize", [1]), limit_s=1)
+    assert not child._process.is_alive()

@@ -1,0 +1,220 @@
+"""A worker's call: chunks land whole, one bad company fails alone, stale attempts write nothing."""
+
+import math
+from itertools import count
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler.contract.results import CompanyView
+from reconciler.contract.states import Status
+from tests.world import World, doing, wait_until
+from workers.kit import PermanentError, RetryAfter, Step
+from workers.runtime import lifecycle
+from workers.runtime.lifecycle import WorkReport
+from workers.steps.normalize import Normalized
+from workers.steps.step_a import StepA
+
+
+def raising(error: BaseException) -> Step:
+    def function(_: CompanyView) -> Normalized:
+        raise error
+
+    return doing(function)
+
+
+def only_row(world: World) -> dict[str, object]:
+    (row,) = world.rows()
+    return row
+
+
+def test_a_chunk_is_worked_and_every_green_row_has_its_domain_row(world: World) -> None:
+    world.claimed()
+    assert world.work() == WorkReport(begun=3, completed=3)
+    assert world.statuses() == {"COMPLETED": 3}
+    found = world.sql("SELECT * FROM results.normalized ORDER BY company_id")
+    assert [(r["domain"], r["short_name"], r["legal_form"]) for r in found] == [
+        ("example.com", f"company-{i}", "Inc.") for i in range(3)
+    ]
+
+
+def test_a_call_that_arrives_twice_works_once(world: World) -> None:
+    world.claimed()
+    world.work()
+    assert world.work() == WorkReport()
+    assert {row["attempt"] for row in world.rows()} == {1}
+
+
+def test_a_call_for_what_was_never_claimed_does_nothing(world: World) -> None:
+    world.seed(2)
+    assert world.work() == WorkReport()
+    assert world.statuses() == {"PENDING": 2}
+
+
+def test_a_company_that_fails_does_so_alone(world: World) -> None:
+    world.claimed()
+    bad = world.ids()[1]
+
+    def function(company: CompanyView) -> Normalized:
+        return Normalized(short_name=str(1 // (company.id - bad)))
+
+    assert world.work(doing(function)) == WorkReport(begun=3, completed=2, failed=1)
+    (row,) = world.rows("error IS NOT NULL")
+    assert row["error"] == "ZeroDivisionError: integer division or modulo by zero"
+    assert row["status"] == Status.IN_PROGRESS
+    assert world.tick().retried == 1
+    assert world.statuses() == {"COMPLETED": 2, "PENDING": 1}
+
+
+def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
+    world.seed(3, ["step_a"])
+    world.tick()
+    values = dict(zip(world.ids(), (7, 2**40, 8), strict=True))
+
+    def function(company: CompanyView) -> StepA:
+        return StepA(attribute_count=values[company.id])
+
+    report = world.work(doing(function, "step_a"))
+    assert report == WorkReport(begun=3, completed=2, failed=1)
+    assert [r["attribute_count"] for r in world.sql("SELECT * FROM results.step_a")] == [7, 8]
+    (row,) = world.rows("error IS NOT NULL")
+    assert row["error"].startswith("result not written: ")
+
+
+@pytest.mark.parametrize("value", [math.nan, "many", None, [1]])
+def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value: Any) -> None:
+    world.seed(2, ["step_a"])
+    world.tick()
+    result = StepA(attribute_count=0)
+    result.attribute_count = value
+
+    def function(company: CompanyView) -> StepA:
+        return result if company.key == "company-0" else StepA(attribute_count=value)
+
+    assert world.work(doing(function, "step_a")).failed == 2
+    for row in world.rows():
+        assert str(row["error"]).startswith("StepA does not fit: attribute_count: ")
+
+
+def test_a_field_that_the_table_does_not_have_is_a_failure_that_names_it(world: World) -> None:
+    world.seed(1, ["step_a"])
+    world.tick()
+    misspelt: dict[str, Any] = {"atribute_count": 1}
+    assert world.work(doing(lambda _: StepA(**misspelt), "step_a")).failed == 1
+    error = str(only_row(world)["error"])
+    assert "attribute_count: Field required" in error
+    assert "atribute_count: Extra inputs are not permitted" in error
+
+
+@pytest.mark.parametrize("value", ["with NUL \x00", "lone surrogate \ud800"])
+def test_text_that_postgres_cannot_hold_is_a_failure_and_not_a_crash(
+    world: World, value: str
+) -> None:
+    world.claimed(1)
+    assert world.work(doing(lambda _: Normalized(short_name=value))).failed == 1
+    assert world.work(raising(ValueError(value))).begun == 0
+
+
+@pytest.mark.parametrize("value", ["with NUL \x00", "lone surrogate \ud800"])
+def test_an_error_with_such_text_is_kept_readable(world: World, value: str) -> None:
+    world.claimed(1)
+    assert world.work(raising(ValueError(value))).failed == 1
+    assert str(only_row(world)["error"]).startswith("ValueError: ")
+
+
+def test_a_permanent_error_buries_at_once(world: World) -> None:
+    world.claimed(1)
+    world.work(raising(PermanentError("no such company")))
+    row = only_row(world)
+    assert (row["status"], row["error"]) == ("FAILED", "PermanentError: no such company")
+
+
+def test_what_is_not_the_steps_table_buries_at_once(world: World) -> None:
+    world.claimed(1)
+    world.work(doing(lambda _: {"domain": "x.com"}))
+    row = only_row(world)
+    assert (row["status"], row["error"]) == ("FAILED", "returned dict instead of Normalized")
+
+
+def test_a_retry_after_outlasts_the_backoff(world: World) -> None:
+    world.claimed(1)
+    before = world.store.now()
+    world.work(raising(RetryAfter(3600)))
+    world.tick()
+    row = only_row(world)
+    assert row["status"] == "PENDING"
+    assert 3600 <= (row["available_at"] - before).total_seconds() < 3610
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), MemoryError(), RecursionError("deep")])
+def test_whatever_a_step_raises_stays_its_own(world: World, error: BaseException) -> None:
+    world.claimed(1)
+    assert world.work(raising(error)).failed == 1
+    assert str(only_row(world)["error"]).startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize("slow", [1, 2])
+def test_a_result_is_written_while_the_next_call_goes_on(world: World, slow: int) -> None:
+    """Also when it came so soon after the last writing that it waits for company."""
+    world.claimed(3)
+    called = count(1)
+
+    def function(_: CompanyView) -> Normalized:
+        number = next(called)
+        if number > slow:
+            wait_until(lambda: world.statuses().get("COMPLETED") == number - 1)
+        return Normalized()
+
+    assert world.work(doing(function)).completed == 3
+
+
+def test_results_survive_a_database_that_is_away_for_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claimed(2)
+    monkeypatch.setattr(lifecycle, "RETRY_S", 0.01)
+    ended = Event()
+
+    def cut_off(_: CompanyView) -> Normalized:
+        if not ended.is_set():
+            ended.set()
+            world.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        return Normalized()
+
+    assert world.work(doing(cut_off)) == WorkReport(begun=2, completed=2)
+
+
+def test_a_stopped_worker_writes_what_is_done_and_leaves_the_rest(world: World) -> None:
+    world.claimed(3)
+    stop = Event()
+
+    def function(_: CompanyView) -> Normalized:
+        stop.set()
+        return Normalized()
+
+    report = lifecycle.work(world.worker, doing(function), world.ids(), stop)
+    assert report == WorkReport(begun=3, completed=1)
+    assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
+
+
+def test_the_domain_row_of_a_second_batch_replaces_the_first(world: World) -> None:
+    for name in ("first", "second"):
+        world.seed(1, name=name)
+        world.tick()
+        world.work(doing(lambda _, name=name: Normalized(short_name=name)))
+    assert [r["short_name"] for r in world.sql("SELECT * FROM results.normalized")] == ["second"]
+
+
+def test_green_cannot_be_had_without_the_domain_row(world: World) -> None:
+    """The domain table is locked away: the transaction that would turn the row green fails."""
+    world.claimed(1)
+    (attempt,) = world.worker.begin("normalize", world.ids())
+    world.sql("ALTER TABLE results.normalized ADD CONSTRAINT never CHECK (company_id < 0)")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        world.worker.complete([attempt], [Normalized()])
+    assert world.statuses() == {"IN_PROGRESS": 1}

@@ -1,0 +1,1 @@
+"""The lifecycle around a step, shared by all hosts."""

@@ -1,0 +1,68 @@
+"""What a step function returned or raised, as the database keeps it. Nothing here writes."""
+
+from pydantic import ValidationError
+
+from reconciler.contract.results import CompanyView, StepResult
+from reconciler.contract.worker_store import Failure
+from workers.kit import PermanentError, RetryAfter, Step
+
+LONGEST_WAIT_S = 31_536_000.0  # a year
+
+
+class TookTooLong(Exception):
+    """The function has not returned within its time-out."""
+
+
+class WrongKind(Exception):
+    """The function returned something else than its table."""
+
+
+def produce(step: Step, company: CompanyView) -> StepResult:
+    """The step's result, with its fields as their types say: SQLModel does not look.
+
+    Raises:
+        WrongKind: it returned something else.
+        ValidationError: it gave its result values that do not fit.
+        BaseException: whatever the function raises.
+    """
+    result = step.function(company)
+    if not isinstance(result, step.table):
+        raise WrongKind(f"returned {type(result).__name__} instead of {step.table.__name__}")
+    values = {name: getattr(result, name) for name in step.table.model_fields}
+    # `model_validate` gives it the state of an ORM object too, which nobody uses: 50 µs, not 2.
+    fitting: StepResult = object.__new__(step.table)
+    step.table.__pydantic_validator__.validate_python(values, self_instance=fitting)
+    return fitting
+
+
+def failure(error: BaseException) -> Failure:
+    """Why there is no result."""
+    match error:
+        case PermanentError():
+            return Failure(says(error), permanent=True)
+        case RetryAfter(seconds=seconds):
+            return Failure(says(error), retry_after_s=waitable(seconds))
+        case WrongKind():
+            return Failure(str(error), permanent=True)
+        case TookTooLong():
+            return Failure(str(error))
+        case ValidationError():
+            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            return Failure(f"{error.title} does not fit: {'; '.join(wrong)}")
+    return Failure(says(error))
+
+
+def waitable(seconds: object) -> float:
+    """Seconds that a row can wait for: what is no number, or none that makes sense, is no wait."""
+    if not isinstance(seconds, (int, float)) or not seconds >= 0:
+        return 0.0
+    return min(float(seconds), LONGEST_WAIT_S)
+
+
+def says(error: BaseException) -> str:
+    """The kind of an error and its text, which may itself be out of order."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception:  # noqa: BLE001 - a stranger's __str__
+        return kind
