@@ -67,7 +67,7 @@ def roles(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the roles of conductor, worker and operator, or mend their grants.
+    """Make the roles of conductor, worker and operator, or fix their grants.
 
     Exit code 1 when a role may less or more than it should, for a reason that grants do not reach.
     """

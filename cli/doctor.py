@@ -1,4 +1,4 @@
-"""`tracer doctor`: every part that Tracer talks to, and how to mend what is wrong with it."""
+"""`tracer doctor`: every part that Tracer talks to, and how to fix what is wrong with it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,7 +52,7 @@ NEEDS = {
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check every part; exit code 1 when one needs mending, 0 when the next tick does its work."""
+    """Check every part; exit code 1 when one needs fixing, 0 when the next tick does its work."""
     findings: list[Finding] = []
     parts = checks(findings)
     for part, check in parts.items():
@@ -67,24 +67,24 @@ def doctor(as_json: AsJson = False) -> None:
         left = sorted(parts.keys() - {finding.part for finding in findings})
         more = f" Not looked at before that: {', '.join(left)}." if left else ""
         need = "1 part needs" if faults == 1 else f"{faults} parts need"
-        say(f"{need} mending.{more}" if faults else "All is well: the next tick does its work.")
+        say(f"{need} fixing.{more}" if faults else "All is well: the next tick does its work.")
     if faults:
         raise typer.Exit(1)
 
 
 def as_table(findings: list[Finding]) -> Table:
-    """A line for each part, and under a fault why it matters and what mends it."""
+    """A line for each part, and under a fault why it matters and what fixes it."""
     made = Table(box=None, header_style="bold")
     for name in ("part", ""):
         made.add_column(name, no_wrap=True)
     made.add_column("says", overflow="fold")
     for finding in findings:
-        mark = Text("ok", "green") if finding.ok else Text("MEND", "bold red")
+        mark = Text("ok", "green") if finding.ok else Text("FIX", "bold red")
         made.add_row(text(finding.part), mark, text(finding.says))
         if not finding.ok:
             made.add_row("", "", text(finding.why))
-        if finding.mend:
-            made.add_row("", "", Text(f"$ {finding.mend}", "bold"))
+        if finding.fix:
+            made.add_row("", "", Text(f"$ {finding.fix}", "bold"))
     return made
 
 

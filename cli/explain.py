@@ -35,7 +35,7 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
     named |= {"step": facts.step, "status": facts.status}
     evidence = facts.evidence() if as_json else dict(told(facts))
     reason = reason_of(facts)
-    reason = replace(reason, mend=at_server(reason.mend))
+    reason = replace(reason, fix=at_server(reason.fix))
     ended = facts.finished_at is not None and (facts.last or facts.batch_status == "CANCELLED")
     moves = facts.status not in ("FAILED", "CANCELLED") and not ended
     show(named, reason, evidence, moves, as_json)
@@ -46,11 +46,11 @@ def show(
 ) -> None:
     """The sentence, the command under it, and the evidence; `moves` where the row has not ended."""
     if as_json:
-        document({**named, "reason": reason.says, "mend": reason.mend, "evidence": evidence})
+        document({**named, "reason": reason.says, "fix": reason.fix, "evidence": evidence})
         return
     out.print(text(f"{reason.says.rstrip('.')}."), style="bold")
-    if reason.mend:
-        out.print(text(f"What would move it: {reason.mend}"), soft_wrap=True)
+    if reason.fix:
+        out.print(text(f"What would move it: {reason.fix}"), soft_wrap=True)
     elif moves:
         out.print(text("It moves by itself: no command is needed."))
     shown = Table(box=None, show_header=False)

@@ -14,7 +14,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, operator
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.domain_tables import sync_tables
-from reconciler.schema.roles import mend_roles
+from reconciler.schema.roles import sync_roles
 from workers.kit import Step, load_steps
 
 # Headed by the names that `tracer steps set` takes.
@@ -134,7 +134,7 @@ def sync_steps(url: str, package: str = "workers.steps") -> list[str]:
         for step in found.values():
             register(store, step)
         after = {row["step_name"]: place(row) for row in store.steps()}
-    mend_roles(url)
+    sync_roles(url)
     changed = (moved(name, before.get(name), after[name]) for name in found)
     return [*lines, *filter(None, changed)] or ["Steps: up to date"]
 

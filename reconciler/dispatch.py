@@ -10,7 +10,7 @@ from time import perf_counter
 import psycopg
 
 from reconciler import policy
-from reconciler.contract.claimed import Chunk, Pace
+from reconciler.contract.claimed import Chunk, Throttle
 from reconciler.contract.store import Store
 from reconciler.spawners.protocol import (
     Answer,
@@ -49,7 +49,7 @@ def settle(store: Store, spawner: Spawner, now: datetime) -> Dispatched:
     """Wait for all answers that are still to come, and write them down: before a loop leaves."""
     started = perf_counter()
     answers = spawner.late(settle=True)
-    recall(store, spawner)
+    cancel_calls(store, spawner)
     return write_down(store, answers, now + timedelta(seconds=perf_counter() - started))
 
 
@@ -76,7 +76,7 @@ def write_down(store: Store, answers: Answers, now: datetime) -> Dispatched:
     record(store, answers)
     release(store, answers, now)
     note_unknown(store, answers)
-    store.throttle(pace_steps(answers, now))
+    store.throttle(throttle_steps(answers, now))
     return Dispatched(
         spawned=rows_of(answers, Spawned),
         released=rows_of(answers, Refused),
@@ -85,17 +85,17 @@ def write_down(store: Store, answers: Answers, now: datetime) -> Dispatched:
     )
 
 
-def pace_steps(outcomes: Answers, now: datetime) -> list[Pace]:
+def throttle_steps(outcomes: Answers, now: datetime) -> list[Throttle]:
     """How each step goes on, where that is not as before."""
     steps: dict[str, list[tuple[Chunk, Outcome]]] = {}
     for chunk, outcome in outcomes:
         steps.setdefault(chunk.step_name, []).append((chunk, outcome))
-    paces = []
+    throttles = []
     for of_step in steps.values():
         faults = [o.reason for _, o in of_step if not isinstance(o, Spawned)]
         taken = rows_of(of_step, Spawned)
-        paces.append(policy.pace(of_step[0][0], taken, faults, now, random.random()))
-    return [pace for pace in paces if pace]
+        throttles.append(policy.throttle(of_step[0][0], taken, faults, now, random.random()))
+    return [throttle for throttle in throttles if throttle]
 
 
 def faults_of(outcomes: Answers) -> tuple[str, ...]:
@@ -131,11 +131,11 @@ def note_unknown(store: Store, outcomes: Answers) -> None:
     )
 
 
-def recall(store: Store, spawner: Spawner) -> int:
+def cancel_calls(store: Store, spawner: Spawner) -> int:
     """Cancel the calls that carry nothing but cancelled rows; returns how many are gone."""
-    calls = store.recallable()
-    gone = spawner.recall(calls) if calls else []
-    store.note_recalled(gone)
+    calls = store.calls_to_cancel()
+    gone = spawner.cancel(calls) if calls else []
+    store.note_cancelled_calls(gone)
     return len(gone)
 
 

@@ -30,7 +30,7 @@ PATIENCE_S = 300.0  # with a database that is away when a run starts: a restart,
 async def reconcile() -> State[str]:
     """Run one window; returns one line: why the loop left, and what its ticks did.
 
-    The run fails with a sentence where a person has something to mend: no database, a schema that
+    The run fails with a sentence where a person has something to fix: no database, a schema that
     this code does not know. That another loop has taken over, that polling is paused, that there
     is nothing to do, or that the database is away for a while, is no failure.
 
@@ -43,7 +43,7 @@ async def reconcile() -> State[str]:
     try:
         outcome = await _run_window(load_settings(), stop, log)
     except TracerError as error:
-        return Failed(message=str(error))  # for a person to mend: a sentence, not a traceback
+        return Failed(message=str(error))  # for a person to fix: a sentence, not a traceback
     finally:
         watch.cancel()
         with suppress(asyncio.CancelledError):

@@ -1,9 +1,9 @@
-"""Pure decisions: retry or bury, and how long to wait. Nothing here reads a clock or a row."""
+"""Pure decisions: retry or fail, and how long to wait. Nothing here reads a clock or a row."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict
+from reconciler.contract.claimed import Chunk, Expired, Throttle, Verdict
 from reconciler.contract.states import Status
 from reconciler.contract.store import LIMIT
 
@@ -27,7 +27,7 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     """Whether a row whose lease has ended gets another attempt, and from when.
 
     Forgiven attempts do not count: those before an operator's retry, and one whose spawn had no
-    answer and that nobody began, since an outage must not bury rows. A Retry-After that the worker
+    answer and that nobody began, since an outage must not fail rows. A Retry-After that the worker
     left in `available_at` is a lower bound.
     """
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
@@ -39,10 +39,10 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     return Verdict(max(now + wait, row.available_at), error, forgiven)
 
 
-def pace(
+def throttle(
     chunk: Chunk, taken: int, faults: Sequence[str], now: datetime, chance: float
-) -> Pace | None:
-    """How the step of `chunk` goes on after a dispatch; None where nothing slows it, or did.
+) -> Throttle | None:
+    """How the step of `chunk` goes on after a dispatch; None if it is not throttled.
 
     `taken` rows were spawned, and `faults` says why others were not. The step then claims no more
     than was taken at a time; when nothing was, a single call, and that after a backoff which grows
@@ -54,8 +54,8 @@ def pace(
         longest = min(chunk.backoff_max_s, HOLD_MAX_S)
         hold = timedelta() if taken else backoff(refusals, chunk.backoff_s, longest, chance)
         allowance = max(taken, chunk.chunk_size)
-        return Pace(chunk.step_name, now + hold, allowance, refusals, faults[-1])
+        return Throttle(chunk.step_name, now + hold, allowance, refusals, faults[-1])
     if chunk.allowance is None:
         return None
     doubled = 2 * chunk.allowance
-    return Pace(chunk.step_name, now, doubled if doubled < LIMIT else None, 0, "")
+    return Throttle(chunk.step_name, now, doubled if doubled < LIMIT else None, 0, "")

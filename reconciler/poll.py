@@ -8,7 +8,7 @@ from time import monotonic
 import psycopg
 
 from reconciler.contract.outage import Outage
-from reconciler.contract.store import Polling, Store
+from reconciler.contract.store import Intervals, Store
 from reconciler.spawners.protocol import Spawner
 from reconciler.tick import TickReport, tick
 
@@ -70,7 +70,7 @@ def poll(
 
 
 def why_leave(
-    polling: Polling, generation: int | None, open_s: float, until_done: bool
+    polling: Intervals, generation: int | None, open_s: float, until_done: bool
 ) -> str | None:
     """The reason for a loop to leave before its next tick, if there is one."""
     if polling.paused:
@@ -82,7 +82,7 @@ def why_leave(
     return "its window has closed" if open_s > polling.every_s + HANDOVER_S else None
 
 
-def next_wait(report: TickReport, polling: Polling, last_s: float) -> float:
+def next_wait(report: TickReport, polling: Intervals, last_s: float) -> float:
     """Seconds until the next tick: none while a verb hit its limit, else the poll interval while
     there is work, and with none left twice the last wait, up to the idle interval."""
     if report.saturated:

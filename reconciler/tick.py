@@ -7,26 +7,26 @@ from time import perf_counter
 from typing import Self
 
 from reconciler import policy
-from reconciler.contract.store import LIMIT, Look, Store
-from reconciler.dispatch import Dispatched, dispatch, recall, rows
+from reconciler.contract.store import LIMIT, Due, Store
+from reconciler.dispatch import Dispatched, cancel_calls, dispatch, rows
 from reconciler.spawners.protocol import Spawner
 
 
 @dataclass(frozen=True)
 class TickReport:
-    """What a tick did, in rows (`recalled`: in calls; `finished`: in batches).
+    """What a tick did, in rows (`calls_cancelled`: in calls; `finished`: in batches).
 
     `faults` says why rows were released or their outcome is unknown.
     """
 
     retried: int
-    buried: int
+    failed: int
     advanced: int
     claimed: int
     spawned: int
     released: int
     unknown: int
-    recalled: int
+    calls_cancelled: int
     finished: int
     faults: tuple[str, ...] = ()
 
@@ -53,15 +53,15 @@ class TickReport:
     @property
     def saturated(self) -> bool:
         """Whether a verb reached its limit, so that more of the same is waiting."""
-        return max(self.retried + self.buried, self.advanced, self.claimed) >= LIMIT
+        return max(self.retried + self.failed, self.advanced, self.claimed) >= LIMIT
 
     def __str__(self) -> str:
         did = ", ".join(f"{name} {count}" for name, count in self.counts().items() if count)
         return "; ".join([did, *self.faults])
 
 
-# What a tick goes for that has not looked: the verbs that a busy system has work for.
-UNSEEN = Look(expired=False, completed=True, recallable=False, pending=True, ended=False)
+# Assumed when the look is skipped: the verbs that a busy system has work for.
+ASSUMED = Due(expired=False, completed=True, calls_to_cancel=False, pending=True, ended=False)
 
 
 def tick(store: Store, spawner: Spawner, now: datetime, look: bool = True) -> TickReport:
@@ -72,23 +72,23 @@ def tick(store: Store, spawner: Spawner, now: datetime, look: bool = True) -> Ti
     death leaves behind holds a lease, and an expired lease is the next tick's work.
     """
     started = perf_counter()
-    found = store.look(now) if look else UNSEEN
-    retried, buried = reap(store, now) if found.expired else (0, 0)
+    found = store.due(now) if look else ASSUMED
+    retried, failed = reap(store, now) if found.expired else (0, 0)
     advanced = store.advance(now) if found.completed else 0
-    recalled = recall(store, spawner) if found.recallable else 0
+    calls_cancelled = cancel_calls(store, spawner) if found.calls_to_cancel else 0
     chunks = store.claim(now) if found.pending or advanced or retried else []
     dispatched = dispatch(store, spawner, chunks, now)
-    done = (look or not chunks) and (advanced or buried)  # else the next look sees that it is
+    done = (look or not chunks) and (advanced or failed)  # else the next look sees that it is
     finished = store.finish(now) if found.ended or done else []
     report = TickReport(
         retried=retried,
-        buried=buried,
+        failed=failed,
         advanced=advanced,
         claimed=rows(chunks),
         spawned=dispatched.spawned,
         released=dispatched.released,
         unknown=dispatched.unknown,
-        recalled=recalled,
+        calls_cancelled=calls_cancelled,
         finished=len(finished),
         faults=dispatched.faults,
     )
@@ -98,5 +98,5 @@ def tick(store: Store, spawner: Spawner, now: datetime, look: bool = True) -> Ti
 
 
 def reap(store: Store, now: datetime) -> tuple[int, int]:
-    """Have the policy judge every row whose lease is over; returns (retried, buried)."""
+    """Have the policy judge every row whose lease is over; returns (retried, failed)."""
     return store.reap(now, lambda row: policy.judge(row, now, random.random()))

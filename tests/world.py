@@ -65,7 +65,7 @@ class Scripted:
 
     answer: Outcome = field(default_factory=Spawned)
     asked: list[Chunk] = field(default_factory=list)
-    recalled: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         self.asked += chunks
@@ -77,8 +77,8 @@ class Scripted:
     def close(self) -> None:
         pass
 
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
-        self.recalled += call_ids
+    def cancel(self, call_ids: Sequence[str]) -> list[str]:
+        self.cancelled += call_ids
         return list(call_ids)
 
 

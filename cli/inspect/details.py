@@ -14,8 +14,8 @@ from reconciler.operator.wording import clock, seconds
 
 NAMED, NAME = 5, 24  # rows of each kind, and cells of a name, where the room is limited
 TICKED = (
-    *("claimed", "spawned", "released", "unknown", "advanced", "retried", "buried", "recalled"),
-    "finished",
+    *("claimed", "spawned", "released", "unknown", "advanced", "retried", "failed"),
+    *("calls_cancelled", "finished"),
 )
 
 

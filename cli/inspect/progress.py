@@ -91,7 +91,7 @@ def headlines(progress: dict[str, Any]) -> list[str]:
 
 
 def unticked(progress: dict[str, Any]) -> Iterator[str]:
-    """Why no tick comes, and what mends it; a loop that starts takes a while to its first."""
+    """Why no tick comes, and what fixes it; a loop that starts takes a while to its first."""
     ticked_at, now = progress["ticked_at"], progress["now"]
     if progress["polling_paused"]:
         yield "polling is paused: `tracer interval resume`"

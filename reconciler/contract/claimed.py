@@ -12,8 +12,8 @@ from reconciler.contract.states import Status
 class Chunk:
     """Claimed rows of one step, to be spawned as one call; the three lists run in parallel.
 
-    `max_waiting` is how many full calls the step's whole budget makes, or `FEW_CALLS`. `allowance`
-    and `refusals` are of its throttle (see `Pace`), None and 0 where it has none.
+    `max_waiting` is how many full calls the step's whole capacity makes, or `FEW_CALLS`.
+    `allowance` and `refusals` are of its throttle (see `Throttle`), None and 0 where it has none.
     """
 
     step_name: str
@@ -31,7 +31,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throttle:
     """How fast a step may claim: nothing until `held_until`, then `allowance` rows a tick.
 
     Without an allowance it is free again. `refusals` counts dispatches in a row of which
@@ -74,7 +74,7 @@ class Verdict:
     forgiven: bool = False
 
 
-def held(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
+def row_arrays(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
     """The rows of `chunks` as the parallel arrays by which a statement names held rows."""
     return {
         "company_ids": [i for c in chunks for i in c.company_ids],

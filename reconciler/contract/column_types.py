@@ -9,7 +9,7 @@ from reconciler.contract.states import BatchStatus, Status
 
 # One at a time changes the schema: two that found it empty would both make it.
 SCHEMA_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.schema'))"
-SCHEMA_REVISION = "0008"  # what this code reads and writes; a test holds it at Alembic's head
+SCHEMA_REVISION = "0009"  # what this code reads and writes; a test holds it at Alembic's head
 
 # Named by a convention, so that a revision can name what it drops on every database.
 NAMING = {

@@ -19,7 +19,7 @@ DATABASE = "Create it (`createdb {name}`), or name another one in DATABASE_URL."
 ENTRY = "Have its pg_hba.conf take this connection, or add sslmode=require to DATABASE_URL."
 FULL = "Wait until others have left, raise max_connections, or put a pooler between."
 BUSY = "Wait a moment and run the command again."
-SETTING = "Mend it in DATABASE_URL, or in the environment: PGTZ, PGOPTIONS."
+SETTING = "Fix it in DATABASE_URL, or in the environment: PGTZ, PGOPTIONS."
 ANSWERED = "The server answers: check user, password and database in DATABASE_URL."
 
 # The first whose words are in what libpq says: it has no code for what a server refuses with.
@@ -54,5 +54,5 @@ def advice(reason: str, answered: bool) -> str:
         return DATABASE.format(name=quote(missing[1]))
     if NO_ROLE.search(reason):
         return USER
-    known = (mend for words, mend in ADVICE if words in reason)
+    known = (fix for words, fix in ADVICE if words in reason)
     return next(known, ANSWERED if answered else START)

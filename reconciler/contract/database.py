@@ -124,10 +124,10 @@ def check_revision(connection: Connection) -> None:
         return
     says = "The database has no Tracer schema yet: run `tracer db upgrade`."
     if found is not None:
-        mend = "run `tracer db upgrade`" if found < SCHEMA_REVISION else "update Tracer"
+        fix = "run `tracer db upgrade`" if found < SCHEMA_REVISION else "update Tracer"
         says = (
             f"The database's schema is at revision {found}, "
-            f"and this Tracer needs {SCHEMA_REVISION}: {mend}."
+            f"and this Tracer needs {SCHEMA_REVISION}: {fix}."
         )
     raise WrongSchema(says, found, SCHEMA_REVISION)
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a way that a person can mend.
+"""What can go wrong in a way that a person can fix.
 
     TracerError
     ├── WorkFailed     exit code 1: the work was tried and failed
@@ -48,10 +48,10 @@ class NoPolling(BadInput):
     """The row that every tick reads was deleted."""
 
     says = "The table `polling` has no row"
-    mend = "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'"
+    fix = "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'"
 
     def __init__(self) -> None:
-        super().__init__(f"{self.says}: {self.mend}")
+        super().__init__(f"{self.says}: {self.fix}")
 
 
 class WrongSchema(BadInput):

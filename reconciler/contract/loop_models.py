@@ -93,13 +93,13 @@ class Tick(ContractTable, table=True):
     at: datetime = now(index=True)
     duration_ms: float
     retried: int
-    buried: int
+    failed: int
     advanced: int
     claimed: int
     spawned: int
     released: int
     unknown: int
-    recalled: int = default("0")
+    calls_cancelled: int = default("0")
     finished: int
 
 

@@ -24,7 +24,7 @@ from reconciler.contract.states import IN_FLIGHT, TERMINAL, BatchStatus, Status
 MEMBER = ["batch_id", "company_id"]  # of batch_companies
 ROW_KEY = ["company_id", "step_name", "batch_id"]  # of workflow_states
 _FLYING, _ENDED = (f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL))
-_RECALLABLE = "status = 'CANCELLED' AND call_id IS NOT NULL AND NOT recalled"
+_CALLS_TO_CANCEL = "status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled"
 
 
 class Batch(ContractTable, table=True):
@@ -81,8 +81,8 @@ class WorkflowState(ContractTable, table=True):
 
     `attempt` counts claims and fences every later write. `available_at` is the earliest moment of
     the next claim. `advanced` says that the tick has seeded what follows this COMPLETED row, and
-    `recalled` that it has cancelled the call of this CANCELLED one. `forgiven` attempts came before
-    an operator's retry, and count no more.
+    `call_cancelled` that it has cancelled the call of this CANCELLED one. `forgiven` attempts came
+    before an operator's retry, and count no more.
     """
 
     __tablename__ = "workflow_states"
@@ -118,7 +118,7 @@ class WorkflowState(ContractTable, table=True):
             *("ix_workflow_states_completed", "status = 'COMPLETED' AND NOT advanced"),
             *("batch_id", "company_id"),
         ),
-        partial("ix_workflow_states_recall", _RECALLABLE, "call_id"),
+        partial("ix_workflow_states_cancelled_call", _CALLS_TO_CANCEL, "call_id"),
         partial(
             *("ix_workflow_states_failed", "status = 'FAILED'"),
             *("batch_id", "step_name", "company_id"),
@@ -141,7 +141,7 @@ class WorkflowState(ContractTable, table=True):
     call_id: str | None = None
     error: str | None = None
     advanced: bool = default("false")
-    recalled: bool = default("false")
+    call_cancelled: bool = default("false")
     created_at: datetime = now()
     queued_at: datetime | None = moment()
     started_at: datetime | None = moment()

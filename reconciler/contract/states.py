@@ -42,7 +42,7 @@ _P, _Q, _I, _C, _F, _X = Status
 
 TRANSITIONS = (
     Transition("seed", (), (_P,), "operator", "first step of the blueprint"),
-    Transition("claim", (_P,), (_Q,), "tick", "available, batch running, budget left"),
+    Transition("claim", (_P,), (_Q,), "tick", "available, batch running, capacity left"),
     Transition("release", (_Q,), (_P,), "tick", "spawn refused, same attempt"),
     Transition("begin", (_Q,), (_I,), "worker", "by company and step"),
     Transition("heartbeat", (_I,), (_I,), "worker", "same attempt"),

@@ -5,7 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.contract.claimed import Chunk, Expired, Pace, Verdict, held, judged, spread
+from reconciler.contract.claimed import (
+    Chunk,
+    Expired,
+    Throttle,
+    Verdict,
+    judged,
+    row_arrays,
+    spread,
+)
 from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.errors import NoPolling
@@ -17,14 +25,14 @@ from reconciler.contract.states import Status
 # Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
 # bound keeps each transaction short. A tick that reaches it is followed by the next one at once.
 LIMIT = 10_000
-RECALL_LIMIT = 1000  # calls per tick
-FEW_CALLS = 100  # may always wait with the workers, however small the step's budget is
+CANCEL_LIMIT = 1000  # calls per tick
+FEW_CALLS = 100  # may always wait with the workers, however small the step's capacity is
 TICKS_KEPT = timedelta(days=7)
 BY_THE_SECOND = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Polling:
+class Intervals:
     """The `polling` row and the moment (Postgres's clock) when it was read; intervals in seconds.
 
     `busy` says that some batch is running and not paused.
@@ -43,13 +51,13 @@ class Polling:
 
 
 @dataclass(frozen=True)
-class Look:
-    """Which verbs have something to do: leases that are over, rows to advance, calls to recall,
+class Due:
+    """Which verbs have something to do: leases that are over, rows to advance, calls to cancel,
     rows that could be claimed, batches to finish."""
 
     expired: bool
     completed: bool
-    recallable: bool
+    calls_to_cancel: bool
     pending: bool
     ended: bool
 
@@ -74,7 +82,7 @@ class Store(Database):
         now: datetime = self.rows("SELECT now() AS now")[0]["now"]
         return now
 
-    def beat(self) -> Polling:
+    def beat(self) -> Intervals:
         """Leave a sign of life and read the clock and the intervals.
 
         Raises:
@@ -85,19 +93,19 @@ class Store(Database):
         if not found:
             self.check_revision()
             raise NoPolling
-        return Polling(**found[0])
+        return Intervals(**found[0])
 
     def take_over(self) -> int:
         """Become the newest loop; returns the generation that says so, 0 where there is no row."""
         found = self.rows(loop.TAKE_OVER)
         return found[0]["generation"] if found else 0
 
-    def look(self, now: datetime) -> Look:
-        """Look for what the verbs would do at `now`, in one statement."""
-        return Look(**self.rows(queries.LOOK, now=now)[0])
+    def due(self, now: datetime) -> Due:
+        """Due for what the verbs would do at `now`, in one statement."""
+        return Due(**self.rows(queries.DUE, now=now)[0])
 
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
-        """Let `judge` decide every row whose lease ended by `now`; returns (retried, buried)."""
+        """Let `judge` decide every row whose lease ended by `now`; returns (retried, failed)."""
         with self.transaction() as connection:
             found = connection.execute(queries.EXPIRED, {"now": now, "limit": LIMIT}).fetchall()
             if not found:
@@ -107,8 +115,8 @@ class Store(Database):
             moved = connection.execute(
                 queries.REAP.encode(), {"now": now, **judged(rows, verdicts)}
             ).fetchall()
-        buried = sum(row["status"] == Status.FAILED for row in moved)
-        return len(moved) - buried, buried
+        failed = sum(row["status"] == Status.FAILED for row in moved)
+        return len(moved) - failed, failed
 
     def advance(self, now: datetime) -> int:
         """Seed the next step of every newly COMPLETED row; returns how many were COMPLETED."""
@@ -116,7 +124,7 @@ class Store(Database):
         return count
 
     def claim(self, now: datetime) -> list[Chunk]:
-        """Take what the budgets allow, PENDING to QUEUED, in chunks ready to spawn."""
+        """Take what the capacities allow, PENDING to QUEUED, in chunks ready to spawn."""
         with self.transaction() as connection:
             connection.execute(claim.CLAIM_TURN)
             values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
@@ -126,7 +134,9 @@ class Store(Database):
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
         """Write which call each row travels in; `call_ids` has one per chunk."""
         if chunks:
-            self.rows(dispatch.RECORD_CALLS, **held(chunks), call_ids=spread(chunks, call_ids))
+            self.rows(
+                dispatch.RECORD_CALLS, **row_arrays(chunks), call_ids=spread(chunks, call_ids)
+            )
 
     def release(
         self, chunks: Sequence[Chunk], available: Sequence[datetime], errors: Sequence[str]
@@ -137,7 +147,7 @@ class Store(Database):
         return len(
             self.rows(
                 dispatch.RELEASE,
-                **held(chunks),
+                **row_arrays(chunks),
                 available=spread(chunks, available),
                 errors=spread(chunks, [kept_text(error) for error in errors]),
             )
@@ -148,28 +158,30 @@ class Store(Database):
         if not chunks:
             return 0
         kept = [kept_text(error) for error in errors]
-        return len(self.rows(dispatch.NOTE_UNKNOWN, **held(chunks), errors=spread(chunks, kept)))
+        return len(
+            self.rows(dispatch.NOTE_UNKNOWN, **row_arrays(chunks), errors=spread(chunks, kept))
+        )
 
-    def throttle(self, paces: Sequence[Pace]) -> None:
+    def throttle(self, throttles: Sequence[Throttle]) -> None:
         """Slow steps down, or let them go again."""
-        if paces:
+        if throttles:
             self.rows(
                 dispatch.THROTTLE,
-                steps=[pace.step_name for pace in paces],
-                until=[pace.held_until for pace in paces],
-                allowances=[pace.allowance for pace in paces],
-                refusals=[pace.refusals for pace in paces],
-                reasons=[kept_text(pace.reason) for pace in paces],
+                steps=[throttle.step_name for throttle in throttles],
+                until=[throttle.held_until for throttle in throttles],
+                allowances=[throttle.allowance for throttle in throttles],
+                refusals=[throttle.refusals for throttle in throttles],
+                reasons=[kept_text(throttle.reason) for throttle in throttles],
             )
 
-    def recallable(self) -> list[str]:
-        """The calls, `RECALL_LIMIT` at most, that carry nothing but cancelled rows."""
-        return [row["call_id"] for row in self.rows(dispatch.RECALLABLE, limit=RECALL_LIMIT)]
+    def calls_to_cancel(self) -> list[str]:
+        """The calls, `CANCEL_LIMIT` at most, that carry nothing but cancelled rows."""
+        return [row["call_id"] for row in self.rows(dispatch.CALLS_TO_CANCEL, limit=CANCEL_LIMIT)]
 
-    def note_recalled(self, call_ids: Sequence[str]) -> None:
+    def note_cancelled_calls(self, call_ids: Sequence[str]) -> None:
         """Keep that these calls are cancelled."""
         if call_ids:
-            self.rows(dispatch.RECALLED, call_ids=list(call_ids))
+            self.rows(dispatch.CALLS_CANCELLED, call_ids=list(call_ids))
 
     def finish(self, now: datetime) -> list[int]:
         """End every batch whose rows are all terminal; returns their ids."""

@@ -18,7 +18,7 @@ OTHER = "the worker host here is of another version of Tracer"
 
 
 @dataclass(frozen=True)
-class Host:
+class HostStatus:
     """A worker host; where it answers nothing, `fault` says why, and the rest is empty.
 
     `up_s` is for how many seconds it has been up; `pid` is None where the system does not tell.
@@ -35,27 +35,27 @@ class Host:
         return self.fault or (None if step in self.steps else missing)
 
 
-def ask_host(settings: Settings) -> Host:
+def ask_host(settings: Settings) -> HostStatus:
     """The host of this home, as it is within `ANSWER_S`."""
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(ANSWER_S)
         try:
             link.connect(str(workers_socket(settings.home)))
         except (BlockingIOError, TimeoutError):  # it accepts nobody, and its queue is full
-            return Host(fault=SILENT)
+            return HostStatus(fault=SILENT)
         except OSError:
-            return Host(fault=NO_HOST)
+            return HostStatus(fault=NO_HOST)
         pid = _pid(link)
         try:
             found = _ask(link)
-            return Host(frozenset(found["steps"]), float(found["up_s"]), pid=pid)
+            return HostStatus(frozenset(found["steps"]), float(found["up_s"]), pid=pid)
         except KeyError:
-            return Host(fault=OTHER, pid=pid)
+            return HostStatus(fault=OTHER, pid=pid)
         except (OSError, ValueError):
-            return Host(fault=SILENT, pid=pid)
+            return HostStatus(fault=SILENT, pid=pid)
 
 
-def mend_host(settings: Settings, host: Host) -> str:
+def host_fix(settings: Settings, host: HostStatus) -> str:
     """The command that brings a host with all the steps."""
     start = HOST if settings.database_url else "tracer up"
     if host.fault == NO_HOST:

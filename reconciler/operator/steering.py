@@ -55,12 +55,12 @@ LOWEST, HIGHEST = -(2**31), 2**31 - 1  # priorities that the column takes
 
 def ended(name: str, status: str) -> BadInput:
     """What is wrong where a verb is for a batch that runs, and what there is to do."""
-    mend = (
+    fix = (
         f"nothing of it waits; `tracer retry {quote(name)}` takes up what failed, if anything did"
         if status == BatchStatus.FINISHED
         else "there is no way back: seed it again"
     )
-    return BadInput(f"Batch {name!r} has ended already. It is {status}, and {mend}.")
+    return BadInput(f"Batch {name!r} has ended already. It is {status}, and {fix}.")
 
 
 class Steering(Database):

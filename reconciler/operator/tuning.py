@@ -7,7 +7,7 @@ from datetime import timedelta
 from statistics import median
 
 from reconciler.contract.database import Database, Row
-from reconciler.contract.sql.tick import LOOK
+from reconciler.contract.sql.tick import DUE
 from reconciler.operator.sql import tuning
 
 WINDOW = timedelta(hours=1)  # what counts as lately
@@ -73,7 +73,7 @@ def idle_tick_s(database: Database) -> float:
     now = database.rows(tuning.NOTHING)[0]["now"]
     looks, nothings, own = [], [], []
     for _ in range(TIMES):
-        looks.append(_timed(lambda: database.rows(LOOK, now=now), time.perf_counter))
+        looks.append(_timed(lambda: database.rows(DUE, now=now), time.perf_counter))
         nothings.append(_timed(lambda: database.rows(tuning.NOTHING), time.perf_counter))
         own.append(_timed(lambda: database.rows(tuning.NOTHING), time.process_time))
     statement_s = max(0.0, median(looks) - median(nothings)) + median(own)

@@ -1,4 +1,4 @@
-"""Makes the roles and mends what they may; `db roles` and every `steps sync` come here."""
+"""Makes the roles and fixes what they may; `db roles` and every `steps sync` come here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,7 +13,7 @@ from reconciler.contract.results import RESULTS_SCHEMA
 
 
 def make_roles(connection: Connection) -> list[str]:
-    """Make the roles that are not there, and mend what all may; returns those that were made.
+    """Make the roles that are not there, and fix what all may; returns those that were made.
 
     Raises:
         BadInput: the schema is not the one that this code knows, or not the user's, who may also
@@ -43,7 +43,7 @@ def make_roles(connection: Connection) -> list[str]:
     return made
 
 
-def mend_roles(url: str) -> None:
+def sync_roles(url: str) -> None:
     """Grant what new tables and columns need, where the roles are there and the tables ours."""
     with connect(url) as connection:
         owner = ownership(connection)

@@ -37,8 +37,8 @@ class LocalSpawner:
     def close(self) -> None:
         """See `Spawner.close`."""
 
-    def recall(self, _: Sequence[str]) -> list[str]:
-        """See `Spawner.recall`: these are another spawner's, since local calls have no id."""
+    def cancel(self, _: Sequence[str]) -> list[str]:
+        """See `Spawner.cancel`: these are another spawner's, since local calls have no id."""
         return []
 
     def _ask_each(self, link: socket.socket, chunks: Sequence[Chunk]) -> Iterator[Outcome]:

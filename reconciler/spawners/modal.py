@@ -40,7 +40,7 @@ class ModalSpawner:
         self._lanes: dict[Place, Lane] = {}
         self._unanswered: list[Sending] = []
         self._sending: set[Future[None]] = set()
-        self._recalling: dict[str, Future[bool]] = {}
+        self._cancelling: dict[str, Future[bool]] = {}
         self._connecting: asyncio.Task[modal.Client] | None = None
         self._cancels = asyncio.Semaphore(AT_ONCE)
         self._loop = asyncio.new_event_loop()
@@ -62,7 +62,7 @@ class ModalSpawner:
         """See `Spawner.late`."""
         if settle:
             wait(self._sending)
-            wait(self._recalling.values())
+            wait(self._cancelling.values())
         self._sending = {started for started in self._sending if not started.done()}
         calls, self._unanswered = self._unanswered, []
         answers = []
@@ -73,15 +73,15 @@ class ModalSpawner:
                 self._unanswered.append(call)
         return answers
 
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
-        """See `Spawner.recall`; a cancellation that takes long is found done by a later tick."""
-        new = [call_id for call_id in call_ids if call_id not in self._recalling]
+    def cancel(self, call_ids: Sequence[str]) -> list[str]:
+        """See `Spawner.cancel`; a cancellation that takes long is found done by a later tick."""
+        new = [call_id for call_id in call_ids if call_id not in self._cancelling]
         started = {call_id: self._start(self._cancel(call_id)) for call_id in new}
-        self._recalling |= started
+        self._cancelling |= started
         wait(started.values(), ANSWER_WITHIN_S)
-        done = {call_id: gone for call_id, gone in self._recalling.items() if gone.done()}
+        done = {call_id: gone for call_id, gone in self._cancelling.items() if gone.done()}
         for call_id in done:
-            del self._recalling[call_id]
+            del self._cancelling[call_id]
         return [call_id for call_id, gone in done.items() if gone.result()]
 
     def close(self) -> None:

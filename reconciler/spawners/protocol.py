@@ -51,7 +51,7 @@ class Spawner(Protocol):
         """What has come since of chunks that were unanswered; all of it, with `settle`."""
         ...
 
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
+    def cancel(self, call_ids: Sequence[str]) -> list[str]:
         """Cancel calls; returns those that are gone. The others are asked for again."""
         ...
 

@@ -66,7 +66,7 @@ def one_round(store: Store, eyes: psycopg.Connection, free: int) -> dict[str, fl
 
     eyes.execute(CAP, [NAMES[0], free])
     now = store.now()
-    assert timed("look", lambda: store.look(now)).pending
+    assert timed("look", lambda: store.due(now)).pending
     claimed = [i for chunk in timed("claim", lambda: store.claim(now)) for i in chunk.company_ids]
     assert len(claimed) == free
     eyes.execute(LAND, [claimed, NAMES[0]])

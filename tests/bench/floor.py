@@ -3,7 +3,7 @@
     python -m tests.bench.floor [--companies 100000] [--steps 3] [--rounds 3]
 
 The floor is the same transitions as bare set-based SQL on one connection. The tables, indexes and
-checks are the product's; each statement moves 10,000 rows. No leases are judged, no budgets
+checks are the product's; each statement moves 10,000 rows. No leases are judged, no capacities
 counted, and no worker reads a company. The two take turns, each time in a Postgres of its own;
 `ratio` is the middle one of the rounds'.
 """

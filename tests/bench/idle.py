@@ -4,7 +4,7 @@
 
 Percent of a core that the loop's process and its Postgres backends take, and statements per tick,
 in a table of a million rows: with no batch that runs; with five whose rows are all in flight; with
-five whose budget is used up, so that rows wait. Linux only.
+five whose capacity is used up, so that rows wait. Linux only.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def cases(rows: int) -> dict[str, list[Batch]]:
     return {
         "no batch": [Batch("done", rows // 3)],
         "all in flight": [replace(flying, name=f"flying-{n}") for n in range(BATCHES)],
-        "budget used up": [replace(waiting, name=f"waiting-{n}") for n in range(BATCHES)],
+        "capacity used up": [replace(waiting, name=f"waiting-{n}") for n in range(BATCHES)],
     }
 
 

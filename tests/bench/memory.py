@@ -4,7 +4,7 @@
 
 One window of `reconciler.flow` in a process of its own, in Prefect's engine, against a Prefect
 server beside it; a worker host does steps that do nothing. 10,000 leases are over at the start, and
-the budget is used up in ticks of 10,000, so that every verb meets its limit. `max_rss_mb` is the
+the capacity is used up in ticks of 10,000, so that every verb meets its limit. `max_rss_mb` is the
 most that the process ever held, `import_mb` what it held before its flow began.
 """
 

@@ -4,9 +4,9 @@
 
 A pick-up is from COMPLETED of one step to IN_PROGRESS of the next. Flow runs of `reconciler.flow`
 in Prefect's engine, a process each, take over from one another against a Prefect server beside
-them; a worker host does steps that do nothing. The rate is given by the first step's budget, since
-each tick fills it once. Seconds of all pick-ups, and of those around a change: from the start of
-the process of the newer run until `SETTLED` after it has taken over.
+them; a worker host does steps that do nothing. The rate is given by the first step's capacity,
+since each tick fills it once. Seconds of all pick-ups, and of those around a change: from the
+start of the process of the newer run until `SETTLED` after it has taken over.
 """
 
 import argparse
@@ -102,8 +102,8 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         operator = stack.enter_context(OperatorStore.connect(url))
         eyes = stack.enter_context(psycopg.connect(url, autocommit=True))
         for step in BLUEPRINT:
-            budget = first if step == BLUEPRINT[0] else 10 * first
-            operator.set_step(step, {"chunk_size": 50, "max_in_flight": budget})
+            capacity = first if step == BLUEPRINT[0] else 10 * first
+            operator.set_step(step, {"chunk_size": 50, "max_in_flight": capacity})
         operator.set_polling(poll_s=given.poll, idle_s=given.poll, every_s=86_400)
         companies = int(given.rate * (given.seconds + 20) * (1 + given.changes)) // len(BLUEPRINT)
         operator.seed(rows(companies), name=NAME, blueprint=BLUEPRINT, columns=[])

@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 
 from cli.bench import throwaway
-from reconciler.contract.claimed import Chunk, Expired, Verdict, held, judged, spread
+from reconciler.contract.claimed import Chunk, Expired, Verdict, judged, row_arrays, spread
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.store import FEW_CALLS, LIMIT, Store
 from reconciler.spawners.protocol import Spawned
@@ -53,7 +53,7 @@ class Bare:
     def tick(self, now: datetime) -> list[int]:
         """All that a tick runs; the ids that it claimed."""
         values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
-        self.run(tick.LOOK, values)
+        self.run(tick.DUE, values)
         with self._connection.transaction():
             rows = [Expired(*row) for row in self.run(tick.EXPIRED, values)]
             verdicts = [Verdict(now + LATER, "the lease was over")] * len(rows)
@@ -61,7 +61,7 @@ class Bare:
         self.run(tick.ADVANCE, values)
         chunks = [Chunk(*row) for row in self.run(claim.CLAIM, values)]
         calls = spread(chunks, [CALL] * len(chunks))
-        self.run(dispatch.RECORD_CALLS, held(chunks) | {"call_ids": calls})
+        self.run(dispatch.RECORD_CALLS, row_arrays(chunks) | {"call_ids": calls})
         self.run(tick.ENDED, values)
         return [i for chunk in chunks for i in chunk.company_ids]
 

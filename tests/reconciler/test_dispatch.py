@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.contract.claimed import Chunk, Pace
+from reconciler.contract.claimed import Chunk, Throttle
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.sql.worker import BEGIN
 from reconciler.contract.store import LIMIT
-from reconciler.policy import HOLD_MAX_S, pace
+from reconciler.policy import HOLD_MAX_S, throttle
 from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, Unknown
 from reconciler.tick import tick
 from tests.world import Scripted, World, chunk_of
@@ -33,19 +33,19 @@ class Full(Scripted):
 
 
 def test_nothing_slows_a_step_that_is_taken_whole() -> None:
-    assert pace(chunk_of(), 100, [], NOW, 0.5) is None
+    assert throttle(chunk_of(), 100, [], NOW, 0.5) is None
 
 
 def test_a_step_of_which_part_is_taken_claims_as_much_next_time() -> None:
-    found = pace(chunk_of(backoff_s=4, backoff_max_s=60), 300, ["full"], NOW, 0)
-    assert found == Pace("normalize", NOW, 300, 0, "full")
+    found = throttle(chunk_of(backoff_s=4, backoff_max_s=60), 300, ["full"], NOW, 0)
+    assert found == Throttle("normalize", NOW, 300, 0, "full")
 
 
 def test_a_step_of_which_nothing_is_taken_asks_with_one_call_and_ever_more_rarely() -> None:
     waits = []
     for refusals in range(8):
         chunk = chunk_of(backoff_s=4, backoff_max_s=600, refusals=refusals)
-        found = pace(chunk, 0, ["down"], NOW, 0)
+        found = throttle(chunk, 0, ["down"], NOW, 0)
         assert found
         assert (found.allowance, found.refusals) == (100, refusals + 1)
         waits.append((found.held_until - NOW).total_seconds())
@@ -60,8 +60,8 @@ def test_a_step_of_which_nothing_is_taken_asks_with_one_call_and_ever_more_rarel
 def test_what_a_slowed_step_may_claim_grows_again(
     allowance: int, taken: int, then: int | None
 ) -> None:
-    found = pace(chunk_of(allowance=allowance, refusals=3), taken, [], NOW, 0.5)
-    assert found == Pace("normalize", NOW, then, 0, "")
+    found = throttle(chunk_of(allowance=allowance, refusals=3), taken, [], NOW, 0.5)
+    assert found == Throttle("normalize", NOW, then, 0, "")
 
 
 def test_a_refused_step_is_not_claimed_again_before_its_time(world: World) -> None:
@@ -120,11 +120,11 @@ def test_a_call_that_also_carries_another_batch_goes_on_until_that_is_done(world
     assert {row["call_id"] for row in world.rows()} == {"fc-shared"}
     world.operator.cancel(world.operator.batch("cancelled"))
     world.tick()
-    assert world.spawner.recalled == []
+    assert world.spawner.cancelled == []
     assert world.work().completed == 1
     assert world.statuses() == {"CANCELLED": 2, "COMPLETED": 1}
     world.tick()
-    assert world.spawner.recalled == ["fc-shared"]
+    assert world.spawner.cancelled == ["fc-shared"]
 
 
 def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: World) -> None:
@@ -180,7 +180,7 @@ def test_a_worker_that_begins_after_an_unknown_outcome_has_a_heart(world: World)
     assert world.worker.heartbeat(attempts) == set(world.ids())
 
 
-def test_an_outage_of_the_spawner_buries_no_row(world: World) -> None:
+def test_an_outage_of_the_spawner_fails_no_row(world: World) -> None:
     """An attempt of which nobody knows whether it was started, and that none began, is forgiven."""
     world.seed(1)
     world.operator.set_step("normalize", {"max_attempts": 2})
@@ -198,8 +198,8 @@ def test_an_outage_of_the_spawner_buries_no_row(world: World) -> None:
 
 
 def test_two_ticks_that_slow_steps_down_do_not_wait_for_each_other(world: World) -> None:
-    def paces(*steps: str) -> list[Pace]:
-        return [Pace(step, NOW, None if step == "b" else 5, 1, "full") for step in steps]
+    def paces(*steps: str) -> list[Throttle]:
+        return [Throttle(step, NOW, None if step == "b" else 5, 1, "full") for step in steps]
 
     world.store.throttle(paces("a", "b", "c"))
     with ThreadPoolExecutor(2) as threads:

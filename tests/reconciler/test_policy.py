@@ -45,7 +45,7 @@ def test_the_wait_doubles_with_each_attempt_up_to_its_limit() -> None:
     assert waits == [3.75, 7.5, 15, 22.5, 22.5]
 
 
-def test_the_last_attempt_is_buried_with_its_error() -> None:
+def test_the_last_attempt_fails_with_its_error() -> None:
     verdict = judge(expired(attempt=3, error="HTTP 500"), NOW, 0.5)
     assert (verdict.available_at, verdict.error) == (None, "HTTP 500")
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from reconciler import poll as module
-from reconciler.contract.store import Polling
+from reconciler.contract.store import Intervals
 from reconciler.poll import next_wait, poll
 from reconciler.tick import TickReport
 from tests.world import World
@@ -93,8 +93,8 @@ def test_only_ticks_that_did_something_are_logged(world: World) -> None:
     assert lines == ["claimed 2, spawned 2"]
 
 
-def polling(world: World, **changes: object) -> Polling:
-    return Polling(**{**vars(world.store.beat()), **changes})  # type: ignore[arg-type]
+def polling(world: World, **changes: object) -> Intervals:
+    return Intervals(**{**vars(world.store.beat()), **changes})  # type: ignore[arg-type]
 
 
 def test_while_there_is_work_the_loop_waits_the_poll_interval(world: World) -> None:

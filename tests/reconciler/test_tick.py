@@ -130,7 +130,7 @@ def test_an_expired_lease_is_retried_after_backoff_until_attempts_are_used_up(wo
     assert timedelta(seconds=5) <= row["available_at"] - later <= timedelta(seconds=10)
     again = later + timedelta(seconds=11)
     assert world.tick(again).claimed == 1
-    assert world.tick(again + timedelta(seconds=301)).buried == 1
+    assert world.tick(again + timedelta(seconds=301)).failed == 1
     assert world.rows()[0]["status"] == "FAILED"
     assert world.operator.batch("batch").status == "FINISHED"
 
@@ -167,7 +167,8 @@ SIGHTS = {
     "a batch was cancelled by hand": "UPDATE batches SET status = 'CANCELLED', finished_at = now()",
     "a batch was ended by hand": "WITH ended AS (UPDATE batches SET status = 'FINISHED',"
     f" finished_at = now()) UPDATE workflow_states SET status = 'COMPLETED', {ENDED}",
-    "calls are recalled": "UPDATE workflow_states SET status = 'CANCELLED', recalled = true,"
+    "calls are cancelled": "UPDATE workflow_states SET status = 'CANCELLED',"
+    " call_cancelled = true,"
     f" call_id = 'fc-1', {ENDED}",
     "rows are advanced": "UPDATE workflow_states SET status = 'COMPLETED', advanced = true,"
     f" {ENDED}",

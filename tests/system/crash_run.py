@@ -70,8 +70,8 @@ class FarSide:
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         return [self._cross("spawn", lambda chunk=chunk: self._take(chunk)) for chunk in chunks]
 
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
-        return [self._cross("recall", lambda call=call: call) for call in call_ids]
+    def cancel(self, call_ids: Sequence[str]) -> list[str]:
+        return [self._cross("cancel_calls", lambda call=call: call) for call in call_ids]
 
     def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - each is late by a tick
         answers, self.unanswered = self.unanswered, []

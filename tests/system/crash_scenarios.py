@@ -24,7 +24,7 @@ def always_fails(_: Run, company: CompanyView, __: int) -> Normalized:
     raise ValueError(f"nothing is known of {company.key}")
 
 
-def one_is_buried(_: Run, company: CompanyView, __: int) -> Normalized:
+def one_fails(_: Run, company: CompanyView, __: int) -> Normalized:
     if company.key == "a":
         raise PermanentError("no such company")
     return Normalized()
@@ -92,7 +92,7 @@ SCENARIOS = [
         "a permanent error",
         {"normalize": {"COMPLETED": 1, "FAILED": 1}, "step_a": {"COMPLETED": 1}},
         blueprint=("normalize", "step_a"),
-        play={"normalize": one_is_buried, "step_a": lambda *_: StepA(attribute_count=1)},
+        play={"normalize": one_fails, "step_a": lambda *_: StepA(attribute_count=1)},
         flush_after_s=0,
     ),
     Scenario(

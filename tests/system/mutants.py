@@ -91,7 +91,7 @@ FORMS = (
     (r"(?<=WHERE )r\.enabled", "true"),
     (r"AND (?:w\.)?lease_expires_at <= %\(now\)s", ""),
     (r"AND w\.available_at <= %\(now\)s", ""),
-    (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|recalled)", ""),
+    (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|call_cancelled)", ""),
     (r"AND \{NOT_IN_FLIGHT\}", ""),
     (r"EXCEPT\nSELECT [^\n]+", ""),
     (r"AND w\.error IS NULL", ""),

@@ -108,7 +108,7 @@ def judge(run: Run, undisturbed: "Counter[tuple[str, str, str, str]]") -> None:
     assert run.landed <= run.green()
     for about, cost in costs(run).items():
         assert cost <= undisturbed[about] + 1, f"{about}: {cost} after one death"
-    assert not run.world.store.recallable()
+    assert not run.world.store.calls_to_cancel()
     assert not run.reconcile(), "nothing is left to do"
     before = run.world.rows()
     for chunk, call_id in run.far.taken:  # calls arrive at least once

@@ -52,7 +52,7 @@ class Answering:
     def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
         return []
 
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
+    def cancel(self, call_ids: Sequence[str]) -> list[str]:
         return list(call_ids)
 
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
-"""The claim: what the budgets allow, shared out among the batches, one conductor at a time."""
+"""The claim: what the capacities allow, shared out among the batches, one conductor at a time."""
 
-# Two reconcilers that count the rows in flight at once would both spend the same budget: eight
+# Two reconcilers that count the rows in flight at once would both spend the same capacity: eight
 # claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
 # the claim takes its snapshot.
 CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
@@ -27,19 +27,19 @@ FROM (
 """
 
 # claim: PENDING -> QUEUED
-# Per step, the budget is filled like a vessel with water: batches of a higher priority first, and
+# Per step, the capacity is filled like a vessel with water: batches of a higher priority first, and
 # within a priority every batch up to one common level, so that a small batch is served whole
-# beside a large one and no budget is left over. What an uneven split leaves goes a row each to
+# beside a large one and no capacity is left over. What an uneven split leaves goes a row each to
 # batches in an order that changes with every tick. Where the level will be is not known before
-# depths are, and 50 batches counted to a budget of 10,000 are 500,000 rows: so they are counted to
-# an equal share first, and those that have more twice as far, until the budget is met.
+# depths are, and 50 batches counted to a capacity of 10,000 are 500,000 rows: so they are counted
+# to an equal share first, and those that have more twice as far, until the capacity is met.
 CLAIM = f"""
 WITH RECURSIVE in_flight AS (
     SELECT step_name, count(*) AS rows
     FROM workflow_states
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
     GROUP BY step_name
-), budget AS (
+), capacity AS (
     SELECT r.step_name, least(r.max_in_flight - coalesce(f.rows, 0), t.allowance, %(limit)s) AS free
     FROM enrichment_registry r
     LEFT JOIN in_flight f USING (step_name)
@@ -49,7 +49,7 @@ WITH RECURSIVE in_flight AS (
 ), sharing AS (
     SELECT s.step_name, s.free, b.id AS batch_id, b.priority,
         (s.free + count(*) OVER of_step - 1) / count(*) OVER of_step AS reach
-    FROM budget s
+    FROM capacity s
     JOIN batches b ON b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? s.step_name
     WINDOW of_step AS (PARTITION BY s.step_name)
 ), counted AS (

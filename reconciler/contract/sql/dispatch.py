@@ -48,21 +48,21 @@ SET held_until = excluded.held_until, allowance = excluded.allowance,
 
 # The calls that carry cancelled rows and none that is still to be worked. EXCEPT, since NOT EXISTS
 # may be planned as a nested loop over all that is in flight.
-RECALLABLE = """
+CALLS_TO_CANCEL = """
 SELECT call_id FROM workflow_states
-WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT recalled
+WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled
 EXCEPT
 SELECT call_id FROM workflow_states WHERE status IN ('QUEUED', 'IN_PROGRESS')
 ORDER BY call_id
 LIMIT %(limit)s
 """
 
-# recall: the state stays, since the call of these rows is cancelled
+# cancel calls: the state stays, since the call of these rows is cancelled
 # A begin that waited for the cancel holds rows that it does not take: a later tick asks again.
-RECALLED = """
-UPDATE workflow_states SET recalled = true
+CALLS_CANCELLED = """
+UPDATE workflow_states SET call_cancelled = true
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM workflow_states
-    WHERE status = 'CANCELLED' AND call_id = ANY(%(call_ids)s) AND NOT recalled
+    WHERE status = 'CANCELLED' AND call_id = ANY(%(call_ids)s) AND NOT call_cancelled
     FOR UPDATE SKIP LOCKED))
 """

@@ -17,10 +17,10 @@ RETURNING now() AS now, poll_s, idle_s, every_s, latency_target_s, paused, gener
 TAKE_OVER = "UPDATE polling SET generation = generation + 1 WHERE id = 1 RETURNING generation"
 
 RECORD_TICK = """
-INSERT INTO ticks (at, duration_ms, retried, buried, advanced, claimed, spawned, released, unknown,
-    recalled, finished)
-VALUES (%(at)s, %(duration_ms)s, %(retried)s, %(buried)s, %(advanced)s, %(claimed)s, %(spawned)s,
-    %(released)s, %(unknown)s, %(recalled)s, %(finished)s)
+INSERT INTO ticks (at, duration_ms, retried, failed, advanced, claimed, spawned, released, unknown,
+    calls_cancelled, finished)
+VALUES (%(at)s, %(duration_ms)s, %(retried)s, %(failed)s, %(advanced)s, %(claimed)s, %(spawned)s,
+    %(released)s, %(unknown)s, %(calls_cancelled)s, %(finished)s)
 """
 
 PRUNE_TICKS = "DELETE FROM ticks WHERE at < %(before)s"

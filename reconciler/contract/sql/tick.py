@@ -142,8 +142,8 @@ RETURNING b.id
 """
 
 # What each verb would find, each by the first entry of its index: of an idle system, a tick reads
-# this and no more. A claim may still find that no budget is left.
-LOOK = f"""
+# this and no more. A claim may still find that no capacity is left.
+DUE = f"""
 SELECT
     (SELECT true FROM workflow_states
      WHERE lease_expires_at <= %(now)s
@@ -154,8 +154,8 @@ SELECT
             WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
             ORDER BY w.batch_id DESC, w.company_id DESC LIMIT 1) LIMIT 1) IS NOT NULL AS completed,
     (SELECT true FROM workflow_states
-     WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT recalled
-     ORDER BY call_id LIMIT 1) IS NOT NULL AS recallable,
+     WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled
+     ORDER BY call_id LIMIT 1) IS NOT NULL AS calls_to_cancel,
     (SELECT true FROM enrichment_registry r
      JOIN batches b ON b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? r.step_name
      WHERE r.enabled

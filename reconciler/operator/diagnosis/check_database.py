@@ -76,7 +76,7 @@ def _role() -> str:
         me = who["me"]
         tables = [] if me == CONDUCTOR else list(columns(connection, RESULTS_SCHEMA))
         if me not in ROLES and not who["owner"]:
-            _check_grants(connection, me, OPERATOR, tables, partly=False, mend=ROLE_URLS)
+            _check_grants(connection, me, OPERATOR, tables, partly=False, fix=ROLE_URLS)
         for role in who["roles"] if me != CONDUCTOR else [me]:
             _check_grants(connection, role, role, tables, partly=role != me)
     if me == WORKER:
@@ -92,7 +92,7 @@ def _check_grants(
     tables: list[str],
     *,
     partly: bool,
-    mend: str = "tracer db roles",
+    fix: str = "tracer db roles",
 ) -> None:
     """Refuse a role that lacks what `like` needs; `partly` only where it has some of it."""
     asked = list(_asked(like, tables))
@@ -101,9 +101,9 @@ def _check_grants(
     try:
         row = connection.execute(health.LACKING, {"role": role, **values}).fetchone()
     except psycopg.errors.InsufficientPrivilege as error:  # to look into a schema at all
-        raise Fault(f"{role}: {error.diag.message_primary}", mend) from error
+        raise Fault(f"{role}: {error.diag.message_primary}", fix) from error
     if row and row["lacking"] and (row["held"] or not partly):
-        raise Fault(f"{role} lacks {', '.join(row['lacking'][:5])}", mend)
+        raise Fault(f"{role} lacks {', '.join(row['lacking'][:5])}", fix)
 
 
 def _asked(role: str, tables: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -140,8 +140,8 @@ def _batches(known: Tables) -> str:
     here = set(known()) if load_settings().workers == "local" else None
     for row in needed:
         if found := _unmet(row, here):
-            says, mend = found
-            raise Fault(f"{says}, and {_running(row['batches'])} it", mend)
+            says, fix = found
+            raise Fault(f"{says}, and {_running(row['batches'])} it", fix)
     return f"the steps of running batches: {', '.join(r['step'] for r in needed) or 'none'}"
 
 
@@ -150,7 +150,7 @@ def _running(batches: int) -> str:
 
 
 def _unmet(row: Row, here: set[str] | None) -> tuple[str, str] | None:
-    """Why the step is never worked, and the command that mends it."""
+    """Why the step is never worked, and the command that fixes it."""
     step = row["step"]
     if not row["registered"]:
         return f"{step} is not registered", SYNC

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from reconciler.contract.database import Row
 from reconciler.contract.errors import NoPolling, TracerError
 from reconciler.contract.settings import load_settings, workers_socket
-from reconciler.local.worker_host import ask_host, mend_host
+from reconciler.local.worker_host import ask_host, host_fix
 from reconciler.operator.diagnosis.facts import NO_HOST, Conductor, is_silent
 from reconciler.operator.diagnosis.finding import Check, Fault, Finding, Tables
 from reconciler.operator.diagnosis.locks import looking
-from reconciler.operator.diagnosis.loop import RESUME_POLLING, conductor_says, mend_conductor
+from reconciler.operator.diagnosis.loop import RESUME_POLLING, conductor_fix, conductor_says
 from reconciler.operator.diagnosis.observers import at_server, look_at_prefect
 from reconciler.operator.sql.health import NEEDED
 from reconciler.operator.wording import seconds, since, span
@@ -62,7 +62,7 @@ class Loop:
         says = f"No loop has ticked since {heard}" if heard else "No loop has ever ticked"
         if heard and polling["now"] - polling["ticked_at"] < CRON:
             says = f"Last ticked at {heard}, and nothing is seen that would start the next one"
-        raise Fault(says, self._mend())
+        raise Fault(says, self._fix())
 
     def _next_tick(self, polling: Row) -> Row:
         """The intervals after the next tick, which is waited for only where all else is well."""
@@ -82,10 +82,10 @@ class Loop:
                 polling = read_polling()
         return polling
 
-    def _mend(self) -> str | None:
+    def _fix(self) -> str | None:
         state, found, _ = self._prefect
         names = (found.pool, found.queue) if found else (None, None)
-        return at_server(mend_conductor(state, *names))
+        return at_server(conductor_fix(state, *names))
 
     def prefect(self) -> str:
         """Prefect starts the next run, or is not what starts them."""
@@ -96,8 +96,8 @@ class Loop:
             return f"not used: {state}, and the loop ticks without it"
         where = f" ({found.api_url})" if found else ""
         how = conductor_says(state, found.next_run_at if found else None, datetime.now(UTC))
-        mend = mend_unreachable(error) if state is Conductor.UNREACHABLE else self._mend()
-        raise Fault(error or f"{how[0].upper()}{how[1:]}{where}", mend)
+        fix = unreachable_fix(error) if state is Conductor.UNREACHABLE else self._fix()
+        raise Fault(error or f"{how[0].upper()}{how[1:]}{where}", fix)
 
     def window(self) -> str:
         """A loop stays until the next one comes."""
@@ -120,7 +120,7 @@ class Loop:
         faults = [host.fault, *map(host.lacks, needed_here(self._tables))]
         if fault := next(filter(None, faults), None):
             again = "" if host.fault == NO_HOST else ": start it anew"
-            raise Fault(f"{fault[0].upper()}{fault[1:]}{again}", mend_host(settings, host))
+            raise Fault(f"{fault[0].upper()}{fault[1:]}{again}", host_fix(settings, host))
         return f"the worker host listens at {workers_socket(settings.home)}"
 
     def unused(self) -> bool:
@@ -141,7 +141,7 @@ def read_polling() -> Row:
         try:
             return store.polling()
         except NoPolling as error:
-            raise Fault(error.says, error.mend) from error
+            raise Fault(error.says, error.fix) from error
 
 
 def needed_here(tables: Tables) -> list[str]:
@@ -176,7 +176,7 @@ def ticks(polling: Row) -> bool:
     return not polling["paused"] and not silent
 
 
-def mend_unreachable(error: str) -> str:
+def unreachable_fix(error: str) -> str:
     """The command that brings a Prefect server, or tells where it should be."""
     hosts = (urlsplit(word.strip("(),.")).hostname for word in error.split() if "://" in word)
     return "prefect server start" if next(hosts, None) in HERE else "prefect config view"

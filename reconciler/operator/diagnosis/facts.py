@@ -40,7 +40,7 @@ class Outside:
 
     `workers_ready` says whether a call would find its worker: the local host has the step, or the
     step's function is deployed on Modal, as `workers` has it. Where it would not, `workers_fault`
-    says why, for a sentence, and `workers_mend` is the command that mends it. `host_since` is when
+    says why, for a sentence, and `workers_fix` is the command that fixes it. `host_since` is when
     the local host was started.
     """
 
@@ -52,7 +52,7 @@ class Outside:
     workers: str | None = None
     workers_ready: bool | None = None
     workers_fault: str | None = None
-    workers_mend: str | None = None
+    workers_fix: str | None = None
     host_since: datetime | None = None
 
     @property
@@ -181,7 +181,7 @@ class Reason:
     """One sentence, and the command that would move the row where one would."""
 
     says: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 def known(facts: object) -> dict[str, object]:

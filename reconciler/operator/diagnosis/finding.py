@@ -15,21 +15,21 @@ COMMAND = re.compile(r"`((?:tracer|prefect|modal|createdb) [^`]+)`")
 @dataclass(frozen=True)
 class Finding:
     """One check: what was looked at, whether it is well and what was seen; where it is not well,
-    why that matters and the command that mends it."""
+    why that matters and the command that fixes it."""
 
     part: str
     ok: bool
     says: str
     why: str | None = None
-    mend: str | None = None
+    fix: str | None = None
 
 
 class Fault(TracerError):
-    """What a check found to be wrong, and the command that mends it."""
+    """What a check found to be wrong, and the command that fixes it."""
 
-    def __init__(self, says: str, mend: str | None) -> None:
+    def __init__(self, says: str, fix: str | None) -> None:
         super().__init__(says)
-        self.mend = mend
+        self.fix = fix
 
 
 def examine(part: str, check: Check, why: str) -> Finding:
@@ -37,7 +37,7 @@ def examine(part: str, check: Check, why: str) -> Finding:
     try:
         return Finding(part, True, check())
     except Fault as fault:
-        return Finding(part, False, str(fault), why, fault.mend)
+        return Finding(part, False, str(fault), why, fault.fix)
     except TracerError as error:
         return Finding(part, False, str(error), why, command_in(str(error)))
 

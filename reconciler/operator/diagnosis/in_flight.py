@@ -19,13 +19,13 @@ def queued(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             f"Claimed, and not begun: its call was lost with the worker host ({gone}), and "
             f"{_judged(facts)}",
-            outside.workers_mend,
+            outside.workers_fix,
         )
     if outside.workers_ready is False:
         yield Reason(
             f"Claimed, and not begun: {outside.workers_fault}. The lease of {attempt(facts)} "
             f"runs until {_lease(facts)}",
-            outside.workers_mend,
+            outside.workers_fix,
         )
     why = f": {facts.error}" if facts.error else ""
     yield Reason(
@@ -43,13 +43,13 @@ def running(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             f"{facts.step} was begun at{began}, and its worker has been silent since "
             f"{since(mute, facts.now)}{where}: {_judged(facts)}",
-            facts.outside.workers_mend if gone else None,
+            facts.outside.workers_fix if gone else None,
         )
     if gone:
         yield Reason(
             f"{facts.step} was begun at{began} by a worker host that is gone ({gone}): "
             f"{_judged(facts)}",
-            facts.outside.workers_mend,
+            facts.outside.workers_fix,
         )
     yield Reason(
         f"{facts.step} is running{began and f' since{began}'} on {_call(facts)}: "

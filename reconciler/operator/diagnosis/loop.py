@@ -12,7 +12,7 @@ RESUME_POLLING = "tracer interval resume"
 DOCTOR = "tracer doctor"
 
 # What brings a tick where Prefect's schedule is so.
-MENDS = {
+FIXES = {
     Conductor.UNKNOWN: "tracer up",
     Conductor.UNREACHABLE: "tracer reconcile --until-done",
     Conductor.NOT_DEPLOYED: DEPLOY_FLOW,
@@ -29,10 +29,10 @@ MENDS = {
 }
 
 
-def mend_conductor(state: Conductor, pool: str | None, queue: str | None) -> str:
+def conductor_fix(state: Conductor, pool: str | None, queue: str | None) -> str:
     """The command that brings a tick, given the names that Prefect has for where runs wait."""
     names = {"pool": operand(pool or "tracer"), "queue": operand(queue or "default")}
-    return MENDS[state].format(**names)
+    return FIXES[state].format(**names)
 
 
 def conductor_says(state: Conductor, next_run_at: datetime | None, now: datetime) -> str:
@@ -44,7 +44,7 @@ def conductor_says(state: Conductor, next_run_at: datetime | None, now: datetime
 def switched_off(facts: Facts) -> Iterator[Reason]:
     """Why every loop leaves before its next tick."""
     if facts.polling_paused is None:
-        yield Reason(f"{NoPolling.says}, which every tick reads", NoPolling.mend)
+        yield Reason(f"{NoPolling.says}, which every tick reads", NoPolling.fix)
     if facts.polling_paused:
         yield Reason("Polling is paused", RESUME_POLLING)
 
@@ -54,13 +54,13 @@ def unticked(facts: Facts) -> Iterator[Reason]:
     yield from switched_off(facts)
     if facts.silent:
         heard = f"since {since(facts.ticked_at, facts.now)}" if facts.ticked_at else "so far"
-        yield Reason(f"No reconciler has ticked {heard}{_cause(facts)}", _mend(facts.outside))
+        yield Reason(f"No reconciler has ticked {heard}{_cause(facts)}", _fix(facts.outside))
 
 
-def _mend(outside: Outside) -> str:
+def _fix(outside: Outside) -> str:
     if outside.prefect is None:
         return DOCTOR
-    return mend_conductor(outside.prefect, outside.prefect_pool, outside.prefect_queue)
+    return conductor_fix(outside.prefect, outside.prefect_pool, outside.prefect_queue)
 
 
 def _cause(facts: Facts) -> str:

@@ -9,7 +9,7 @@ import httpx
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.stack_file import read_stack
-from reconciler.local.worker_host import RESTART, ask_host, mend_host
+from reconciler.local.worker_host import RESTART, ask_host, host_fix
 from reconciler.operator.diagnosis.facts import NO_HOST, Conductor, Facts, Outside
 from reconciler.operator.diagnosis.reasons import waits_for_a_tick, waits_for_a_worker
 from reconciler.prefect.api import find_place, speak
@@ -66,7 +66,7 @@ def look_at_workers(settings: Settings, facts: Facts) -> Outside:
             seen,
             workers_ready=fault is None,
             workers_fault=fault,
-            workers_mend=mend_host(settings, host) if fault else None,
+            workers_fix=host_fix(settings, host) if fault else None,
             host_since=None if host.up_s is None else facts.now - timedelta(seconds=host.up_s),
         )
     if facts.app is None or facts.function is None:
@@ -80,7 +80,7 @@ def look_at_workers(settings: Settings, facts: Facts) -> Outside:
     if ready is not False:
         return replace(seen, workers_ready=ready)
     fault = f"the function {facts.function} of the app {facts.app} is not deployed on Modal"
-    return replace(seen, workers_ready=False, workers_fault=fault, workers_mend=DEPLOY)
+    return replace(seen, workers_ready=False, workers_fault=fault, workers_fix=DEPLOY)
 
 
 def look(settings: Settings, facts: Facts) -> Outside:
@@ -102,13 +102,13 @@ def look(settings: Settings, facts: Facts) -> Outside:
     return seen
 
 
-def at_server(mend: str | None) -> str | None:
-    """`mend`, where it is one of Prefect's own commands, for the server of the local stack that
+def at_server(fix: str | None) -> str | None:
+    """`fix`, where it is one of Prefect's own commands, for the server of the local stack that
     runs: they know nothing of it, and its worker is started with all else."""
     settings = load_settings()
     stack = None if os.environ.get("PREFECT_API_URL") else read_stack(settings.home)
-    if not (mend and stack and mend.startswith("prefect ")):
-        return mend
-    if mend.startswith("prefect worker"):
+    if not (fix and stack and fix.startswith("prefect ")):
+        return fix
+    if fix.startswith("prefect worker"):
         return RESTART
-    return f"PREFECT_API_URL={stack.api_url} {mend}"
+    return f"PREFECT_API_URL={stack.api_url} {fix}"

@@ -9,7 +9,7 @@ from reconciler.operator.wording import counted, operand, since
 
 
 def waits_for_its_turn(facts: Facts) -> bool:
-    """Whether nothing but the budget, and what the next claim takes, decides on the row."""
+    """Whether nothing but the capacity, and what the next claim takes, decides on the row."""
     return (
         facts.status == Status.PENDING
         and facts.batch_status == BatchStatus.RUNNING
@@ -36,7 +36,7 @@ def place_in_line(facts: Facts, turn: Turn) -> Reason:
         return Reason(
             f"Not its turn: {counted(turn.ahead, COUNTED)} of this batch come before it, and the "
             f"next tick takes {_share(facts, turn)}",
-            more_in_flight(facts) if _by_budget(facts, turn) else None,
+            more_in_flight(facts) if _by_capacity(facts, turn) else None,
         )
     if facts.expired or turn.arriving:
         return Reason(f"{step} is in line for the next tick, which first {_first(facts, turn)}")
@@ -58,7 +58,7 @@ def place_in_line(facts: Facts, turn: Turn) -> Reason:
 
 def _share(facts: Facts, turn: Turn) -> str:
     """What the next claim takes of the step, and why no more."""
-    if _by_budget(facts, turn):
+    if _by_capacity(facts, turn):
         why = f"{facts.in_flight} of {facts.max_in_flight} are in flight{starved(facts)}"
     elif turn.free == facts.allowance:
         why = "it is slowed down after spawns that were not all taken"
@@ -69,7 +69,7 @@ def _share(facts: Facts, turn: Turn) -> str:
     return f"{turn.free:,}{each} ({why})"
 
 
-def _by_budget(facts: Facts, turn: Turn) -> bool:
+def _by_capacity(facts: Facts, turn: Turn) -> bool:
     return turn.free == (facts.max_in_flight or 0) - facts.in_flight
 
 
@@ -81,15 +81,15 @@ def _first(facts: Facts, turn: Turn) -> str:
 
 
 def starved(facts: Facts) -> str:
-    """What is to be said where much of the budget is claimed, and no worker has begun it."""
+    """What is to be said where much of the capacity is claimed, and no worker has begun it."""
     if 2 * facts.waiting < (facts.max_in_flight or 0) or not facts.waiting:
         return ""
     return f", {facts.waiting} of them not begun: the workers are the limit"
 
 
 def more_in_flight(facts: Facts) -> str | None:
-    """The command that raises the step's budget so far that the next claim takes the row; None
-    where no budget does."""
+    """The command that raises the step's capacity so far that the next claim takes the row; None
+    where no capacity does."""
     turn = facts.turn
     before = turn.higher + max(1, turn.sharing) * (turn.ahead + 1) - 1 if turn else 0
     if before >= LIMIT or starved(facts):

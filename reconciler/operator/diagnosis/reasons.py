@@ -70,15 +70,15 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
 
 def _failed(facts: Facts) -> Reason:
     why = f": {facts.error}" if facts.error else ""
-    mends = [f"tracer retry --company={quote(facts.key)} {operand(facts.batch)}"]
+    fixes = [f"tracer retry --company={quote(facts.key)} {operand(facts.batch)}"]
     if facts.batch_paused:
-        mends.append(f"tracer resume {operand(facts.batch)}")
+        fixes.append(f"tracer resume {operand(facts.batch)}")
     if facts.polling_paused:
-        mends.append(RESUME_POLLING)
+        fixes.append(RESUME_POLLING)
     failed = f"{facts.step} FAILED{_when_ended(facts)}, at {attempt(facts)}"
     if facts.batch_status == BatchStatus.CANCELLED:
         return Reason(f"{failed}, and the batch was cancelled, so that it stays so{why}")
-    return Reason(f"{failed}{why}", " && ".join(mends))
+    return Reason(f"{failed}{why}", " && ".join(fixes))
 
 
 def _completed(facts: Facts) -> Iterator[Reason]:
@@ -109,22 +109,22 @@ def _pending(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             f"{step} waits until {until(facts.available_at, now)}, since "
             f"{failed}{facts.error or 'an attempt failed'}",
-            _mend_workers(facts) if spawn else None,
+            _fix_workers(facts) if spawn else None,
         )
     yield from unticked(facts)
     if facts.held_until and facts.held_until > now:
         yield Reason(
             f"No {step} is spawned until {until(facts.held_until, now)}, since the last spawns "
             f"were not all taken: {facts.held_because}",
-            _mend_workers(facts),
+            _fix_workers(facts),
         )
     if facts.working_batch:
         yield Reason(f"The batch {facts.working_batch!r} has {step} of this company in flight")
     if not facts.max_in_flight:
-        yield Reason(f"The budget of {step} is set to 0", more_in_flight(facts))
+        yield Reason(f"The capacity of {step} is set to 0", more_in_flight(facts))
     elif facts.in_flight - facts.expired >= facts.max_in_flight:
         yield Reason(
-            f"The budget of {step} is used up: {facts.in_flight} in flight, of "
+            f"The capacity of {step} is used up: {facts.in_flight} in flight, of "
             f"{facts.max_in_flight}{starved(facts)}",
             more_in_flight(facts),
         )
@@ -135,8 +135,8 @@ def _pending(facts: Facts) -> Iterator[Reason]:
     )
 
 
-def _mend_workers(facts: Facts) -> str:
-    return facts.outside.workers_mend or DOCTOR
+def _fix_workers(facts: Facts) -> str:
+    return facts.outside.workers_fix or DOCTOR
 
 
 def _when_ended(facts: Facts) -> str:

@@ -13,7 +13,7 @@ from reconciler.contract.sql.progress import log
 
 HOLD = "SELECT status, paused, priority FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE"
 
-# What waits, and what is in flight; the latter over all batches, since it is bounded by budgets.
+# What waits, and what is in flight; the latter over all batches, since it is bounded by capacities.
 LIVING = """
 SELECT step_name AS step, status, count(*)::int AS rows
 FROM workflow_states
@@ -128,7 +128,7 @@ PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s"
 
 PRIORITY = "UPDATE batches SET priority = %(priority)s WHERE id = %(batch_id)s"
 
-# The batches that run and have a step in common with this one: with whom it shares budgets.
+# The batches that run and have a step in common with this one: with whom it shares capacities.
 RIVALS = """
 SELECT other.name, other.priority
 FROM batches b

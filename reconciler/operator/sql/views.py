@@ -60,8 +60,8 @@ ORDER BY w.since, c.key
 """
 
 TICKS = """
-SELECT at, duration_ms, retried, buried, advanced, claimed, spawned, released, unknown, recalled,
-    finished
+SELECT at, duration_ms, retried, failed, advanced, claimed, spawned, released, unknown,
+    calls_cancelled, finished
 FROM ticks
 ORDER BY at DESC
 LIMIT %(most)s

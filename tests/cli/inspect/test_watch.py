@@ -44,7 +44,7 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
     slow = {"company": "a key " * 9, "step": "step", "status": "QUEUED"}
     slow |= {"attempt": 1, "over": False}
     tick = dict.fromkeys(
-        ("retried", "buried", "advanced", "released", "unknown", "recalled", "finished"), 0
+        ("retried", "failed", "advanced", "released", "unknown", "calls_cancelled", "finished"), 0
     )
     return {
         "name": "batch",

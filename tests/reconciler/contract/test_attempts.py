@@ -242,7 +242,7 @@ def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str)
     tracer("resume", "companies")
     exhaust(world)
     assert (
-        tracer.json("explain", "companies", "66740")["mend"]
+        tracer.json("explain", "companies", "66740")["fix"]
         == "tracer retry --company=66740 companies"
     )
     shown = tracer("inspect", "companies", "--company", "66740")

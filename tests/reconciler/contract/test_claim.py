@@ -1,4 +1,4 @@
-"""The claim: budgets, shares, priorities, and two claimers at once."""
+"""The claim: capacities, shares, priorities, and two claimers at once."""
 
 from collections import Counter
 from datetime import timedelta
@@ -45,7 +45,7 @@ def fill(depths: dict[int, tuple[int, int]], room: int) -> Counter[int]:
     batches=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30)), min_size=1, max_size=8),
     room=st.integers(1, 60),
 )
-def test_the_budget_is_shared_out_like_water(
+def test_the_capacity_is_shared_out_like_water(
     world: World, batches: list[tuple[int, int]], room: int
 ) -> None:
     world.sql("TRUNCATE batches, companies CASCADE")

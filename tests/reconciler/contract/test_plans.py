@@ -93,11 +93,11 @@ def scans(connection: Connection) -> int:
 def test_a_tick_reads_no_table(filled: str, store: Store) -> None:
     now = store.now() + timedelta(minutes=1)
     verbs: dict[str, Callable[[], object]] = {
-        "look": lambda: store.look(now),
+        "due": lambda: store.due(now),
         "advance": lambda: store.advance(now),
         "claim": lambda: store.claim(now),
-        "recallable": lambda: store.recallable(),
-        "note_recalled": lambda: store.note_recalled(["fc-4", "fc-504"]),
+        "calls_to_cancel": lambda: store.calls_to_cancel(),
+        "note_cancelled_calls": lambda: store.note_cancelled_calls(["fc-4", "fc-504"]),
         "finish": lambda: store.finish(now),
         "reap": lambda: reap(store, now + timedelta(hours=2)),
     }
@@ -142,7 +142,7 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         "rows": "[]",
     }
     statements = (
-        *(claim.CLAIM, dispatch.RECALLABLE, dispatch.RECORD_CALLS, dispatch.RELEASE),
+        *(claim.CLAIM, dispatch.CALLS_TO_CANCEL, dispatch.RECORD_CALLS, dispatch.RELEASE),
         *(dispatch.NOTE_UNKNOWN, tick.REAP, work.BEGIN, work.HEARTBEAT, work.FAIL),
         _complete_statement(Normalized).as_string(),
     )
@@ -152,11 +152,11 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
 
 
 @pytest.mark.parametrize("shallow", [0, 10, 19])
-def test_a_claim_counts_no_further_than_its_budget(
+def test_a_claim_counts_no_further_than_its_capacity(
     world: World, store: Store, shallow: int
 ) -> None:
     """Each row that is counted is one that is looked up among those in flight: 20 batches counted
-    to the budget are 2,000."""
+    to the capacity are 2,000."""
     world.operator.set_step("normalize", {"max_in_flight": 100})
     for number in range(20):
         world.seed(

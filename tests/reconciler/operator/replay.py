@@ -1,6 +1,6 @@
 """Batches that run in simulated time, with what each look at them would have seen.
 
-Two kinds of workers: calls that run as soon as they are spawned, within the step's budget, as
+Two kinds of workers: calls that run as soon as they are spawned, within the step's capacity, as
 Modal's do; and a host's processes, which all steps share in the order of the claims.
 """
 
@@ -26,7 +26,7 @@ class Looked:
 
 @dataclass
 class Replay:
-    """`services` are the seconds of each step's work, `budgets` its rows in flight at most.
+    """`services` are the seconds of each step's work, `capacities` its rows in flight at most.
 
     With `processes`, that many share all steps' calls of `chunk` companies. No row is claimed
     between `paused`, or before `begin_s`.
@@ -34,7 +34,7 @@ class Replay:
 
     companies: int
     services: Sequence[float]
-    budgets: Sequence[int]
+    capacities: Sequence[int]
     processes: int = 0
     chunk: int = 1
     poll_s: float = 1.0
@@ -79,8 +79,8 @@ class Replay:
         self.landed = [0] * len(self.landed)
 
     def claim(self, now: float) -> None:
-        for i, budget in enumerate(self.budgets):
-            room = min(budget - self.in_flight[i], self.pending[i])
+        for i, capacity in enumerate(self.capacities):
+            room = min(capacity - self.in_flight[i], self.pending[i])
             self.pending[i] -= room
             self.in_flight[i] += room
             while room > 0:

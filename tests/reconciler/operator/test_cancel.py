@@ -23,14 +23,14 @@ def test_calls_of_a_cancelled_batch_are_cancelled_once(world: World) -> None:
     assert world.operator.cancel(world.operator.batch("batch")) == 3
     world.tick()
     world.tick()
-    assert world.spawner.recalled == ["fc-1"]
+    assert world.spawner.cancelled == ["fc-1"]
     assert {(row["status"], row["call_id"]) for row in world.rows()} == {("CANCELLED", "fc-1")}
 
 
 def test_a_call_that_could_not_be_cancelled_is_tried_again(world: World) -> None:
     class Deaf(Scripted):
-        def recall(self, call_ids: Sequence[str]) -> list[str]:
-            super().recall(call_ids)
+        def cancel(self, call_ids: Sequence[str]) -> list[str]:
+            super().cancel(call_ids)
             return []
 
     world.seed(3)
@@ -40,10 +40,12 @@ def test_a_call_that_could_not_be_cancelled_is_tried_again(world: World) -> None
     deaf = Deaf()
     for _ in range(2):
         tick(world.store, deaf, world.store.now())
-    assert len(deaf.recalled) == 2
+    assert len(deaf.cancelled) == 2
 
 
-def test_a_recall_does_not_wait_for_a_worker_that_came_to_cancelled_rows(world: World) -> None:
+def test_no_call_is_cancelled_under_a_worker_that_came_to_cancelled_rows(
+    world: World,
+) -> None:
     """A begin that waited for the cancel holds the rows, though it takes none of them."""
     world.spawner.answer = Spawned("fc-1")
     world.claimed(1)
@@ -58,11 +60,11 @@ def test_a_recall_does_not_wait_for_a_worker_that_came_to_cancelled_rows(world: 
             )
             world.wait_for_blocked()
         assert begun.result(10).fetchall() == []
-        assert threads.submit(world.tick).result(10).recalled == 1
-        assert not world.rows()[0]["recalled"]
+        assert threads.submit(world.tick).result(10).call_cancelled == 1
+        assert not world.rows()[0]["call_cancelled"]
     world.tick()
-    assert world.rows()[0]["recalled"]
-    assert world.spawner.recalled == ["fc-1", "fc-1"]
+    assert world.rows()[0]["call_cancelled"]
+    assert world.spawner.cancelled == ["fc-1", "fc-1"]
 
 
 def test_a_worker_that_finishes_a_cancelled_row_is_refused(world: World) -> None:
@@ -156,7 +158,7 @@ def test_the_advance_does_not_wait_for_a_cancel_that_is_under_way(world: World) 
     assert world.statuses() == {"COMPLETED": 2, "PENDING": 1}
 
 
-def test_a_call_is_not_recalled_while_a_worker_is_at_another_batchs_row(world: World) -> None:
+def test_a_call_is_not_cancelled_while_a_worker_is_at_another_batchs_row(world: World) -> None:
     world.seed(["a"], name="cancelled")
     world.seed(["b"], name="living")
     world.spawner.answer = Spawned("fc-shared")
@@ -164,7 +166,7 @@ def test_a_call_is_not_recalled_while_a_worker_is_at_another_batchs_row(world: W
     world.worker.begin("normalize", world.ids())
     world.operator.cancel(world.operator.batch("cancelled"))
     world.tick()
-    assert world.spawner.recalled == []
+    assert world.spawner.cancelled == []
 
 
 def test_a_batch_that_has_finished_is_not_cancelled(world: World) -> None:

@@ -13,7 +13,7 @@ BATCHES = {
     "a slow first step": Replay(1000, [4, 2, 1], [20] * 3),
     "a slow step in the middle": Replay(600, [1, 10, 1], [20] * 3),
     "a slow last step": Replay(600, [0.2, 0.2, 10], [20] * 3),
-    "different budgets": Replay(3000, [0.1, 0.1, 0.1], [100, 20, 50]),
+    "different capacities": Replay(3000, [0.1, 0.1, 0.1], [100, 20, 50]),
     "a pause in the middle": Replay(1000, [1, 2, 1], [10] * 3, paused=(60, 180)),
     "long calls": Replay(1000, [60] * 3, [100] * 3),
     "a third fails": Replay(1000, [1, 1, 1], [10] * 3, failing=0.33),

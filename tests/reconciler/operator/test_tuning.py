@@ -208,7 +208,7 @@ def test_a_target_below_the_overhead_is_met_by_none(tracer: Terminal, world: Wor
     assert "the start of the calls" in said
     assert world.operator.polling() | {"now": None} == before | {"now": None}
     world.sql(
-        "INSERT INTO ticks (at, duration_ms, retried, buried, advanced, claimed, spawned, released,"
+        "INSERT INTO ticks (at, duration_ms, retried, failed, advanced, claimed, spawned, released,"
         " unknown, finished) VALUES (now(), 400, 0, 0, 0, 1, 1, 0, 0, 0)"
     )
     assert "0.1 s" in tracer("interval", "tune", "--p95", "0.4", code=1)

@@ -115,10 +115,10 @@ def test_a_schema_that_moves_under_a_running_program_stops_it_before_it_writes(
     world.sql("UPDATE alembic_version SET version_num = %(found)s", found=found)
     before = world.sql("SELECT * FROM polling"), world.rows()
     says = f"at revision {found}, and this Tracer needs {SCHEMA_REVISION}: "
-    mend = "run `tracer db upgrade`" if found == "0001" else "update Tracer"
-    with pytest.raises(BadInput, match=re.escape(says + mend)):
+    fix = "run `tracer db upgrade`" if found == "0001" else "update Tracer"
+    with pytest.raises(BadInput, match=re.escape(says + fix)):
         poll(world.store, world.spawner, Event(), str, until_done=True)
-    with pytest.raises(BadInput, match=re.escape(says + mend)):
+    with pytest.raises(BadInput, match=re.escape(says + fix)):
         world.work()
     assert (world.sql("SELECT * FROM polling"), world.rows()) == before
 

@@ -1,4 +1,4 @@
-"""`tracer db roles`: made once, mended as often as one likes, and said in sentences."""
+"""`tracer db roles`: made once, fixed as often as one likes, and said in sentences."""
 
 import re
 import stat
@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from reconciler.contract.grants import CONDUCTOR, OPERATOR, ROLES, WORKER
-from reconciler.schema.roles import mend_roles
+from reconciler.schema.roles import sync_roles
 from tests.roles import as_role, granted
 from tests.terminal import SEED, Terminal
 
@@ -77,7 +77,7 @@ def test_mending_waits_for_nobody_where_all_is_well(
     granted(url)
     with owner.transaction():
         owner.execute("SELECT count(*) FROM workflow_states")
-        mend_roles(url)
+        sync_roles(url)
 
 
 def test_new_tables_and_columns_are_granted_by_the_sync(

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconciler.contract.claimed import Pace
+from reconciler.contract.claimed import Throttle
 from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
 from reconciler.contract.worker_store import Failure
 from reconciler.prefect.overview import overview
@@ -36,11 +36,13 @@ def a_long_life(world: RoleWorld) -> None:
     now = world.store.beat().now
     world.spawner.answer = Refused("full")
     assert world.tick(now).released == 6
-    world.store.throttle([Pace("normalize", now, 6, 1, "full"), Pace("step_a", now, 1, 0, "")])
+    world.store.throttle(
+        [Throttle("normalize", now, 6, 1, "full"), Throttle("step_a", now, 1, 0, "")]
+    )
     world.spawner.answer = Unknown("no answer")
     assert world.tick(now + LATER).unknown == 6
     fail_and_come_back(world, now + LATER)
-    world.store.throttle([Pace(step, now, None, 0, "") for step in BLUEPRINT])
+    world.store.throttle([Throttle(step, now, None, 0, "") for step in BLUEPRINT])
     world.spawner.answer = Spawned("call-1")
     for _ in range(8):
         world.sql("UPDATE workflow_states SET available_at = now() WHERE status = 'PENDING'")
@@ -62,7 +64,7 @@ def a_long_life(world: RoleWorld) -> None:
     world.tick()
     world.operator.cancel(cancelled)
     world.tick()
-    assert world.spawner.recalled == ["call-2"]
+    assert world.spawner.cancelled == ["call-2"]
     assert overview(world.store)
     world.store.prune(world.store.now() + timedelta(days=9))
 
@@ -76,7 +78,7 @@ def fail_and_come_back(world: RoleWorld, now: datetime) -> None:
     assert len(world.worker.fail([moody, hopeless], failures)) == 2
     assert world.worker.complete([first], [Normalized()]) == {first.company.id}
     report = world.tick(now + LATER)
-    assert (report.retried, report.buried, report.advanced) == (4, 0, 1)
+    assert (report.retried, report.failed, report.advanced) == (4, 0, 1)
     assert world.worker.complete([moody], [Normalized()]) == set()
 
 

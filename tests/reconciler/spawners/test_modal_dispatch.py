@@ -47,7 +47,7 @@ def test_what_does_not_fit_into_the_bound_is_not_sent_and_goes_back(modal: Dispa
 
 
 def test_a_deep_backlog_slows_the_claim_instead_of_piling_up(modal: Dispatcher) -> None:
-    """Two whole budgets' worth of calls wait there, of which this database knows none."""
+    """Two whole capacities' worth of calls wait there, of which this database knows none."""
     world = modal.world
     world.seed(500)
     world.operator.set_step("normalize", {"max_in_flight": 200, "chunk_size": 1})
@@ -65,7 +65,7 @@ def test_a_deep_backlog_slows_the_claim_instead_of_piling_up(modal: Dispatcher) 
     assert claims == [1, 2, 4, 8, 16, 32, 64, 73, 0]
 
 
-def test_a_backlog_leaves_room_for_what_is_short_of_a_budget(modal: Dispatcher) -> None:
+def test_a_backlog_leaves_room_for_what_is_short_of_a_capacity(modal: Dispatcher) -> None:
     world = modal.world
     world.seed(200)
     world.operator.set_step("normalize", {"max_in_flight": 200, "chunk_size": 1})

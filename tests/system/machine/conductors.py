@@ -14,7 +14,7 @@ from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered, U
 from reconciler.tick import tick
 from tests.system.machine.doing import Machine, anything, holds, newest
 from tests.system.machine.draws import answers, dispatches, endings, late, sides, sweeps, which
-from tests.system.machine.model import TICK, Key, Seen, check_budget, check_claim, keys_of, parsed
+from tests.system.machine.model import TICK, Key, Seen, check_capacity, check_claim, keys_of, parsed
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Spoken:
     def close(self) -> None:
         """There is nothing to give up."""
 
-    def recall(self, call_ids: Sequence[str]) -> list[str]:
+    def cancel(self, call_ids: Sequence[str]) -> list[str]:
         return list(call_ids)
 
 
@@ -54,7 +54,7 @@ class Conductors(Machine):
         )
 
         def land(_: object, at: Seen) -> None:
-            check_budget(at, self.seen, spawner.asked)
+            check_capacity(at, self.seen, spawner.asked)
             self.chunks += spawner.asked
 
         self.do(store, TICK, lambda: tick(store, spawner, moment), land)

@@ -27,9 +27,18 @@ EDGES["advance"].add((None, Status.PENDING))
 EDGES["cancel"].add((Status.COMPLETED, Status.COMPLETED))
 EDGES["note_unknown"] = {(Status.QUEUED, Status.QUEUED)}
 EDGES["record_calls"] = {(status, status) for status in Status}
-EDGES["recall"] = {(Status.CANCELLED, Status.CANCELLED)}
+EDGES["cancel_calls"] = {(Status.CANCELLED, Status.CANCELLED)}
 EDGES["time"] = {(s, s) for s in Status if s not in TERMINAL}
-TICK = ("reap", "advance", "claim", "record_calls", "release", "note_unknown", "recall", "finish")
+TICK = (
+    "reap",
+    "advance",
+    "claim",
+    "record_calls",
+    "release",
+    "note_unknown",
+    "cancel_calls",
+    "finish",
+)
 # Whom a conductor's verb may wait for: it passes over what others hold. A cancel takes the turn of
 # the claims, for as long as it takes to end what is in flight.
 WAITS_FOR: dict[str, set[str]] = {
@@ -96,7 +105,7 @@ class Seen:
         return [key for key, row in self.rows.items() if row["status"] in IN_FLIGHT]
 
     def claimable(self, key: Key, moment: datetime) -> bool:
-        """Whether nothing but a budget keeps the row from being claimed."""
+        """Whether nothing but a capacity keeps the row from being claimed."""
         row, batch = self.rows[key], self.batches[key.batch_id]
         waits = row["status"] == Status.PENDING and parsed(row["available_at"]) <= moment
         return waits and batch["status"] == BatchStatus.RUNNING and not batch["paused"]
@@ -218,9 +227,9 @@ def check_successor(seen: Seen, key: Key, row: Row, batch: Row) -> None:
 def check_claim(
     at: Seen, now: Seen, moment: datetime, chunks: Sequence[Chunk], alone: bool
 ) -> None:
-    """A claim takes what may be taken, within the budget, and the higher priority first."""
+    """A claim takes what may be taken, within the capacity, and the higher priority first."""
     claimed = keys_of(chunks)
-    check_budget(at, now, chunks)
+    check_capacity(at, now, chunks)
     for chunk in chunks:
         step = at.steps[chunk.step_name]
         taken = [key for key in claimed if key.step_name == chunk.step_name]
@@ -233,7 +242,7 @@ def check_claim(
         check_priority(at, now, moment, claimed)
 
 
-def check_budget(at: Seen, now: Seen, chunks: Sequence[Chunk]) -> None:
+def check_capacity(at: Seen, now: Seen, chunks: Sequence[Chunk]) -> None:
     """What was claimed by the settings `at` that moment is within them."""
     for chunk in chunks:
         step = at.steps[chunk.step_name]

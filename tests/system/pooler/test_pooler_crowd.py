@@ -163,12 +163,12 @@ def test_a_killed_pgbouncer_costs_time_and_nothing_else(
         if "is away" in line:
             away.set()
 
-    mender = Thread(target=restart)
-    mender.start()
+    restarter = Thread(target=restart)
+    restarter.start()
     with ThreadPoolExecutor(4) as threads:
         crew = Crew(threads=threads, url=url, step=normalizing(meet))
         assert poll(world.store, crew, Event(), log, until_done=True).startswith("Left because no")
-    mender.join()
+    restarter.join()
     assert away.is_set()
     assert [call.result().completed for call in crew.calls] == [CHUNK] * 8
     with OperatorStore.connect(url) as operator:

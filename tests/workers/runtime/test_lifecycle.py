@@ -124,14 +124,14 @@ def test_an_error_with_such_text_is_kept_readable(world: World, value: str) -> N
     assert str(only_row(world)["error"]).startswith("ValueError: ")
 
 
-def test_a_permanent_error_buries_at_once(world: World) -> None:
+def test_a_permanent_error_fails_at_once(world: World) -> None:
     world.claimed(1)
     world.work(raising(PermanentError("no such company")))
     row = only_row(world)
     assert (row["status"], row["error"]) == ("FAILED", "PermanentError: no such company")
 
 
-def test_what_is_not_the_steps_table_buries_at_once(world: World) -> None:
+def test_what_is_not_the_steps_table_fails_at_once(world: World) -> None:
     world.claimed(1)
     world.work(doing(lambda _: {"domain": "x.com"}))
     row = only_row(world)

@@ -85,7 +85,7 @@ def locked(url: str, table: str) -> Iterator[int]:
         yield connection.info.backend_pid
 
 
-Break = Callable[[Well], AbstractContextManager[None]]  # and it is mended again at the end
+Break = Callable[[Well], AbstractContextManager[None]]  # and it is fixed again at the end
 
 
 def sql(break_it: str, undo: str) -> Break:

@@ -1,4 +1,4 @@
-"""Each part, broken: how, in which part doctor finds it, what it says, and what mends it."""
+"""Each part, broken: how, in which part doctor finds it, what it says, and what fixes it."""
 
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.grants import OPERATOR, WORKER
@@ -83,7 +83,7 @@ BROKEN: dict[str, tuple[Break, str, str, str]] = {
         "tracer steps set normalize enabled=true",
     ),
     "a withdrawn step": (blueprint("withdrawn"), "batches", "withdrawn is not registered", SYNC),
-    "no budget": (normalize("max_in_flight = 0"), "batches", "has max_in_flight 0", LIMIT_0),
+    "no capacity": (normalize("max_in_flight = 0"), "batches", "has max_in_flight 0", LIMIT_0),
     "polling": (
         sql(PAUSED.format("true"), PAUSED.format("false")),
         *("loop", "Polling is paused", RESUME),

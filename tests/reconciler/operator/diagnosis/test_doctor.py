@@ -71,23 +71,23 @@ def well(
 def test_all_is_well(well: Well) -> None:
     found = well.findings(code=0)
     assert tuple(found) == PARTS
-    assert all(f["ok"] and f["why"] is None and f["mend"] is None for f in found.values())
+    assert all(f["ok"] and f["why"] is None and f["fix"] is None for f in found.values())
     assert found["batches"]["says"] == "the steps of running batches: normalize"
     well.tracer("doctor")
     assert "All is well: the next tick does its work." in well.tracer.err
 
 
-@pytest.mark.parametrize(("broken", "part", "says", "mend"), BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(("broken", "part", "says", "fix"), BROKEN.values(), ids=BROKEN.keys())
 def test_each_fault_is_one_finding(
-    well: Well, broken: Break, part: str, says: str, mend: str
+    well: Well, broken: Break, part: str, says: str, fix: str
 ) -> None:
     with broken(well):
         found = well.findings(code=1)
     faults = [finding for finding in found.values() if not finding["ok"]]
     assert [finding["part"] for finding in faults] == [part]
     assert says in faults[0]["says"]
-    assert (faults[0]["mend"] or "").startswith(mend)
-    assert bool(faults[0]["mend"]) == bool(mend)
+    assert (faults[0]["fix"] or "").startswith(fix)
+    assert bool(faults[0]["fix"]) == bool(fix)
     assert faults[0]["why"].endswith(".")
 
 
@@ -104,10 +104,10 @@ def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
     with normalize("enabled = false")(well):
         well.tracer("doctor", code=1)
     shown = " ".join(well.tracer.out.split())
-    assert "batches MEND normalize is disabled, and a running batch needs it" in shown
+    assert "batches FIX normalize is disabled, and a running batch needs it" in shown
     assert "Its rows stay PENDING until someone does something about it." in shown
     assert "$ tracer steps set normalize enabled=true" in shown
-    assert "1 part needs mending." in well.tracer.err
+    assert "1 part needs fixing." in well.tracer.err
     with renamed("alembic_version")(well):
         well.tracer("doctor", code=1)
     assert "Not looked at before that: batches, loop, role, " in well.tracer.err
@@ -213,14 +213,14 @@ def test_without_prefect_and_without_ticks_nothing_is_well(well: Well) -> None:
     well.prefect.deployed = False
     with ticked("now() - interval '1 hour'")(well):
         found = well.findings(code=1)
-    faults = {part: finding["mend"] for part, finding in found.items() if not finding["ok"]}
+    faults = {part: finding["fix"] for part, finding in found.items() if not finding["ok"]}
     deploy = "prefect deploy --all --no-prompt"
     assert faults == {"loop": deploy, "prefect": deploy, "workers": "python -m workers.host"}
 
 
-def test_every_mend_of_ours_is_a_command_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    for *_, mend in BROKEN.values():
-        if mend.startswith("tracer "):
-            words = [word for word in mend.split()[1:] if word.isalpha()][:2]
-            assert run([*words, "--help"]) == 0, mend
+def test_every_fix_of_ours_is_a_command_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for *_, fix in BROKEN.values():
+        if fix.startswith("tracer "):
+            words = [word for word in fix.split()[1:] if word.isalpha()][:2]
+            assert run([*words, "--help"]) == 0, fix
             assert "Usage" in capsys.readouterr().out

@@ -51,7 +51,7 @@ def test_a_token_that_is_not_accepted(tracer: Terminal, plane: ControlPlane) -> 
         found = findings(tracer)
     assert list(found) == ["modal"]
     assert "does not accept the token" in found["modal"]["says"]
-    assert found["modal"]["mend"] == "modal token new"
+    assert found["modal"]["fix"] == "modal token new"
     assert "as-wrong" not in str(found)
 
 
@@ -72,12 +72,12 @@ def test_an_app_that_is_not_deployed(
         "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or let "
         "the registry follow"
     )
-    assert found["mend"] == "tracer steps sync"
+    assert found["fix"] == "tracer steps sync"
     monkeypatch.setenv("TRACER_MODAL_APP", "tracer-staging")
     found = findings(tracer)
     assert list(found) == ["modal", "app"]
     assert found["app"]["says"].startswith("The app 'tracer-staging' is not deployed")
-    assert found["app"]["mend"] == "modal deploy -m workers.app"
+    assert found["app"]["fix"] == "modal deploy -m workers.app"
 
 
 @pytest.mark.usefixtures("plane")
@@ -88,7 +88,7 @@ def test_a_registered_function_that_is_not_deployed(tracer: Terminal, world: Wor
     )
     found = findings(tracer)["functions"]
     assert found["says"] == "Not deployed: headcount (app tracer)"
-    assert found["mend"] == "tracer steps sync && modal deploy -m workers.app"
+    assert found["fix"] == "tracer steps sync && modal deploy -m workers.app"
 
 
 @pytest.mark.usefixtures("plane")
@@ -96,7 +96,7 @@ def test_a_deployed_function_that_is_not_registered(tracer: Terminal, world: Wor
     world.sql("DELETE FROM enrichment_registry WHERE step_name = 'step_b'")
     found = findings(tracer)["functions"]
     assert found["says"].startswith("Deployed, and not in the registry: step_b (app tracer); ")
-    assert found["mend"] == "tracer steps sync"
+    assert found["fix"] == "tracer steps sync"
 
 
 def test_an_app_that_was_stopped(tracer: Terminal, url: str) -> None:

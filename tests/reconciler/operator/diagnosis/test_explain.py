@@ -1,4 +1,4 @@
-"""`tracer explain`, from what the database knows: one reason for every state, and its mend."""
+"""`tracer explain`, from what the database knows: one reason for every state, and its fix."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -120,9 +120,9 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     ),
     "elsewhere": (in_another_batch, "batch 'other' has normalize of this company in flight", None),
     "throttled": (run(HELD), "not all taken: 12 calls of it are waiting on Modal", "tracer doctor"),
-    "no budget": (
+    "no capacity": (
         run(NO_BUDGET),
-        "The budget of normalize is set to 0",
+        "The capacity of normalize is set to 0",
         "tracer steps set normalize max_in_flight=1",
     ),
     "cancelled": (
@@ -175,16 +175,14 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("apply", "says", "mend"), STATES.values(), ids=STATES.keys())
-def test_every_state_has_its_reason(
-    world: World, apply: Apply, says: str, mend: str | None
-) -> None:
+@pytest.mark.parametrize(("apply", "says", "fix"), STATES.values(), ids=STATES.keys())
+def test_every_state_has_its_reason(world: World, apply: Apply, says: str, fix: str | None) -> None:
     world.seed(1)
     world.store.beat()
     apply(world)
     found = reason(world)
     assert says in found.says
-    assert found.mend == mend
+    assert found.fix == fix
 
 
 def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
@@ -199,7 +197,7 @@ def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
     assert "the batch was cancelled before the next step" in reason(world, "company-0").says
     assert reason(world, "company-1").says.startswith("normalize FAILED")
     assert "the batch was cancelled, so that it stays so" in reason(world, "company-1").says
-    assert reason(world, "company-1").mend is None  # a retry would be refused
+    assert reason(world, "company-1").fix is None  # a retry would be refused
 
 
 def test_a_retry_gives_attempts_that_count_from_one(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.contract.settings import Settings
 from reconciler.local.stack_file import StackFile, running, write_stack
-from reconciler.local.worker_host import Host, mend_host
+from reconciler.local.worker_host import HostStatus, host_fix
 from reconciler.operator.diagnosis import observers
 from reconciler.operator.diagnosis.facts import NO_HOST
 from reconciler.spawners.protocol import Refused, Spawned
@@ -49,11 +49,11 @@ def test_a_call_is_lost_with_its_host(tracer: Terminal, world: World, home: Path
         "here), and the tick after "
     )
     assert found["reason"].endswith(" takes it up again")
-    assert found["mend"] == HOST
+    assert found["fix"] == HOST
     with listening(home):
         found = told(tracer)
     assert " with the worker host (the one here was started at " in found["reason"]
-    assert found["mend"] is None
+    assert found["fix"] is None
     world.sql("UPDATE workflow_states SET attempt = 5")
     assert told(tracer)["reason"].endswith(" ends it as FAILED, after attempt 5 of 5")
 
@@ -82,12 +82,12 @@ def test_a_host_that_does_not_answer(
     with mute(home):
         found = told(tracer)
         assert "begun: the worker host here does not answer. The lease of " in found["reason"]
-        assert found["mend"].startswith("kill -9 ")
-        assert found["mend"].endswith(f" && {HOST}")
+        assert found["fix"].startswith("kill -9 ")
+        assert found["fix"].endswith(f" && {HOST}")
         home.mkdir(exist_ok=True)
         (owner,) = running("owner", {os.getpid()})
         write_stack(home, StackFile("http://127.0.0.1:9/api", owner, []))
-        assert told(tracer)["mend"] == "tracer down && tracer up"
+        assert told(tracer)["fix"] == "tracer down && tracer up"
 
 
 def test_a_command_of_prefects_is_for_the_server_of_the_stack(
@@ -117,15 +117,15 @@ def test_a_host_that_does_not_have_the_step(tracer: Terminal, world: World, home
     with listening(home, "normalize"):
         found = told(tracer)
     assert " since spawn refused: the worker host has no step 'normalize'" in found["reason"]
-    assert found["mend"].startswith("kill ")
+    assert found["fix"].startswith("kill ")
     evidence = found["evidence"]["outside"]
     assert evidence["workers_fault"] == "the worker host here does not have the step normalize"
 
 
 def test_without_a_database_url_a_stack_brings_the_host(home: Path) -> None:
     here = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": None})
-    assert mend_host(here, Host(fault=NO_HOST)) == "tracer up"
-    assert mend_host(here, Host(pid=7)) == "kill 7 && tracer up"
+    assert host_fix(here, HostStatus(fault=NO_HOST)) == "tracer up"
+    assert host_fix(here, HostStatus(pid=7)) == "kill 7 && tracer up"
 
 
 def test_a_spawn_that_no_host_took(tracer: Terminal, world: World) -> None:
@@ -135,7 +135,7 @@ def test_a_spawn_that_no_host_took(tracer: Terminal, world: World) -> None:
     world.tick()
     found = told(tracer)
     assert " since spawn refused: no worker host is running" in found["reason"]
-    assert found["mend"] == HOST
+    assert found["fix"] == HOST
 
 
 def test_a_worker_that_is_silent(world: World) -> None:
@@ -144,7 +144,7 @@ def test_a_worker_that_is_silent(world: World) -> None:
     assert ", and its worker has been silent since " in found.says
     assert " (41 s ago): the tick after " in found.says
     assert found.says.endswith(" s) takes it up again")
-    assert found.mend is None
+    assert found.fix is None
 
 
 def test_a_worker_that_beats_is_running(world: World) -> None:
@@ -164,11 +164,11 @@ def test_a_host_that_died_is_said_of_what_it_worked(
     begun(world, ago_s=300, beat_s=10)
     found = told(tracer)
     assert " by a worker host that is gone (no worker host is running here): " in found["reason"]
-    assert found["mend"] == HOST
+    assert found["fix"] == HOST
     with listening(home):
         found = told(tracer)
     assert " that is gone (the one here was started at " in found["reason"]
-    assert found["mend"] is None
+    assert found["fix"] is None
     world.sql("UPDATE workflow_states SET lease_expires_at = now() + interval '10 seconds'")
     found = told(tracer)
     assert "silent since " in found["reason"]
@@ -186,7 +186,7 @@ def test_a_stack_that_was_stopped_is_said_at_once(
     assert found["reason"].endswith(
         "(20 s ago): Prefect does not answer, and no worker host is running here"
     )
-    assert found["mend"] == "tracer reconcile --until-done"
+    assert found["fix"] == "tracer reconcile --until-done"
     with listening(home):
         assert told(tracer)["reason"].startswith("Its turn has come")
     world.sql("UPDATE polling SET ticked_at = now() - interval '3 seconds'")

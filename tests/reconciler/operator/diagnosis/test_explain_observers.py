@@ -92,14 +92,14 @@ SCHEDULES: dict[str, tuple[dict[str, object], str, str]] = {
 def test_why_no_tick_comes(tracer: Terminal, world: World, prefect: Scheduler) -> None:
     world.seed(1)
     world.sql(LONG_AGO)
-    for name, (values, says, mend) in SCHEDULES.items():
+    for name, (values, says, fix) in SCHEDULES.items():
         before = {key: getattr(prefect, key) for key in values}
         for key, value in values.items():
             setattr(prefect, key, value)
         found = told(tracer)
         assert found["reason"].startswith("No reconciler has ticked since "), name
         assert says in found["reason"], name
-        assert found["mend"] == mend, name
+        assert found["fix"] == fix, name
         for key, value in before.items():
             setattr(prefect, key, value)
     world.store.beat()
@@ -129,7 +129,7 @@ def test_a_function_that_is_not_deployed(
     world.sql("UPDATE enrichment_registry SET function_name = 'gone'")
     found = told(tracer)
     assert "the function gone of the app tracer is not deployed on Modal" in found["reason"]
-    assert found["mend"] == "modal deploy -m workers.app"
+    assert found["fix"] == "modal deploy -m workers.app"
     world.sql("UPDATE enrichment_registry SET app_name = 'gone'")
     assert "the function gone of the app gone is not" in told(tracer)["reason"]
     with environment({**plane.environment(), "MODAL_TOKEN_SECRET": "as-wrong"}):
@@ -139,7 +139,7 @@ def test_a_function_that_is_not_deployed(
 
 
 @pytest.mark.parametrize(
-    ("change", "says", "mend"),
+    ("change", "says", "fix"),
     [
         (
             "UPDATE alembic_version SET version_num = '0001'",
@@ -155,13 +155,13 @@ def test_a_function_that_is_not_deployed(
     ],
 )
 def test_a_schema_that_is_not_this_ones_is_the_reason(
-    tracer: Terminal, world: World, change: str, says: str, mend: str | None
+    tracer: Terminal, world: World, change: str, says: str, fix: str | None
 ) -> None:
     world.seed(1)
     world.sql(change)
     found = told(tracer)
     assert found["reason"].startswith(says)
-    assert found["mend"] == mend
+    assert found["fix"] == fix
     assert found["status"] is None
     assert found["evidence"]["needed"]
 
@@ -190,7 +190,7 @@ def test_for_people_it_says_it_in_words(tracer: Terminal, file: str, world: Worl
 def test_for_programs_names_stay(tracer: Terminal, file: str) -> None:
     tracer("seed", file, *SEED)
     found = told(tracer, "companies", "66740")
-    assert list(found) == ["batch", "company", "step", "status", "reason", "mend", "evidence"]
+    assert list(found) == ["batch", "company", "step", "status", "reason", "fix", "evidence"]
     assert (found["step"], found["status"]) == ("normalize", "PENDING")
     assert found["reason"].startswith("No reconciler has ticked so far")
     assert {"attempt", "available_at", "max_in_flight", "in_flight", "turn"} <= set(
@@ -203,10 +203,10 @@ def test_for_programs_names_stay(tracer: Terminal, file: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["-x", "a 'quoted' \"one\"", "[red]boo[/]", "new\nline"])
-def test_a_mend_is_for_any_name(tracer: Terminal, world: World, name: str) -> None:
+def test_a_fix_is_for_any_name(tracer: Terminal, world: World, name: str) -> None:
     world.seed(1, name=name)
     world.sql("UPDATE batches SET paused = true")
-    program, *words = shlex.split(told(tracer, name)["mend"])
+    program, *words = shlex.split(told(tracer, name)["fix"])
     assert program == "tracer"
     tracer(*words)
     assert not world.sql("SELECT paused FROM batches")[0]["paused"]
@@ -219,18 +219,18 @@ def commands(command: Any, path: str = "tracer") -> Iterator[str]:
         yield from commands(inner, f"{path} {name}")
 
 
-def test_every_mend_is_a_command_that_there_is() -> None:
+def test_every_fix_is_a_command_that_there_is() -> None:
     there = set(commands(typer.main.get_command(app)))
     modules = (reasons, in_flight, loop, pending, worker_host)
     sources = [Path(str(module.__file__)).read_text() for module in modules]
-    mends = set(re.findall(r"\"((?:tracer|prefect|modal|python) [-\w. ]+)", "".join(sources)))
-    assert len(mends) > 10
-    for mend in mends:
-        program, _, rest = mend.partition(" ")
+    fixes = set(re.findall(r"\"((?:tracer|prefect|modal|python) [-\w. ]+)", "".join(sources)))
+    assert len(fixes) > 10
+    for fix in fixes:
+        program, _, rest = fix.partition(" ")
         if program == "tracer":
-            assert [command for command in there if f"{mend} ".startswith(f"{command} ")], mend
+            assert [command for command in there if f"{fix} ".startswith(f"{command} ")], fix
         elif program == "python":
-            assert importlib.util.find_spec(rest.split()[1]), mend
+            assert importlib.util.find_spec(rest.split()[1]), fix
 
 
 def test_what_no_command_moves_is_said_to_move_by_itself(

@@ -4,9 +4,9 @@ from tests.reconciler.operator.diagnosis.explaining import facts, reason
 from tests.world import World
 
 
-def in_line(world: World, companies: int = 5, budget: int = 2) -> None:
-    """A batch whose step takes `budget` rows, and a loop that ticks."""
-    world.operator.set_step("normalize", {"max_in_flight": budget})
+def in_line(world: World, companies: int = 5, capacity: int = 2) -> None:
+    """A batch whose step takes `capacity` rows, and a loop that ticks."""
+    world.operator.set_step("normalize", {"max_in_flight": capacity})
     world.seed(companies)
     world.store.beat()
 
@@ -22,51 +22,51 @@ def test_those_before_it_in_its_own_batch(world: World) -> None:
         "Not its turn: 4 rows of this batch come before it, and the next tick takes 2 "
         "(0 of 2 are in flight)"
     )
-    assert found.mend == "tracer steps set normalize max_in_flight=5"
+    assert found.fix == "tracer steps set normalize max_in_flight=5"
     world.tick()
     found = reason(world, "company-4")
-    assert found.says == "The budget of normalize is used up: 2 in flight, of 2"
-    assert found.mend == "tracer steps set normalize max_in_flight=5"
+    assert found.says == "The capacity of normalize is used up: 2 in flight, of 2"
+    assert found.fix == "tracer steps set normalize max_in_flight=5"
 
 
-def test_the_budget_that_is_said_takes_the_row(world: World) -> None:
+def test_the_capacity_that_is_said_takes_the_row(world: World) -> None:
     in_line(world, companies=150)
     keys = [row["key"] for row in world.sql("SELECT key FROM companies ORDER BY id")]
-    assert reason(world, keys[149]).mend == "tracer steps set normalize max_in_flight=150"
+    assert reason(world, keys[149]).fix == "tracer steps set normalize max_in_flight=150"
     world.seed([f"x{i}" for i in range(40)], name="other")
     world.tick()
     world.operator.set_step("normalize", {"max_in_flight": 20})
     # Of 2 in flight, one is this batch's: 59 come before it, and the other batch gets as many.
-    assert reason(world, keys[60]).mend == "tracer steps set normalize max_in_flight=130"
+    assert reason(world, keys[60]).fix == "tracer steps set normalize max_in_flight=130"
     world.operator.set_step("normalize", {"max_in_flight": 130})
     world.tick()
     assert facts(world, keys[60]).status == "QUEUED"
 
 
-def test_a_budget_that_the_workers_do_not_use_is_not_to_be_raised(world: World) -> None:
-    in_line(world, budget=4)
+def test_a_capacity_that_the_workers_do_not_use_is_not_to_be_raised(world: World) -> None:
+    in_line(world, capacity=4)
     world.operator.pause(world.operator.batch("batch"))
     world.seed([f"x{i}" for i in range(2)], name="other")
     world.tick()
     world.operator.pause(world.operator.batch("batch"), False)
-    assert reason(world, "company-4").mend == "tracer steps set normalize max_in_flight=7"
+    assert reason(world, "company-4").fix == "tracer steps set normalize max_in_flight=7"
     world.sql("UPDATE workflow_states SET queued_at = now() - interval '6 seconds'")
     found = reason(world, "company-4")
     assert found.says.endswith(
         "(2 of 4 are in flight, 2 of them not begun: the workers are the limit)"
     )
-    assert found.mend is None
+    assert found.fix is None
     world.operator.set_step("normalize", {"max_in_flight": 2})
     found = reason(world, "company-4")
     assert found.says == (
-        "The budget of normalize is used up: 2 in flight, of 2, 2 of them not begun: the workers "
+        "The capacity of normalize is used up: 2 in flight, of 2, 2 of them not begun: the workers "
         "are the limit"
     )
-    assert found.mend is None
+    assert found.fix is None
 
 
 def test_an_equal_share_for_every_batch(world: World) -> None:
-    in_line(world, budget=4)
+    in_line(world, capacity=4)
     world.seed([f"x{i}" for i in range(5)], name="other")
     assert reason(world, "company-1").says.startswith("Its turn has come")
     assert reason(world, "company-2").says == (
@@ -88,16 +88,16 @@ def test_a_higher_priority_goes_first(world: World) -> None:
         "Not its turn: at least 2 rows of normalize wait in batches of a higher priority, and the "
         "next tick takes 2 (0 of 2 are in flight)"
     )
-    assert found.mend == "tracer priority batch 3"
+    assert found.fix == "tracer priority batch 3"
     assert reason(world, "x0", "urgent").says.startswith("Its turn has come")
 
 
 def test_a_step_that_is_slowed_down_takes_its_allowance(world: World) -> None:
-    in_line(world, budget=100)
+    in_line(world, capacity=100)
     world.sql("INSERT INTO throttles VALUES ('normalize', now(), 2, 0, 'full')")
     found = reason(world, "company-4")
     assert found.says.endswith("takes 2 (it is slowed down after spawns that were not all taken)")
-    assert found.mend is None
+    assert found.fix is None
 
 
 def test_the_same_company_in_a_batch_that_goes_first(world: World) -> None:
@@ -118,7 +118,7 @@ def test_what_the_next_tick_brings_is_said(world: World) -> None:
     assert reason(world, "company-4").says.startswith("Not its turn: 4 rows")
 
 
-def test_leases_that_are_over_do_not_use_the_budget_up(world: World) -> None:
+def test_leases_that_are_over_do_not_use_the_capacity_up(world: World) -> None:
     in_line(world)
     world.tick()
     world.sql("UPDATE workflow_states SET lease_expires_at = now() WHERE status = 'QUEUED'")
@@ -140,7 +140,7 @@ def test_what_comes_before_is_counted_no_further_than_ten_thousand(world: World)
     )
     found = reason(world)
     assert found.says.startswith("Not its turn: more than 10,000 rows of this batch come before it")
-    assert found.mend is None  # no tick takes so many
+    assert found.fix is None  # no tick takes so many
 
 
 def test_a_tick_that_is_late_is_said(world: World) -> None:
