@@ -127,7 +127,7 @@ def note_unknown(store: Store, outcomes: Answers) -> None:
     """Keep why there is no answer, for whoever asks."""
     unknown = [(c, o.reason) for c, o in outcomes if isinstance(o, Unknown)]
     store.note_unknown(
-        [c for c, _ in unknown], [f"{policy.UNKNOWN}{reason}" for _, reason in unknown]
+        [c for c, _ in unknown], [f"spawn outcome unknown: {reason}" for _, reason in unknown]
     )
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import Chunk, Expired, Throttle, Verdict
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import Status
 from reconciler.contract.store import LIMIT
 
-UNKNOWN = "spawn outcome unknown: "  # how the error of a row begins whose spawn had no answer
 NOT_BEGUN = "no worker began it before its start deadline"
 HOLD_MAX_S = 60.0  # asking once a minute whether spawns are taken again costs one call
 WENT_SILENT = "its worker stopped renewing the lease and is presumed dead"
@@ -32,11 +32,12 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     """
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
     error = row.error or (NOT_BEGUN if queued else WENT_SILENT)
-    forgiven = queued and error.startswith(UNKNOWN)
+    kind = row.error_kind or (ErrorKind.NOT_BEGUN if queued else ErrorKind.WORKER_SILENT)
+    forgiven = queued and kind == ErrorKind.SPAWN_UNKNOWN
     if attempt >= row.max_attempts and not forgiven:
-        return Verdict(None, error)
+        return Verdict(None, error, kind)
     wait = backoff(attempt, row.backoff_s, row.backoff_max_s, chance)
-    return Verdict(max(now + wait, row.available_at), error, forgiven)
+    return Verdict(max(now + wait, row.available_at), error, kind, forgiven)
 
 
 def throttle(

@@ -57,6 +57,7 @@ class Expired:
     status: Status
     available_at: datetime
     error: str | None
+    error_kind: str | None
     max_attempts: int
     backoff_s: float
     backoff_max_s: float
@@ -71,6 +72,7 @@ class Verdict:
 
     available_at: datetime | None
     error: str
+    error_kind: str
     forgiven: bool = False
 
 
@@ -98,5 +100,6 @@ def judged(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict[str, An
         "attempts": [row.attempt for row in rows],
         "available": [verdict.available_at for verdict in verdicts],
         "errors": [verdict.error for verdict in verdicts],
+        "kinds": [verdict.error_kind for verdict in verdicts],
         "forgiving": [verdict.forgiven for verdict in verdicts],
     }

@@ -1,15 +1,15 @@
 """What the tables of the contract are made of: their base, and the kinds of their columns."""
 
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import DateTime, Index, MetaData, Text, text
 from sqlmodel import Field, SQLModel
 
-from reconciler.contract.states import BatchStatus, Status
-
 # One at a time changes the schema: two that found it empty would both make it.
 SCHEMA_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.schema'))"
-SCHEMA_REVISION = "0009"  # what this code reads and writes; a test holds it at Alembic's head
+SCHEMA_REVISION = "0010"  # what this code reads and writes; a test holds it at Alembic's head
 
 # Named by a convention, so that a revision can name what it drops on every database.
 NAMING = {
@@ -28,9 +28,9 @@ def kept_text(text: str) -> str:
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()[:ERROR_CHARS]
 
 
-def listed(statuses: tuple[Status | BatchStatus, ...]) -> str:
-    """Statuses as a list in SQL has them."""
-    return ", ".join(f"'{status}'" for status in statuses)
+def listed(codes: Iterable[StrEnum]) -> str:
+    """Code words as a list in SQL has them."""
+    return ", ".join(f"'{word}'" for word in codes)
 
 
 def partial(name: str, where: str, *columns: str, **options: Any) -> Index:

@@ -8,7 +8,7 @@ role, and a test fails where one is missing.
 CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tracer_operator")
 
 _LOGGED = "arrived, completed"
-_ATTEMPT = "queued_at, started_at, ended_at, call_id, error"
+_ATTEMPT = "queued_at, started_at, ended_at, call_id, error, error_kind"
 
 # Per table and role, as GRANT takes it; "" is nothing at all. FOR UPDATE and FOR SHARE need some
 # UPDATE, `ctid` is granted like a column, and ON CONFLICT DO UPDATE reads what it decides by.
@@ -30,16 +30,18 @@ GRANTS: dict[str, dict[str, str]] = {
     "batch_companies": {CONDUCTOR: "", WORKER: "", OPERATOR: "SELECT, INSERT"},
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
-        " forgiven, available_at, lease_expires_at, call_id, error, advanced, call_cancelled,"
-        " queued_at, started_at),"
+        " forgiven, available_at, lease_expires_at, call_id, error, error_kind, advanced,"
+        " call_cancelled, queued_at, started_at),"
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
         " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, error,"
-        " advanced, call_cancelled, queued_at, started_at, finished_at)",
+        " error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
         WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, available_at, call_id,"
         " error),"
-        " UPDATE (status, available_at, lease_expires_at, call_id, error, started_at, finished_at)",
+        " UPDATE (status, available_at, lease_expires_at, call_id, error, error_kind, started_at,"
+        " finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
-        " UPDATE (status, forgiven, available_at, lease_expires_at, error, advanced, finished_at)",
+        " UPDATE (status, forgiven, available_at, lease_expires_at, error, error_kind,"
+        " advanced, finished_at)",
     },
     "attempts": {
         CONDUCTOR: f"SELECT, INSERT, UPDATE ({_ATTEMPT})",

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Database
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
 from reconciler.contract.results import CompanyView, StepResult
 from reconciler.contract.sql import worker as queries
@@ -32,6 +33,7 @@ class Failure:
     error: str
     permanent: bool = False
     retry_after_s: float = 0.0
+    kind: ErrorKind = ErrorKind.RAISED
 
 
 class WorkerStore(Database):
@@ -108,6 +110,7 @@ class WorkerStore(Database):
             queries.FAIL,
             **_held(attempts),
             errors=[kept_text(failure.error) for failure in failures],
+            kinds=[failure.kind for failure in failures],
             permanent=[failure.permanent for failure in failures],
             retry_after_s=[float(failure.retry_after_s) for failure in failures],
         )

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# How a row's error begins that says why it was not spawned, or that nobody knows whether it was.
-NOT_SPAWNED = ("spawn refused: ", "spawn outcome unknown: ")
 READ = 300  # characters of a message that tell its kind
 NAME = 4  # characters that a company's name must have: a shorter one is a part of other words
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -52,19 +50,30 @@ def together(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def notes(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
     """Why rows were not spawned that wait for it, by kind; from `available_at` on they may be."""
-    shown = ("step", "error", "count", "example", "varies", "estimated", "available_at")
+    shown = (
+        "step",
+        "error_kind",
+        "error",
+        "count",
+        "example",
+        "varies",
+        "estimated",
+        "available_at",
+    )
     return [{name: of[name] for name in shown} for of in _grouped(errors, {"waiting"})[:most]]
 
 
 def _grouped(errors: Sequence[Mapping[str, Any]], states: set[str]) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
     unread = _unread(errors)
     for row in errors:
         if row["state"] in states:
             step, message = row["step"], row["error"]
-            names = {"step": step, "error": kind(message, row["names"]), "count": 0, "failed": 0}
-            about = {"example": message, "varies": False, "estimated": False, "available_at": None}
-            group = found.setdefault((step, names["error"]), names | about)
+            error_kind, words = row["error_kind"], kind(message, row["names"])
+            names = {"step": step, "error_kind": error_kind, "error": words}
+            sums = {"count": 0, "failed": 0, "varies": False, "estimated": False}
+            about = {"example": message, "available_at": None}
+            group = found.setdefault((step, error_kind, words), names | sums | about)
             rows = row["count"] + unread[step, row["state"]]
             group["count"] += rows
             group["failed"] += rows if row["state"] == "failed" else 0

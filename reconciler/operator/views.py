@@ -8,6 +8,7 @@ from psycopg import sql
 
 from reconciler.contract import progress
 from reconciler.contract.database import Database, Row
+from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.contract.errors import BadInput, NoPolling
 from reconciler.contract.grants import OPERATOR
 from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
@@ -112,11 +113,10 @@ class Looking(Database):
         return self.rows(sql.SQL(" UNION ALL ").join(parts), company_id=company_id)
 
     def _details(self, batch: BatchView, most: int) -> Row:
-        patterns = [f"{beginning}%" for beginning in messages.NOT_SPAWNED]
         errors = self.rows(
             views.ERRORS,
             batch_id=batch.id,
-            notes=patterns,
+            not_spawned=list(NOT_SPAWNED),
             read=messages.READ,
             most=TEXTS_MOST,
         )

@@ -74,7 +74,7 @@ def one_round(store: Store, eyes: psycopg.Connection, free: int) -> dict[str, fl
     assert not timed("finish", lambda: store.finish(now))
     eyes.execute(EXPIRE, [free // 10])
     later = store.now()
-    verdict = Verdict(later, "expired")
+    verdict = Verdict(later, "expired", "worker_silent")
     assert timed("reap", lambda: store.reap(later, lambda _: verdict)) == (free // 10, 0)
     return spent
 

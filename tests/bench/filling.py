@@ -40,14 +40,15 @@ SELECT min(id) FROM made
 # FAILED, in this order; all others are through. Step by step, as the rows of a batch are written.
 STATES = """
 INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt, advanced,
-    queued_at, started_at, finished_at, lease_expires_at, call_id, error)
+    queued_at, started_at, finished_at, lease_expires_at, call_id, error, error_kind)
 SELECT %(first)s + n, %(step)s, %(batch_id)s, %(position)s, status, (status <> 'PENDING')::int,
     n >= %(open)s + %(failed)s,
     CASE WHEN status <> 'PENDING' THEN now() END, CASE WHEN status <> 'PENDING' THEN now() END,
     CASE WHEN status IN ('COMPLETED', 'FAILED') THEN now() END,
     CASE status WHEN 'IN_PROGRESS' THEN now() + make_interval(secs => %(lease_s)s) END,
     CASE WHEN status <> 'PENDING' THEN 'fc-' || md5((n / 100)::text) END,
-    CASE status WHEN 'FAILED' THEN 'the API answered 500: reason ' || n %% 50 END
+    CASE status WHEN 'FAILED' THEN 'the API answered 500: reason ' || n %% 50 END,
+    CASE status WHEN 'FAILED' THEN 'raised' END
 FROM generate_series(%(from)s, %(to)s - 1) n
 CROSS JOIN LATERAL (SELECT CASE
     WHEN n < %(pending)s THEN 'PENDING'

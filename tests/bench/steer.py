@@ -35,7 +35,8 @@ from workers.runtime.lifecycle import work
 LARGE, BARE, OTHER = "large", "bare", "other"
 RETRY = """
 UPDATE workflow_states
-SET status = 'PENDING', forgiven = attempt, available_at = now(), finished_at = NULL, error = NULL
+SET status = 'PENDING', forgiven = attempt, available_at = now(), finished_at = NULL,
+    error = NULL, error_kind = NULL
 WHERE batch_id = (SELECT id FROM batches WHERE name = %s) AND status = 'FAILED'
 """
 CANCEL = """

@@ -56,7 +56,7 @@ class Bare:
         self.run(tick.DUE, values)
         with self._connection.transaction():
             rows = [Expired(*row) for row in self.run(tick.EXPIRED, values)]
-            verdicts = [Verdict(now + LATER, "the lease was over")] * len(rows)
+            verdicts = [Verdict(now + LATER, "the lease was over", "worker_silent")] * len(rows)
             self.run(tick.REAP, values | judged(rows, verdicts))
         self.run(tick.ADVANCE, values)
         chunks = [Chunk(*row) for row in self.run(claim.CLAIM, values)]

@@ -91,7 +91,9 @@ def test_inspect_shows_a_person_the_bars_and_the_failures(
 ) -> None:
     tracer("seed", file, *SEED, "--name", "b")
     world.tick()
-    world.sql("UPDATE workflow_states SET error = 'HTTP 500 [red]oops[/red]'")
+    world.sql(
+        "UPDATE workflow_states SET error = 'HTTP 500 [red]oops[/red]', error_kind = 'raised'"
+    )
     shown = tracer("inspect", "b")
     assert "RUNNING" in shown
     assert "░ pending" in shown
@@ -103,7 +105,7 @@ def test_data_does_not_steer_the_terminal(tracer: Terminal, tmp_path: Path, worl
     path = tmp_path / "colours.csv"
     path.write_text("name,domain\n\x1b[31mred\x07,a.com\n")
     tracer("seed", str(path), "--blueprint", "normalize", "--name", "\x1b]0;title\x07")
-    world.sql("UPDATE workflow_states SET error = '\x1b[2J'")
+    world.sql("UPDATE workflow_states SET error = '\x1b[2J', error_kind = 'raised'")
     name = "\x1b]0;title\x07"
     shown = tracer("inspect", name, "--company", "a.com") + tracer("inspect", name)
     shown += tracer("batches")

@@ -24,6 +24,7 @@ def expired(**changes: object) -> Expired:
         "status": Status.IN_PROGRESS,
         "available_at": NOW - timedelta(hours=1),
         "error": None,
+        "error_kind": None,
         "max_attempts": 3,
         "backoff_s": 10.0,
         "backoff_max_s": 60.0,
@@ -60,8 +61,19 @@ def test_a_retry_after_is_honoured_to_the_second() -> None:
 
 
 def test_a_row_that_says_nothing_gets_the_reason_of_its_state() -> None:
-    assert judge(expired(status=Status.QUEUED), NOW, 0).error == NOT_BEGUN
-    assert judge(expired(status=Status.IN_PROGRESS), NOW, 0).error == WENT_SILENT
+    queued = judge(expired(status=Status.QUEUED), NOW, 0)
+    assert (queued.error, queued.error_kind) == (NOT_BEGUN, "not_begun")
+    begun = judge(expired(status=Status.IN_PROGRESS), NOW, 0)
+    assert (begun.error, begun.error_kind) == (WENT_SILENT, "worker_silent")
+
+
+def test_a_spawn_without_an_answer_costs_no_attempt_whatever_its_text_says() -> None:
+    unanswered = {"status": Status.QUEUED, "error": "?", "error_kind": "spawn_unknown"}
+    verdict = judge(expired(attempt=3, **unanswered), NOW, 0)
+    assert (verdict.forgiven, verdict.error_kind) == (True, "spawn_unknown")
+    assert verdict.available_at
+    said = expired(attempt=3, error="spawn outcome unknown: ?", error_kind="raised")
+    assert judge(said, NOW, 0).available_at is None
 
 
 @freeze_time("2031-07-01")

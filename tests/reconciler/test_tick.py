@@ -141,7 +141,10 @@ def test_a_running_lease_is_left_alone(world: World) -> None:
     world.tick(now)
     soon = now + timedelta(seconds=299)
     assert not world.tick(soon)
-    assert world.store.reap(soon, lambda _: Verdict(soon, "expired")) == (0, 0)
+    assert world.store.reap(soon, lambda _: Verdict(soon, "expired", "worker_silent")) == (
+        0,
+        0,
+    )
 
 
 @pytest.fixture

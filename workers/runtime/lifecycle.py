@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 import psycopg
 
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.errors import NotAllowed
 from reconciler.contract.outage import Outage, first_line
 from reconciler.contract.results import StepResult
@@ -155,7 +156,8 @@ class Ledger:
         try:
             won = patiently(lambda: self.store.complete([attempt], [result]), RESULTS_PATIENCE_S)
         except UNWRITABLE as error:
-            self.failed.append((attempt, Failure(f"result not written: {first_line(error)}")))
+            text = f"result not written: {first_line(error)}"
+            self.failed.append((attempt, Failure(text, kind=ErrorKind.NOT_WRITTEN)))
             return
         self.report.completed += len(won)
         self.report.stale += 1 - len(won)

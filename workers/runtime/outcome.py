@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.results import CompanyView, StepResult
 from reconciler.contract.worker_store import Failure
 from workers.kit import PermanentError, RetryAfter, Step
@@ -39,16 +40,17 @@ def failure(error: BaseException) -> Failure:
     """Why there is no result."""
     match error:
         case PermanentError():
-            return Failure(says(error), permanent=True)
+            return Failure(says(error), permanent=True, kind=ErrorKind.PERMANENT)
         case RetryAfter(seconds=seconds):
-            return Failure(says(error), retry_after_s=waitable(seconds))
+            return Failure(says(error), False, waitable(seconds), ErrorKind.RETRY_AFTER)
         case WrongKind():
-            return Failure(str(error), permanent=True)
+            return Failure(str(error), permanent=True, kind=ErrorKind.WRONG_RESULT)
         case TookTooLong():
-            return Failure(str(error))
+            return Failure(str(error), kind=ErrorKind.TIMED_OUT)
         case ValidationError():
             wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            return Failure(f"{error.title} does not fit: {'; '.join(wrong)}")
+            text = f"{error.title} does not fit: {'; '.join(wrong)}"
+            return Failure(text, kind=ErrorKind.WRONG_RESULT)
     return Failure(says(error))
 
 

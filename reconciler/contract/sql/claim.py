@@ -115,7 +115,7 @@ UNION ALL
     UPDATE workflow_states w
     SET status = 'QUEUED', attempt = w.attempt + 1, queued_at = %(now)s, started_at = NULL,
         lease_expires_at = %(now)s + make_interval(secs => r.start_deadline_s),
-        call_id = NULL, error = NULL
+        call_id = NULL, error = NULL, error_kind = NULL
     FROM enrichment_registry r
     WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen)) AND r.step_name = w.step_name
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt

@@ -18,7 +18,7 @@ WHERE {SAME_ATTEMPT} AND {untouched("w.call_id IS NULL")}
 RELEASE = f"""
 UPDATE workflow_states w
 SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, lease_expires_at = NULL,
-    available_at = held.available, error = held.errors
+    available_at = held.available, error = held.errors, error_kind = 'spawn_refused'
 FROM {held(available="timestamptz", errors="text")}
 WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id
@@ -26,7 +26,7 @@ RETURNING w.company_id
 
 # dispatch unknown: stays QUEUED with a reason; its lease decides
 NOTE_UNKNOWN = f"""
-UPDATE workflow_states w SET error = held.errors
+UPDATE workflow_states w SET error = held.errors, error_kind = 'spawn_unknown'
 FROM {held(errors="text")}
 WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id

@@ -16,7 +16,7 @@ SILENCE = "SELECT set_config('idle_in_transaction_session_timeout', '5s', true)"
 # The leases that a reap judges; a registry row may be missing where a step was withdrawn.
 EXPIRED = """
 SELECT w.company_id, w.step_name, w.batch_id, w.attempt, w.forgiven, w.status, w.available_at,
-    w.error, coalesce(r.max_attempts, 1) AS max_attempts,
+    w.error, w.error_kind, coalesce(r.max_attempts, 1) AS max_attempts,
     coalesce(r.backoff_s, 0) AS backoff_s, coalesce(r.backoff_max_s, 0) AS backoff_max_s
 FROM workflow_states w
 LEFT JOIN enrichment_registry r USING (step_name)
@@ -36,21 +36,23 @@ WITH moved AS (
     SET status = CASE WHEN held.available IS NULL THEN 'FAILED' ELSE 'PENDING' END,
         available_at = coalesce(held.available, w.available_at),
         finished_at = CASE WHEN held.available IS NULL THEN %(now)s END,
-        lease_expires_at = NULL, error = held.errors,
+        lease_expires_at = NULL, error = held.errors, error_kind = held.kinds,
         forgiven = w.forgiven + held.forgiving::int
-    FROM {held(available="timestamptz", errors="text", forgiving="bool")}
+    FROM {held(available="timestamptz", errors="text", kinds="text", forgiving="bool")}
     WHERE {SAME_ATTEMPT}
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt, w.queued_at, w.started_at,
-        w.call_id, w.error, w.status
+        w.call_id, w.error, w.error_kind, w.status
 ), kept AS (
     INSERT INTO attempts AS kept (company_id, step_name, batch_id, attempt, queued_at, started_at,
-        ended_at, call_id, error)
-    SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, %(now)s, call_id, error
+        ended_at, call_id, error, error_kind)
+    SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, %(now)s, call_id,
+        error, error_kind
     FROM moved
     WHERE status = 'PENDING'
     ON CONFLICT (company_id, step_name, batch_id, attempt) DO UPDATE
     SET queued_at = excluded.queued_at, started_at = excluded.started_at,
-        ended_at = excluded.ended_at, call_id = excluded.call_id, error = excluded.error
+        ended_at = excluded.ended_at, call_id = excluded.call_id, error = excluded.error,
+        error_kind = excluded.error_kind
 )
 SELECT status FROM moved
 """

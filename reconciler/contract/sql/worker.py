@@ -7,7 +7,7 @@ from reconciler.contract.sql.held import SAME_ATTEMPT, held
 # nothing in a schema that its code does not know.
 BEGIN = """
 UPDATE workflow_states w
-SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL,
+SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL, error_kind = NULL,
     call_id = coalesce(%(call_id)s, w.call_id),
     lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
 FROM companies c, enrichment_registry r
@@ -33,7 +33,8 @@ RETURNING w.company_id
 COMPLETE = f"""
 WITH won AS (
     UPDATE workflow_states w
-    SET status = 'COMPLETED', finished_at = clock_timestamp(), lease_expires_at = NULL, error = NULL
+    SET status = 'COMPLETED', finished_at = clock_timestamp(), lease_expires_at = NULL,
+        error = NULL, error_kind = NULL
     FROM {held()}
     WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
     RETURNING w.company_id
@@ -55,8 +56,8 @@ SET status = CASE WHEN held.permanent THEN 'FAILED' ELSE w.status END,
     lease_expires_at = CASE WHEN held.permanent THEN NULL ELSE clock_timestamp() END,
     available_at = greatest(w.available_at,
                             clock_timestamp() + make_interval(secs => held.retry_after_s)),
-    error = held.errors
-FROM {held(errors="text", permanent="bool", retry_after_s="float8")}
+    error = held.errors, error_kind = held.kinds
+FROM {held(errors="text", kinds="text", permanent="bool", retry_after_s="float8")}
 WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
 RETURNING w.company_id
 """

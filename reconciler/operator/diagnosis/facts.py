@@ -106,6 +106,7 @@ class Facts:
     finished_at: datetime | None
     call_id: str | None
     error: str | None
+    error_kind: str | None
     company_id: int
     key: str
     batch_id: int

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from shlex import quote
 
+from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 from reconciler.operator.diagnosis.facts import Facts, Reason
 from reconciler.operator.diagnosis.in_flight import SYNC, attempt, queued, running
@@ -41,7 +42,7 @@ def waits_for_a_tick(facts: Facts) -> bool:
 
 def waits_for_a_worker(facts: Facts) -> bool:
     """Whether a worker should have the row, or was not there when it was spawned."""
-    refused = facts.status == Status.PENDING and (facts.error or "").startswith("spawn")
+    refused = facts.status == Status.PENDING and facts.error_kind in NOT_SPAWNED
     held = facts.held_until is not None and facts.held_until > facts.now
     works = facts.status == Status.IN_PROGRESS and not facts.call_id
     return facts.status == Status.QUEUED or works or refused or held
@@ -104,7 +105,7 @@ def _pending(facts: Facts) -> Iterator[Reason]:
         yield Reason(f"The step {step} is disabled", f"tracer steps set {step} enabled=true")
     yield from switched_off(facts)
     if facts.available_at > now:
-        spawn = (facts.error or "").startswith("spawn")
+        spawn = facts.error_kind in NOT_SPAWNED
         failed = f"{attempt(facts)} failed: " if facts.error and not spawn else ""
         yield Reason(
             f"{step} waits until {until(facts.available_at, now)}, since "

@@ -9,7 +9,8 @@ SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 EXPLAIN = """
 SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.blueprint) AS steps,
     w.status, w.attempt, w.forgiven, w.available_at, w.queued_at, w.started_at,
-    w.lease_expires_at, w.finished_at, w.call_id, w.error, w.company_id, c.key, w.batch_id,
+    w.lease_expires_at, w.finished_at, w.call_id, w.error, w.error_kind, w.company_id, c.key,
+    w.batch_id,
     b.name AS batch, b.status AS batch_status, b.paused AS batch_paused, b.priority,
     r.app_name AS app, r.function_name AS function, r.enabled, r.max_attempts, r.max_in_flight,
     r.lease_s, t.held_until, t.allowance, t.reason AS held_because,

@@ -98,7 +98,7 @@ GROUP BY step_name, status
 RETRY = f"""
 WITH failed AS (
     SELECT ctid, company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at,
-        call_id, error
+        call_id, error, error_kind
     FROM workflow_states
     WHERE {_FAILED}
       AND (step_name, company_id) > (%(after_step)s, %(after_company)s)
@@ -107,14 +107,14 @@ WITH failed AS (
 ), moved AS (
     UPDATE workflow_states w
     SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
-        error = NULL
+        error = NULL, error_kind = NULL
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM failed))
     RETURNING true
 ), kept AS (
     INSERT INTO attempts (company_id, step_name, batch_id, attempt, queued_at, started_at,
-        ended_at, call_id, error)
+        ended_at, call_id, error, error_kind)
     SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at, call_id,
-        error
+        error, error_kind
     FROM failed
     ON CONFLICT (company_id, step_name, batch_id, attempt) DO NOTHING
 )

@@ -23,16 +23,17 @@ ORDER BY created_at, id
 # `names` what a company with that text is called.
 ERRORS = """
 WITH texts AS (
-    SELECT step_name AS step, left(error, %(read)s) COLLATE "C" AS error,
+    SELECT step_name AS step, error_kind, left(error, %(read)s) COLLATE "C" AS error,
         CASE WHEN status = 'FAILED' THEN 'failed'
-            WHEN error LIKE ANY(%(notes)s::text[]) THEN 'waiting' ELSE 'retrying' END AS state,
+            WHEN error_kind = ANY(%(not_spawned)s) THEN 'waiting' ELSE 'retrying' END AS state,
         count(*) AS rows, min(available_at) FILTER (WHERE status = 'PENDING') AS available_at,
         min(company_id) AS company_id
     FROM workflow_states
     WHERE batch_id = %(batch_id)s AND error IS NOT NULL AND status <> 'CANCELLED'
-    GROUP BY 1, 2, 3
+    GROUP BY 1, 2, 3, 4
 )
-SELECT t.step, t.error, t.state, t.rows::int AS count, t.available_at, a.rows::int AS of_state,
+SELECT t.step, t.error_kind, t.error, t.state, t.rows::int AS count, t.available_at,
+    a.rows::int AS of_state,
     ARRAY(SELECT unnest(ARRAY[c.name, c.domain, c.key]) FROM companies c
           WHERE c.id = t.company_id) AS names
 FROM texts t
@@ -82,12 +83,12 @@ COMPANY = "SELECT id, key, name, domain, attributes FROM companies WHERE key = %
 TIMELINE = """
 SELECT b.name AS batch, w.step_name AS step, w.position, w.status, w.attempt, w.forgiven,
     w.created_at, w.available_at, w.queued_at, w.started_at, w.finished_at, w.lease_expires_at,
-    w.call_id,
-    w.error, now() AS now,
+    w.call_id, w.error, w.error_kind, now() AS now,
     coalesce((
         SELECT json_agg(json_build_object(
             'attempt', a.attempt, 'queued_at', a.queued_at, 'started_at', a.started_at,
-            'ended_at', a.ended_at, 'call_id', a.call_id, 'error', a.error) ORDER BY a.attempt)
+            'ended_at', a.ended_at, 'call_id', a.call_id, 'error', a.error,
+            'error_kind', a.error_kind) ORDER BY a.attempt)
         FROM attempts a
         WHERE a.company_id = w.company_id AND a.step_name = w.step_name
           AND a.batch_id = w.batch_id), '[]') AS attempts

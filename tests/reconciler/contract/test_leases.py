@@ -53,7 +53,7 @@ def test_a_reap_passes_over_a_row_that_its_worker_is_writing(world: World) -> No
     with ThreadPoolExecutor(1) as threads, world.worker.transaction() as writing:
         held = "SELECT FROM workflow_states WHERE company_id = %(id)s FOR UPDATE"
         writing.execute(held, {"id": first.company.id})
-        verdict = Verdict(later, "expired")
+        verdict = Verdict(later, "expired", "worker_silent")
         reaped = threads.submit(world.store.reap, later, lambda _: verdict)
         assert reaped.result(10) == (1, 0)
     assert world.worker.complete([first], [Normalized()]) == {first.company.id}

@@ -109,7 +109,7 @@ def test_a_tick_reads_no_table(filled: str, store: Store) -> None:
 
 
 def reap(store: Store, now: datetime) -> None:
-    assert store.reap(now, lambda _: Verdict(now, "expired"))[0] == 40
+    assert store.reap(now, lambda _: Verdict(now, "expired", "worker_silent"))[0] == 40
 
 
 def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, store: Store) -> None:
@@ -131,6 +131,7 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         "batch_ids": [1] * 500,
         "attempts": [1] * 500,
         "errors": ["no answer"] * 500,
+        "kinds": ["raised"] * 500,
         "available": [store.now()] * 500,
         "call_ids": ["fc-1"] * 500,
         "step": "normalize",

@@ -53,7 +53,9 @@ def release(world: World, attempt: int) -> object:
 def reap(available: bool) -> Callable[[World, int], object]:
     def apply(world: World, _: int) -> object:
         now = world.store.now() + timedelta(seconds=1)
-        return world.store.reap(now, lambda _: Verdict(now if available else None, "expired"))
+        return world.store.reap(
+            now, lambda _: Verdict(now if available else None, "expired", "worker_silent")
+        )
 
     return apply
 

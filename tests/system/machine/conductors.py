@@ -79,7 +79,7 @@ class Conductors(Machine):
         acts = {
             "record_calls": partial(store.record_calls, chunks, ["fc-3"]),
             "release": partial(store.release, chunks, [self.moment()], ["refused"]),
-            "note_unknown": partial(store.note_unknown, chunks, [f"{policy.UNKNOWN}no answer"]),
+            "note_unknown": partial(store.note_unknown, chunks, ["no answer"]),
         }
         self.do(store, (verb,), acts[verb], may=holds(keys_of(chunks)), ending=ending)
 

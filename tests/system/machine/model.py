@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from reconciler.contract.claimed import Chunk
 from reconciler.contract.database import Connection, Row
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
 from reconciler.operator.diagnosis.facts import Facts
 from reconciler.operator.diagnosis.reasons import explain
 from reconciler.operator.sql.diagnosis import EXPLAIN
-from reconciler.policy import UNKNOWN
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 from workers.steps.step_b import StepB
@@ -184,7 +184,7 @@ def check_forgiven(old: Row, row: Row, verbs: tuple[str, ...]) -> None:
     by = {"retry": old["attempt"], "reap": old["forgiven"] + 1}
     assert row["forgiven"] in [by[verb] for verb in verbs if verb in by]
     if verbs == ("reap",):
-        assert (old["error"] or "").startswith(UNKNOWN)
+        assert old["error_kind"] == ErrorKind.SPAWN_UNKNOWN
 
 
 def check_world(seen: Seen) -> None:

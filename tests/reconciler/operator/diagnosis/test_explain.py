@@ -191,7 +191,7 @@ def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
     claimed(world)
     world.work(ids=world.ids()[:1])
     world.sql("UPDATE workflow_states SET lease_expires_at = now() WHERE company_id = 2")
-    world.store.reap(world.store.now(), lambda _: Verdict(None, "no answer"))
+    world.store.reap(world.store.now(), lambda _: Verdict(None, "no answer", "worker_silent"))
     world.operator.cancel(world.operator.batch("batch"))
     assert reason(world, "company-2").says.startswith("normalize was cancelled by an operator at ")
     assert "the batch was cancelled before the next step" in reason(world, "company-0").says

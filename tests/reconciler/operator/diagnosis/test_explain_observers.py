@@ -239,7 +239,10 @@ def test_what_no_command_moves_is_said_to_move_by_itself(
     tracer("seed", file, *SEED)
     world.store.beat()
     by_itself = "It moves by itself: no command is needed."
-    world.sql("UPDATE workflow_states SET available_at = now() + interval '1 h', error = 'busy'")
+    world.sql(
+        "UPDATE workflow_states SET available_at = now() + interval '1 h', error = 'busy',"
+        " error_kind = 'raised'"
+    )
     assert by_itself in tracer("explain", "companies", "66740")
     tracer("cancel", "companies", "--yes")
     assert by_itself not in tracer("explain", "companies", "66740")

@@ -29,17 +29,18 @@ JOIN (SELECT *, row_number() OVER (PARTITION BY batch_id ORDER BY company_id) AS
 CROSS JOIN LATERAL jsonb_array_elements_text(b.blueprint) WITH ORDINALITY AS s (step, number)
 WHERE b.name = %(name)s AND NOT (m.n %% 20 = 0 AND s.number = 3);
 INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt, advanced,
-    error, created_at, queued_at, started_at, finished_at)
+    error, error_kind, created_at, queued_at, started_at, finished_at)
 SELECT company_id, step, batch_id, position, CASE WHEN failed THEN 'FAILED' ELSE 'COMPLETED' END,
-    attempt, NOT failed, CASE WHEN failed THEN %(script)s END, at, at,
+    attempt, NOT failed, CASE WHEN failed THEN %(script)s END,
+    CASE WHEN failed THEN 'raised' END, at, at,
     at + interval '0.2 s' + interval '0.001 s' * (n %% 1000),
     at + interval '0.2 s' + interval '0.001 s' * (n %% 1000) + interval '1 s' * work_s
 FROM way;
 INSERT INTO attempts (company_id, step_name, batch_id, attempt, queued_at, started_at, ended_at,
-    error)
+    error, error_kind)
 SELECT company_id, step, batch_id, a, at, at, at,
     CASE WHEN failed THEN 'HTTPStatusError: 429 for company ' || company_id
-    ELSE 'TimeoutError: no answer after ' || (n %% 7) || '.5 s' END
+    ELSE 'TimeoutError: no answer after ' || (n %% 7) || '.5 s' END, 'raised'
 FROM way CROSS JOIN generate_series(1, attempt - 1) a;
 INSERT INTO progress (batch_id, position, at, arrived, completed)
 SELECT batch_id, position, date_trunc('minute', at + interval '1 s' * work_s), count(*),

@@ -85,7 +85,7 @@ def test_messages_beyond_the_most_frequent_are_one(world: World) -> None:
     for company_id, name in zip(world.ids(), names, strict=True):
         world.sql(
             "UPDATE workflow_states SET status = 'FAILED', finished_at = now(), error = %(error)s,"
-            " lease_expires_at = NULL WHERE company_id = %(id)s",
+            " error_kind = 'raised', lease_expires_at = NULL WHERE company_id = %(id)s",
             **{"id": company_id, "error": name},
         )
     rows = read_report(world.operator, world.operator.batch("batch")).failures

@@ -1,0 +1,23 @@
+"""Why a row has an error: a code that programs decide by. The error's text is for people alone."""
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """`workflow_states.error_kind` and `attempts.error_kind`; null where there is no error."""
+
+    # Written by the conductor.
+    SPAWN_REFUSED = "spawn_refused"  # released: the spawner did not take the call
+    SPAWN_UNKNOWN = "spawn_unknown"  # still QUEUED: the spawner gave no answer
+    NOT_BEGUN = "not_begun"  # no worker began it before its start deadline
+    WORKER_SILENT = "worker_silent"  # its worker stopped renewing the lease
+    # Written by workers.
+    RAISED = "raised"  # the step raised an error of its own
+    PERMANENT = "permanent"  # the step raised PermanentError
+    RETRY_AFTER = "retry_after"  # the step raised RetryAfter
+    TIMED_OUT = "timed_out"  # the step took longer than its time-out
+    WRONG_RESULT = "wrong_result"  # the step returned something that is no row of its table
+    NOT_WRITTEN = "not_written"  # the database refused the result
+
+
+NOT_SPAWNED = (ErrorKind.SPAWN_REFUSED, ErrorKind.SPAWN_UNKNOWN)
