@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress
 
 from cli.db import upgrade_schema
-from cli.render import document, err
+from cli.render import document, err, say
 from cli.steps import sync_steps
 from reconciler.contract.errors import WorkFailed
 from reconciler.contract.settings import Settings, load_settings
@@ -24,6 +24,7 @@ from reconciler.operator.seeding.batch import SeedRow
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
+from reconciler.tick import TickReport
 from workers.noop import NAMES
 
 PACKAGE = "workers.noop"
@@ -93,12 +94,11 @@ def run(store: Store, settings: Settings, company_steps: int) -> float:
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         bar = progress.add_task("", total=company_steps)
 
-        def show(line: str) -> None:
-            done = dict(part.rsplit(" ", 1) for part in line.split("; ")[0].split(", "))
-            progress.advance(bar, int(done.get("advanced", 0)))
+        def show(report: TickReport) -> None:
+            progress.advance(bar, report.advanced)
 
         started = time.perf_counter()
-        poll(store, make_spawner(settings), Event(), show, until_done=True)
+        poll(store, make_spawner(settings), Event(), say, until_done=True, on_tick=show)
         return time.perf_counter() - started
 
 

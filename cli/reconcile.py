@@ -47,4 +47,8 @@ def reconcile(
         stop = Event()
         signal.signal(signal.SIGINT, lambda *_: stop.set())
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        say(poll(store, spawner, stop, say, until_done=True))
+        window = poll(store, spawner, stop, say, until_done=True)
+        if as_json:
+            document({"left": window.left, **window.totals})
+        else:
+            say(str(window))

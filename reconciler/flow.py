@@ -19,7 +19,7 @@ from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
 from reconciler.dispatch import settled
 from reconciler.local.postgres.supervisor import acquire
-from reconciler.poll import poll, summary
+from reconciler.poll import Left, Window, poll
 from reconciler.prefect.artifact import Page
 from reconciler.spawners.choose import make_spawner
 
@@ -81,14 +81,14 @@ def _poll(url: str, settings: Settings, stop: Event, log: Callable[[str], None])
         try:
             with Store.connect(url) as store, settled(store, make_spawner(settings)) as spawner:
                 outage.over()
-                return poll(store, spawner, stop=stop, log=log)
+                return str(poll(store, spawner, stop=stop, log=log))
         except (Unreachable, psycopg.OperationalError) as error:
             if monotonic() > deadline:
                 raise Unreachable(
                     f"The database has not answered for {PATIENCE_S:g} s. {first_line(error)}"
                 ) from error
             if stop.wait(outage.wait(error)):
-                return summary("told to stop", Counter())
+                return str(Window(Left.STOPPED, Counter()))
 
 
 async def _stop_when_orphaned(stop: Event) -> None:

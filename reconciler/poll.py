@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from threading import Event
 from time import monotonic
 
@@ -25,6 +27,37 @@ CONNECT_S = 1.0
 LOOK_EVERY_S = 0.5
 
 
+class Left(StrEnum):
+    """Why a loop has left."""
+
+    PAUSED = "paused"
+    DONE = "done"
+    TAKEN_OVER = "taken_over"
+    WINDOW_CLOSED = "window_closed"
+    STOPPED = "stopped"
+
+
+SAYS = {
+    Left.PAUSED: "polling is paused",
+    Left.DONE: "no batch is left to run",
+    Left.TAKEN_OVER: "a newer loop has taken over",
+    Left.WINDOW_CLOSED: "its window has closed",
+    Left.STOPPED: "told to stop",
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A loop that has left: why, and the sums of what its ticks did (`TickReport.counts`)."""
+
+    left: Left
+    totals: Counter[str]
+
+    def __str__(self) -> str:
+        did = ", ".join(f"{name} {count}" for name, count in self.totals.items() if count)
+        return f"Left because {SAYS[self.left]}: {did or 'nothing to do'}"
+
+
 def poll(
     store: Store,
     spawner: Spawner,
@@ -32,8 +65,12 @@ def poll(
     log: Callable[[str], None],
     *,
     until_done: bool = False,
-) -> str:
-    """Tick until told to leave; returns one line: why it left, and what its ticks did.
+    on_tick: Callable[[TickReport], None] | None = None,
+) -> Window:
+    """Tick until told to leave.
+
+    `on_tick` is given the report of each tick that did something; by default it is logged. `log`
+    gets a line when the database goes away, and when it is back.
 
     It leaves when a newer loop takes over, when polling is paused, when its window (the schedule's
     interval and `HANDOVER_S`) closes, or when `stop` is set, which is looked at between ticks. With
@@ -50,8 +87,8 @@ def poll(
             if away:
                 away, wait_s = False, min(outage.lasts_s + CONNECT_S, HEADSTART_S)
                 continue
-            if reason := why_leave(polling, generation, monotonic() - opened, until_done):
-                return summary(reason, totals)
+            if left := why_leave(polling, generation, monotonic() - opened, until_done):
+                return Window(left, totals)
             look = monotonic() - looked >= LOOK_EVERY_S
             report = tick(store, spawner, polling.now, look)
         except psycopg.OperationalError as error:
@@ -64,22 +101,22 @@ def poll(
             looked = monotonic()
         totals.update(report.counts())
         if report:
-            log(str(report))
+            on_tick(report) if on_tick else log(str(report))
         wait_s = next_wait(report, polling, wait_s)
-    return summary("told to stop", totals)
+    return Window(Left.STOPPED, totals)
 
 
 def why_leave(
     polling: Intervals, generation: int | None, open_s: float, until_done: bool
-) -> str | None:
+) -> Left | None:
     """The reason for a loop to leave before its next tick, if there is one."""
     if polling.paused:
-        return "polling is paused"
+        return Left.PAUSED
     if until_done:
-        return None if polling.busy else "no batch is left to run"
+        return None if polling.busy else Left.DONE
     if polling.generation != generation:
-        return "a newer loop has taken over"
-    return "its window has closed" if open_s > polling.every_s + HANDOVER_S else None
+        return Left.TAKEN_OVER
+    return Left.WINDOW_CLOSED if open_s > polling.every_s + HANDOVER_S else None
 
 
 def next_wait(report: TickReport, polling: Intervals, last_s: float) -> float:
@@ -90,9 +127,3 @@ def next_wait(report: TickReport, polling: Intervals, last_s: float) -> float:
     if report or polling.busy:
         return polling.poll_s
     return min(max(2 * last_s, polling.poll_s), polling.idle_s)
-
-
-def summary(reason: str, totals: Counter[str]) -> str:
-    """One line on a loop that has left."""
-    did = ", ".join(f"{name} {count}" for name, count in totals.items() if count)
-    return f"Left because {reason}: {did or 'nothing to do'}"

@@ -197,6 +197,13 @@ def test_reconcile_takes_a_batch_to_its_end_without_prefect(tracer: Terminal, fi
     assert [s["COMPLETED"] for s in tracer.json("inspect", "b")["steps"]] == [2, 2]
 
 
+def test_reconcile_until_done_is_one_document(tracer: Terminal, file: str) -> None:
+    tracer("interval", "set", "--poll", "0.05")
+    tracer("seed", file, *SEED, "--name", "b")
+    found = tracer.json("reconcile", "--until-done")
+    assert (found["left"], found["spawned"], found["finished"]) == ("done", 4, 1)
+
+
 def test_one_tick_and_the_workers_it_started_finish_before_reconcile_ends(
     tracer: Terminal, file: str
 ) -> None:

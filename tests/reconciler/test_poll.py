@@ -31,7 +31,7 @@ def one_loop(
         lines.append(line)
         at(line)
 
-    return poll(world.store, world.spawner, Event(), log, **options), lines
+    return str(poll(world.store, world.spawner, Event(), log, **options)), lines
 
 
 def test_a_loop_leaves_before_its_next_tick_once_polling_is_paused(world: World) -> None:
@@ -62,7 +62,7 @@ def test_a_loop_that_is_told_to_stop_leaves_between_two_ticks(world: World) -> N
     quick(world)
     stop = Event()
     stop.set()
-    assert poll(world.store, world.spawner, stop, print) == (
+    assert str(poll(world.store, world.spawner, stop, print)) == (
         "Left because told to stop: nothing to do"
     )
 
