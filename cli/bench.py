@@ -12,9 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from cli.db import upgrade_schema
 from cli.render import document, err, say
-from cli.steps import sync_steps
 from reconciler.contract.errors import WorkFailed
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
@@ -23,8 +21,11 @@ from reconciler.local.temporary_host import worker_host
 from reconciler.operator.seeding.batch import SeedRow
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import TickReport
+from workers.kit import load_steps
 from workers.noop import NAMES
 
 PACKAGE = "workers.noop"
@@ -75,7 +76,7 @@ def throwaway() -> Iterator[tuple[Settings, str]]:
     try:
         url = supervisor.acquire(home)
         upgrade_schema(url)
-        sync_steps(url, PACKAGE)
+        sync_steps(url, load_steps(PACKAGE))
         yield settings, url
     finally:
         supervisor.stop(home)

@@ -1,26 +1,23 @@
 """`tracer db`: bring the schema to what this code needs, say where it is, and who may do what."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from alembic import command
-from alembic.config import Config
 
 from cli.render import AsJson, document, say
-from cli.steps import sync_steps
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import connect, place, plainly, revision
+from reconciler.contract.database import connect, place, revision
 from reconciler.contract.errors import BadInput
 from reconciler.contract.grants import ROLES
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url
-from reconciler.schema.domain_tables import as_owner
+from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.role_urls import STDOUT, open_urls, set_passwords, urls_of
 from reconciler.schema.roles import make_roles, shortcomings
+from reconciler.schema.steps import sync_steps
+from workers.kit import load_steps
 
 app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
-REVISIONS = Path(__file__).parent.parent / "alembic"
 
 
 @app.command(epilog="Example: tracer db upgrade")
@@ -33,7 +30,7 @@ def upgrade() -> None:
         if before != SCHEMA_REVISION
         else "Schema: up to date"
     )
-    for line in sync_steps(url):
+    for line in sync_steps(url, load_steps()):
         say(line)
 
 
@@ -91,23 +88,3 @@ def roles(
             say("New roles have no password: `tracer db roles --urls FILE` sets and writes them.")
     if wrong:
         raise typer.Exit(1)
-
-
-def upgrade_schema(url: str) -> str | None:
-    """Migrate to `SCHEMA_REVISION`; returns the revision before.
-
-    Raises:
-        Unreachable: no database answers.
-        BadInput: the database is newer than this code, or the role may not change it.
-    """
-    with connect(url) as connection, plainly(connection.info.user):
-        before = revision(connection)
-    if before and before > SCHEMA_REVISION:
-        raise BadInput(
-            f"The database is at revision {before}, newer than this Tracer: update Tracer."
-        )
-    config = Config(attributes={"database_url": url})
-    config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
-    with as_owner(url):
-        command.upgrade(config, "head")
-    return before

@@ -12,10 +12,8 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import StepSettings
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, operator
-from reconciler.operator.store import OperatorStore
-from reconciler.schema.domain_tables import sync_tables
-from reconciler.schema.roles import sync_roles
-from workers.kit import Step, load_steps
+from reconciler.schema.steps import sync_steps
+from workers.kit import load_steps
 
 # Headed by the names that `tracer steps set` takes.
 SHOWN = {
@@ -97,7 +95,7 @@ def set_(
 @app.command(epilog="Example: tracer steps sync")
 def sync() -> None:
     """Register what is in `workers/steps/`, and create the tables that it needs."""
-    for line in sync_steps(database_url(load_settings())):
+    for line in sync_steps(database_url(load_settings()), load_steps()):
         say(line)
 
 
@@ -116,44 +114,3 @@ def parse_setting(given: str) -> tuple[str, Any]:
         return key, KEYS[key].validate_python(value)
     except ValidationError as error:
         raise BadInput(f"{key}: {error.errors()[0]['msg']} (it is {value!r}).") from error
-
-
-def sync_steps(url: str, package: str = "workers.steps") -> list[str]:
-    """Make registry and domain tables follow the code; returns what was done, a line each.
-
-    Where the database has roles, they are granted what is new.
-
-    Raises:
-        BadInput: there is no schema yet, or a table differs from its model in a way that only a
-            person can settle.
-    """
-    found = load_steps(package)
-    with OperatorStore.connect(url) as store:
-        lines = sync_tables(url)
-        before = {row["step_name"]: place(row) for row in store.steps()}
-        for step in found.values():
-            register(store, step)
-        after = {row["step_name"]: place(row) for row in store.steps()}
-    sync_roles(url)
-    changed = (moved(name, before.get(name), after[name]) for name in found)
-    return [*lines, *filter(None, changed)] or ["Steps: up to date"]
-
-
-def place(row: dict[str, Any]) -> str:
-    """Where a registered step is worked."""
-    return f"function {row['function_name']} of app {row['app_name']}"
-
-
-def moved(step: str, before: str | None, after: str) -> str | None:
-    """A line on a step that is new, or elsewhere than before."""
-    if before is None:
-        return f"Step {step} registered"
-    return f"Step {step}: {before} -> {after}" if before != after else None
-
-
-def register(store: OperatorStore, step: Step) -> None:
-    """Write a step's place, and where it is new its settings."""
-    unknown = set(step.settings) - set(KEYS)
-    if unknown:
-        raise BadInput(f"Step {step.name} names unknown settings: {', '.join(sorted(unknown))}.")
-    store.sync_step(step.name, load_settings().modal_app, step.settings)

@@ -14,11 +14,9 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from cli import seed
-from cli.db import upgrade_schema
 from cli.export import flat_rows
 from cli.inspect.progress import overview
 from cli.render import err, out, say, table, text
-from cli.steps import sync_steps
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.postgres.supervisor import acquire, release
@@ -29,6 +27,9 @@ from reconciler.operator.seeding.file import open_seed_file
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.runs import read_run
 from reconciler.prefect.schedule import read_schedule, set_every
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
+from workers.kit import load_steps
 
 COMPANIES = Path(__file__).parent / "demo_companies.csv"
 BLUEPRINT = ["normalize", "step_a", "step_b"]
@@ -85,7 +86,7 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
             with err.status("Postgres") as status:
                 url = settings.database_url or acquire(settings.home)
                 upgrade_schema(url)
-                for line in ["Postgres", *sync_steps(url)]:
+                for line in ["Postgres", *sync_steps(url, load_steps())]:
                     say(line)
                 status.update("Prefect (20 to 40 s the first time)")
                 run_id = running.start(settings, url, say)

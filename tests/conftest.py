@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.db import upgrade_schema
-from cli.steps import sync_steps
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
 from reconciler.local.postgres import supervisor
 from reconciler.operator.store import OperatorStore
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
 from reconciler.spawners.modal import ModalSpawner
 from tests.reconciler.spawners.dispatcher import BOUND_S, Dispatcher
 from tests.standins.controlplane.client import use
@@ -25,6 +25,7 @@ from tests.standins.controlplane.terminal import project
 from tests.terminal import FILE, Terminal
 from tests.world import World
 from workers import app
+from workers.kit import load_steps
 
 NUMBERS = count(1)
 
@@ -49,7 +50,7 @@ def server() -> Iterator[str]:
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
     upgrade_schema(url)
-    sync_steps(url)
+    sync_steps(url, load_steps())
     yield url
     supervisor.stop(home)
     shutil.rmtree(home)

@@ -23,10 +23,11 @@ from pathlib import Path
 
 import psycopg
 
-from cli.db import upgrade_schema
-from cli.steps import sync_steps
 from reconciler.local.postgres import supervisor
 from reconciler.operator.sql import seeding
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
+from workers.kit import load_steps
 
 HEADER = (
     *("Company Name", "Company Website", "Industry", "Country", "Headquarters", "Employees"),
@@ -81,7 +82,7 @@ def server(home: Path) -> Iterator[str]:
     url = supervisor.acquire(home)
     try:
         upgrade_schema(url)
-        sync_steps(url)
+        sync_steps(url, load_steps())
         with psycopg.connect(database(url, "postgres"), autocommit=True) as admin:
             admin.execute("CREATE DATABASE tracer_bare TEMPLATE tracer")
             admin.execute("ALTER DATABASE tracer SET log_min_duration_statement = 0")

@@ -22,12 +22,13 @@ from pathlib import Path
 
 import psycopg
 
-from cli.db import upgrade_schema
-from cli.steps import sync_steps
 from reconciler.contract.errors import TracerError
 from reconciler.local.lifeline import family, send
 from reconciler.local.postgres import supervisor
 from reconciler.operator.store import OperatorStore
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
+from workers.kit import load_steps
 
 BLUEPRINT = ["normalize", "step_a", "step_b"]
 TABLES = ("normalized", "step_a", "step_b")
@@ -147,7 +148,7 @@ def system(companies: int, workers: int, chance: random.Random) -> Iterator[Chao
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
     url = supervisor.acquire(home)
     upgrade_schema(url)
-    sync_steps(url)
+    sync_steps(url, load_steps())
     with OperatorStore.connect(url) as operator:
         for step in BLUEPRINT:
             operator.set_step(step, {**REGISTRY, **BOUNDS})

@@ -16,16 +16,17 @@ from threading import Event, Thread
 import psycopg
 import pytest
 
-from cli.db import upgrade_schema
-from cli.steps import sync_steps
 from reconciler.contract.settings import workers_socket
 from reconciler.contract.store import Store
 from reconciler.local.postgres import supervisor
 from reconciler.local.stack import accepts
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
 from reconciler.spawners.local import LocalSpawner
 from tests.world import wait_until
+from workers.kit import load_steps
 
 AWAY_S = 3.0
 COMPANIES = 120
@@ -40,7 +41,7 @@ def home() -> Iterator[Path]:
     path.chmod(0o755)  # root's Postgres runs as another user, who must reach it
     url = supervisor.acquire(path)
     upgrade_schema(url)
-    sync_steps(url)
+    sync_steps(url, load_steps())
     yield path
     supervisor.stop(path)
     shutil.rmtree(path)

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from cli.render import out, table
-from cli.steps import sync_steps
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import CompanyView, StepResult
 from reconciler.schema.domain_tables import sync_tables
+from reconciler.schema.steps import sync_steps
 from tests.terminal import Terminal
 from tests.world import World
 from workers import steps as package
@@ -56,7 +56,10 @@ def columns(url: str, table: str) -> list[str]:
 
 def test_one_file_and_a_sync_make_a_step(world: World, url: str, folder: Path) -> None:
     (folder / "name_length.py").write_text(COUNT)
-    assert sync_steps(url) == ["Table results.name_length created", "Step name_length registered"]
+    assert sync_steps(url, load_steps()) == [
+        "Table results.name_length created",
+        "Step name_length registered",
+    ]
     (row,) = [row for row in world.operator.steps() if row["step_name"] == "name_length"]
     assert (row["chunk_size"], row["max_attempts"], row["app_name"]) == (7, 2, "tracer")
 

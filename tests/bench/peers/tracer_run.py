@@ -15,14 +15,15 @@ from threading import Event
 
 import psycopg
 
-from cli.db import upgrade_schema
-from cli.steps import sync_steps
 from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.contract.store import Store
 from reconciler.local.temporary_host import worker_host
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
 from reconciler.spawners.choose import make_spawner
+from workers.kit import load_steps
 from workers.noop import NAMES
 
 PACKAGE = "workers.noop"
@@ -38,7 +39,7 @@ FROM results.{name} JOIN workflow_states USING (company_id) WHERE step_name = '{
 def install(url: str, settings: Mapping[str, float]) -> None:
     """The schema, the steps, the intervals, and views in place of what the observer reads."""
     upgrade_schema(url)
-    sync_steps(url, PACKAGE)
+    sync_steps(url, load_steps(PACKAGE))
     with OperatorStore.connect(url) as operator:
         operator.set_polling(poll_s=settings["poll_s"], idle_s=settings["poll_s"])
         for name in BLUEPRINT:

@@ -13,12 +13,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from cli.db import REVISIONS, upgrade_schema
 from reconciler.contract.column_types import SCHEMA_REVISION, SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect, revision
 from reconciler.contract.errors import BadInput
 from reconciler.poll import poll
 from reconciler.schema.domain_tables import sync_tables
+from reconciler.schema.migrate import REVISIONS, upgrade_schema
 from tests.standins.controlplane.terminal import ROOT
 from tests.world import World, wait_until
 from workers.steps.normalize import Normalized

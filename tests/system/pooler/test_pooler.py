@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from cli.db import upgrade_schema
-from cli.steps import sync_steps
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.database import behind_pooler, connect, revision
 from reconciler.contract.errors import Unreachable
@@ -17,10 +15,13 @@ from reconciler.contract.store import Store
 from reconciler.contract.worker_store import Failure, WorkerStore
 from reconciler.operator import store
 from reconciler.operator.store import OperatorStore
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
 from tests.roles import role_world
 from tests.system.pooler.pgbouncer import PASSWORD, PgBouncer, make_certificate, running
 from tests.terminal import SEED, Terminal
 from tests.world import STEPS, World
+from workers.kit import load_steps
 from workers.steps.normalize import Normalized
 
 OFTEN = 12  # psycopg prepares a statement at its sixth execution
@@ -67,10 +68,10 @@ def test_an_empty_database_is_migrated_and_synced_as_often_as_one_likes(
         connection.execute("CREATE DATABASE untouched")
         place = bouncer.url("postgresql:///untouched")
         assert upgrade_schema(place) is None
-        assert f"Step {next(iter(STEPS))} registered" in sync_steps(place)
+        assert f"Step {next(iter(STEPS))} registered" in sync_steps(place, load_steps())
         for _ in range(3):
             assert upgrade_schema(place) == SCHEMA_REVISION
-            assert sync_steps(place) == ["Steps: up to date"]
+            assert sync_steps(place, load_steps()) == ["Steps: up to date"]
         with connect(place) as through:
             assert revision(through) == SCHEMA_REVISION
             assert through.execute(PREPARED).fetchone() == {"n": 0}
