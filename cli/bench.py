@@ -25,8 +25,8 @@ from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import TickReport
-from workers.kit import load_steps
 from workers.noop import NAMES
+from workers.runtime.loading import load_steps
 
 PACKAGE = "workers.noop"
 NAME = "bench"
@@ -51,7 +51,7 @@ def bench(
         started = time.perf_counter()
         operator.seed(rows(companies), name=NAME, blueprint=blueprint, columns=[])
         seed_s = time.perf_counter() - started
-        with Store.connect(url) as store, worker_host(settings, url, PACKAGE):
+        with Store.connect(url) as store, worker_host(settings, url):
             took_s = run(store, settings, companies * steps)
         check(operator, companies, blueprint)
     document(
@@ -72,11 +72,13 @@ def throwaway() -> Iterator[tuple[Settings, str]]:
     """Settings of a home of its own, and a Postgres in it with the no-op steps."""
     home = Path(tempfile.mkdtemp(prefix="tracer-bench-"))
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
-    settings = load_settings().model_copy(update={"home": home, "workers": "local"})
+    settings = load_settings().model_copy(
+        update={"home": home, "workers": "local", "steps": [PACKAGE]}
+    )
     try:
         url = supervisor.acquire(home)
         upgrade_schema(url)
-        sync_steps(url, load_steps(PACKAGE))
+        sync_steps(url, load_steps([PACKAGE]))
         yield settings, url
     finally:
         supervisor.stop(home)

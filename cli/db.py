@@ -15,14 +15,14 @@ from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.role_urls import STDOUT, open_urls, set_passwords, urls_of
 from reconciler.schema.roles import make_roles, shortcomings
 from reconciler.schema.steps import sync_steps
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: tracer db upgrade")
 def upgrade() -> None:
-    """Run the migrations, then register the steps that are in `workers/steps/`."""
+    """Run the migrations, then register the steps of the packages in TRACER_STEPS."""
     url = database_url(load_settings())
     before = upgrade_schema(url)
     say(

@@ -14,7 +14,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.diagnosis import check_database
 from reconciler.operator.diagnosis.check_loop import Loop
 from reconciler.operator.diagnosis.finding import Check, Finding, examine
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 # What each part is for: why a fault in it matters.
 WHY = {

@@ -13,11 +13,12 @@ from sqlalchemy import Boolean, Float, Integer, Table
 from cli.output_file import STDOUT, opened
 from cli.render import BatchName, say
 from reconciler.contract.errors import BadInput
+from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
 from reconciler.operator.seeding.columns import unique_names
 from reconciler.operator.steering import BatchView
 from reconciler.operator.store import OperatorStore
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 Place: TypeAlias = "tuple[str | None, str | None]"  # a step (None: the input), and its column
 
@@ -72,7 +73,8 @@ def result_tables(batch: BatchView) -> dict[str, Table]:
     missing = [step for step in batch.blueprint if step not in steps]
     if missing:
         raise BadInput(
-            f"workers/steps/ has no {', '.join(missing)}: export where the step's code is."
+            f"There is no {', '.join(missing)} in {', '.join(load_settings().steps)}: export where "
+            "the step's code is, or set TRACER_STEPS."
         )
     return {step: steps[step].table.__table__ for step in batch.blueprint}  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""`tracer steps`: the registry, and the domain tables of the steps in `workers/steps/`."""
+"""`tracer steps`: the registry, and the domain tables of the steps that TRACER_STEPS names."""
 
 import difflib
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from reconciler.contract.loop_models import StepSettings
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, operator
 from reconciler.schema.steps import sync_steps
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 # Headed by the names that `tracer steps set` takes.
 SHOWN = {
@@ -94,7 +94,7 @@ def set_(
 
 @app.command(epilog="Example: tracer steps sync")
 def sync() -> None:
-    """Register what is in `workers/steps/`, and create the tables that it needs."""
+    """Register the steps of the packages in TRACER_STEPS, and create the tables that they need."""
     for line in sync_steps(database_url(load_settings()), load_steps()):
         say(line)
 

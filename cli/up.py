@@ -29,7 +29,7 @@ from reconciler.prefect.runs import read_run
 from reconciler.prefect.schedule import read_schedule, set_every
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 COMPANIES = Path(__file__).parent / "demo_companies.csv"
 BLUEPRINT = ["normalize", "step_a", "step_b"]

@@ -25,7 +25,7 @@ from tests.standins.controlplane.terminal import project
 from tests.terminal import FILE, Terminal
 from tests.world import World
 from workers import app
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 NUMBERS = count(1)
 

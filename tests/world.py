@@ -7,21 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.contract.claimed import Chunk
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
 from reconciler.operator.store import OperatorStore
 from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered
 from reconciler.tick import TickReport, tick
-from workers.kit import Step, load_steps
+from workers.kit import Step
 from workers.runtime.lifecycle import WorkReport, work
+from workers.runtime.loading import load_steps
 
 STEPS = load_steps()
 
 
-def doing(
-    function: Callable[[CompanyView], object], step: str = "normalize", **changes: Any
-) -> Step:
+def doing(function: Callable[[Company], object], step: str = "normalize", **changes: Any) -> Step:
     """The bundled step with another function: what a user's own could do."""
     return replace(STEPS[step], function=function, **changes)  # type: ignore[arg-type]
 

@@ -18,8 +18,9 @@ import modal.experimental
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
-from workers.kit import LONGEST_S, Step, load_steps
+from workers.kit import LONGEST_S, Step
 from workers.runtime.lifecycle import BEGIN_PATIENCE_S, WorkReport, work
+from workers.runtime.loading import load_steps
 
 PYTHON = "3.12"
 PACKAGES = (

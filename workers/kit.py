@@ -1,21 +1,20 @@
-"""What makes a function a step: the decorator, and what a step may raise."""
+"""All that a step's author imports: what a step is given, what it returns, what it may raise."""
 
-import importlib
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, get_type_hints
 
-from reconciler.contract.errors import BadInput
-from reconciler.contract.results import CompanyView, StepResult
+from reconciler.contract.results import Company, StepResult
+
+__all__ = ["Company", "PermanentError", "RetryAfter", "StepResult", "step"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 LONGEST_S = 24 * 60 * 60  # the longest time-out that Modal takes
 
-StepFunction = Callable[[CompanyView], StepResult]
+StepFunction = Callable[[Company], StepResult]
 
 
 class PermanentError(Exception):
@@ -92,33 +91,3 @@ def step(
         return function
 
     return mark
-
-
-def load_steps(package: str = "workers.steps") -> dict[str, Step]:
-    """Every step in the files of `package`, by name.
-
-    Raises:
-        BadInput: a file there cannot be imported, or two steps have one name or one table.
-    """
-    folder = importlib.import_module(package)
-    steps: dict[str, Step] = {}
-    tables: dict[str, str] = {}
-    for module in pkgutil.iter_modules(folder.__path__, f"{package}."):
-        for found in _steps_in(module.name):
-            table = str(found.table.__tablename__)
-            if found.name in steps or table in tables:
-                raise BadInput(f"{module.name}: another file has step {found.name} or its table.")
-            steps[found.name], tables[table] = found, found.name
-    return steps
-
-
-def _steps_in(module_name: str) -> list[Step]:
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's file can fail in any way
-        raise BadInput(f"{module_name} cannot be imported: {error!r}.") from error
-    return [
-        value.tracer_step
-        for value in vars(module).values()
-        if hasattr(value, "tracer_step") and value.__module__ == module_name
-    ]

@@ -12,11 +12,12 @@ from rich.text import Text
 from cli.export import places
 from cli.render import document, out, say, text
 from reconciler.contract.errors import BadInput
+from reconciler.contract.settings import load_settings
 from reconciler.contract.states import Status
 from reconciler.operator.steering import BatchView
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import since, span, until
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 
 def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_json: bool) -> None:
@@ -46,7 +47,10 @@ def tables(steps: set[str]) -> dict[str, tuple[str, str]]:
         say(f"Results are not shown: {error}")
         return {}
     if missing := sorted(steps - found.keys()):
-        say(f"Results are shown where the step's code is: workers/steps/ has no {missing[0]!r}.")
+        packages = ", ".join(load_settings().steps)
+        say(
+            f"Results are shown where the step's code is: there is no {missing[0]!r} in {packages}."
+        )
     return places({step: found[step].table.__table__ for step in sorted(steps & found.keys())})  # type: ignore[attr-defined]
 
 

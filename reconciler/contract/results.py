@@ -1,4 +1,4 @@
-"""What a step is given and what it returns: the two types that every step's file imports."""
+"""What a step is given and what it returns; its file imports both from `workers.kit`."""
 
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,17 @@ class StepResult(SQLModel):
         sa_column_kwargs={"server_default": text("now()")},
     )
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Refuse a second table of one name, in a sentence of ours.
+
+        Raises:
+            TypeError: another step has it.
+        """
+        super().__init_subclass__(**given)
+        table = vars(cls).get("__tablename__", cls.__name__.lower())
+        if given.get("table") and f"{RESULTS_SCHEMA}.{table}" in cls.metadata.tables:
+            raise TypeError(f"another step has a table {table!r} already")
+
     def __init__(self, **values: Any) -> None:
         """A row with these values, as its fields' types say.
 
@@ -49,7 +60,7 @@ class StepResult(SQLModel):
             self.__dict__["_sa_instance_state"] = state
 
 
-class CompanyView(BaseModel, frozen=True):
+class Company(BaseModel, frozen=True):
     """A company as a step function gets it: read from `companies` when the attempt begins.
 
     `idempotency_key` is the same for every attempt of this step at this company in this batch, and

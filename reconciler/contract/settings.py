@@ -3,21 +3,28 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reconciler.contract.errors import BadInput
 
 
 class Settings(BaseSettings):
-    """What the environment says; an empty variable is as good as none."""
+    """What the environment says, and a file `.env` in the working directory.
 
-    model_config = SettingsConfigDict(env_ignore_empty=True)
+    The environment wins; an empty variable is as good as none. Of the file, only the variables that
+    are named here are read: those of Prefect and Modal belong into the environment.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, env_file=".env", extra="ignore")
 
     database_url: str | None = Field(None, validation_alias="DATABASE_URL", repr=False)
     home: Path = Field(Path(".tracer"), validation_alias="TRACER_HOME")
+    steps: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("workers.steps",), min_length=1, validation_alias="TRACER_STEPS"
+    )
     workers: Literal["local", "modal"] = Field("local", validation_alias="TRACER_WORKERS")
     worker_processes: int = Field(
         default_factory=lambda: os.cpu_count() or 2,
@@ -28,18 +35,39 @@ class Settings(BaseSettings):
     modal_app: str = Field("tracer", validation_alias="TRACER_MODAL_APP")
     modal_secret: str = Field("tracer-database", validation_alias="TRACER_MODAL_SECRET")
 
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        """Names with commas between."""
+        if isinstance(given, str):
+            return tuple(name for part in given.split(",") if (name := part.strip()))
+        return given
+
+    def environment(self) -> dict[str, str]:
+        """These settings as variables, for a child that is to have the same elsewhere."""
+        values = {
+            str(field.validation_alias): getattr(self, name)
+            for name, field in type(self).model_fields.items()
+        }
+        values |= {"TRACER_HOME": self.home.resolve(), "TRACER_STEPS": ",".join(self.steps)}
+        return {name: str(value) for name, value in values.items() if value is not None}
+
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the environment and `.env`.
 
     Raises:
-        BadInput: a variable has a value that cannot be used; the message names it.
+        BadInput: a variable has a value that cannot be used, or the file cannot be read; the
+            message names the variable and never shows a value, which may be a secret.
     """
     try:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"Environment: {wrong}.") from error
+        raise BadInput(f"Environment or .env: {wrong}.") from error
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise BadInput(f".env cannot be read: {why}.") from error
 
 
 def runtime_dir(home: Path) -> Path:

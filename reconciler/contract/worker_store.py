@@ -11,7 +11,7 @@ from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
 from reconciler.contract.database import Database
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
-from reconciler.contract.results import CompanyView, StepResult
+from reconciler.contract.results import Company, StepResult
 from reconciler.contract.sql import worker as queries
 
 
@@ -19,7 +19,7 @@ from reconciler.contract.sql import worker as queries
 class Attempt:
     """The right to work one company once: what `begin` gives, and every later verb must show."""
 
-    company: CompanyView
+    company: Company
     step_name: str
     batch_id: int
     attempt: int
@@ -63,7 +63,7 @@ class WorkerStore(Database):
             self.check_revision()
         return [
             Attempt(
-                company=CompanyView(
+                company=Company(
                     **{name: row[name] for name in ("id", "key", "name", "domain", "attributes")},
                     idempotency_key=f"tracer-{row['batch_id']}-{step_name}-{row['id']}",
                 ),

@@ -1,6 +1,5 @@
 """One program of the local stack, on a lifeline: it never outlives the one who started it."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.contract.errors import WorkFailed
+from reconciler.contract.settings import Settings
+from reconciler.local import lifeline
 from reconciler.local.lifeline import GRACE_S, end_all, family, parents, send
+from reconciler.local.python import child_environment
 from reconciler.local.stack_file import Running, running
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LAST_LINES = 15
 
 
@@ -20,19 +21,24 @@ class Service:
     """A program that was started; its words go to the log."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        logs: Path,
+        cwd: Path | None = None,
     ) -> None:
         self.name = name
         self.log = logs / f"{name}.log"
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches the owner alone, who ends them in order.
             self._lifeline = subprocess.Popen(
-                [sys.executable, "-m", "reconciler.local.lifeline", "--", *command],
+                [sys.executable, "-I", "-S", lifeline.__file__, "--", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
-                cwd=REPOSITORY,
+                cwd=cwd,
                 start_new_session=True,
             )
 
@@ -103,17 +109,16 @@ class Service:
         return WorkFailed(f"The {self.name} {what}. See {self.log}, which ends with:\n{last}")
 
 
-def environment(home: Path, database_url: str) -> dict[str, str]:
+def environment(settings: Settings, database_url: str) -> dict[str, str]:
     """What every program of the stack finds in its environment, beside PREFECT_API_URL.
 
     None of the user's own Prefect settings is in it, so that a profile or a key for another server
-    is neither used nor touched. `home` is absolute.
+    is neither used nor touched.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    given, home = child_environment(settings, database_url), settings.home.resolve()
+    kept = {name: value for name, value in given.items() if not name.startswith("PREFECT_")}
     direct = ",".join(filter(None, [kept.get("NO_PROXY"), "127.0.0.1", "localhost"]))
     return kept | {
-        "DATABASE_URL": database_url,
-        "TRACER_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         # Prefect's worker keeps files in `runner_storage` there, whoever runs it: in /tmp the first
         # user of a machine would lock all others out.

@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +11,15 @@ from typing import Self
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.lifeline import GRACE_S, end_all
-from reconciler.local.service import REPOSITORY, Service, environment
+from reconciler.local.python import PYTHON
+from reconciler.local.service import Service, environment
 from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
 from reconciler.prefect.api import local_place, speak
 from reconciler.prefect.runs import clear_dead
-from reconciler.prefect.schedule import POOL, ask_for_run, read
+from reconciler.prefect.schedule import POOL, PREFECT_FILE, ask_for_run, read
 
 HOST, PORT = "127.0.0.1", 4200
-PREFECT = (sys.executable, "-m", "prefect")
+PREFECT = (*PYTHON, "-m", "prefect")
 RUN_S = 10.0  # what a run gets to leave between two ticks and report it
 OWNER_S = 30.0  # what the owner of a stack gets to end its services in order
 
@@ -51,13 +51,13 @@ class Stack:
         this program ends in whatever way.
 
         Raises:
-            BadInput: a stack of this home is running already, or this is no checkout.
+            BadInput: a stack of this home is running already.
             WorkFailed: a part does not come up; the message has the end of its log.
         """
-        self._prepare(settings.home.resolve(), database_url)
+        self._prepare(settings, database_url)
         host = settings.workers == "local"
         if host:
-            self._launch("worker-host", sys.executable, "-m", "workers.host")
+            self._launch("worker-host", *PYTHON, "-m", "workers.host", cwd=Path.cwd())
         if not self._start_server(free_port()):
             self._start_server(free_port((0,)))
         on_step(f"Prefect server at {self.ui_url}")
@@ -97,9 +97,8 @@ class Stack:
         """Why the service of that name has ended by itself, as far as its log tells."""
         return self._services[name].failure("ended by itself, and all else was stopped")
 
-    def _prepare(self, home: Path, database_url: str) -> None:
-        if not (REPOSITORY / "prefect.yaml").exists():
-            raise BadInput(f"There is no prefect.yaml in {REPOSITORY}: run this from a checkout.")
+    def _prepare(self, settings: Settings, database_url: str) -> None:
+        home = settings.home.resolve()
         found = load_stack(home)
         if found and found.owner.alive:
             raise BadInput(
@@ -110,7 +109,7 @@ class Stack:
         for name in ("logs", "tmp"):
             (home / name).mkdir(parents=True, exist_ok=True)
         self._home = home
-        self._environment = environment(home, database_url)
+        self._environment = environment(settings, database_url)
 
     def _start_server(self, port: int) -> bool:
         """Start Prefect's server; False where another program took the port in the 20 s that it
@@ -126,10 +125,14 @@ class Stack:
         self._services.pop("prefect-server").stop()
         return False
 
-    def _launch(self, name: str, *command: str) -> None:
-        logs = self._home / "logs"
-        self._services[name] = Service(name, command, self._environment, logs)
+    def _launch(self, name: str, *command: str, cwd: Path | None = None) -> None:
+        self._services[name] = self._service(name, command, cwd)
         self._write_down()
+
+    def _service(self, name: str, command: Sequence[str], cwd: Path | None = None) -> Service:
+        """Prefect's programs run in the home: they read settings from where they are."""
+        logs = self._home / "logs"
+        return Service(name, command, self._environment, logs, cwd or self._home)
 
     def _await(self, name: str, ready: Callable[[], bool], within_s: float) -> None:
         self._services[name].wait_ready(ready, within_s)
@@ -141,8 +144,8 @@ class Stack:
         write_stack(self._home, StackFile(self.api_url, owner, programs))
 
     def _deploy(self) -> str:
-        command = (*PREFECT, "--no-prompt", "deploy", "--all")
-        deploy = Service("prefect-deploy", command, self._environment, self._home / "logs")
+        words = ("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE))
+        deploy = self._service("prefect-deploy", (*PREFECT, *words))
         try:
             deploy.wait_done(90)
         finally:

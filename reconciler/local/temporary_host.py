@@ -1,26 +1,21 @@
 """A worker host for as long as one command needs it."""
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reconciler.contract.errors import WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
+from reconciler.local.python import PYTHON, child_environment
 from reconciler.local.stack import accepts
 
 READY_S = 30.0
 
 
 @contextmanager
-def worker_host(
-    settings: Settings, database_url: str, package: str = "workers.steps"
-) -> Iterator[None]:
+def worker_host(settings: Settings, database_url: str) -> Iterator[None]:
     """The worker host that runs, or one of our own that finishes what it was given at the end.
-
-    One of our own has the steps of `package`.
 
     Raises:
         WorkFailed: it does not come up; what it says is on stderr.
@@ -28,9 +23,8 @@ def worker_host(
     if settings.workers != "local" or accepts(workers_socket(settings.home)):
         yield
         return
-    command = [sys.executable, "-m", "workers.host", "--until-eof", "--steps", package]
-    home = str(settings.home)
-    environment = {**os.environ, "DATABASE_URL": database_url, "TRACER_HOME": home}
+    command = [*PYTHON, "-m", "workers.host", "--until-eof"]
+    environment = child_environment(settings, database_url)
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as host:
         try:
             _wait_ready(host, settings)

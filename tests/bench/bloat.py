@@ -64,7 +64,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         for _ in range(1 + given.times):
             eyes.execute("DELETE FROM batches")
             operator.seed(rows(companies), name=NAME, blueprint=blueprint, columns=[])
-            with Store.connect(url) as store, worker_host(settings, url, "workers.noop"):
+            with Store.connect(url) as store, worker_host(settings, url):
                 speeds.append(
                     companies * given.steps / run(store, settings, companies * given.steps)
                 )

@@ -98,7 +98,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         eyes = stack.enter_context(psycopg.connect(url, autocommit=True))
         operator.set_step(STEP, {"chunk_size": given.chunk, "max_in_flight": given.in_flight})
         operator.set_polling(poll_s=given.poll, idle_s=given.poll, every_s=86_400)
-        stack.enter_context(worker_host(settings, url, "workers.noop"))
+        stack.enter_context(worker_host(settings, url))
         with loops(url, settings, 1):
             alone = [seed_and_wait(operator, f"alone-{n}") for n in range(given.times)]
         fill(eyes, Batch("large", given.large, steps=1, pending=given.large))

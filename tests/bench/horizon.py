@@ -77,7 +77,7 @@ def lifecycle(
         with (
             beside(url),
             TimedStore.connect(url) as store,
-            worker_host(settings, url, "workers.noop"),
+            worker_host(settings, url),
         ):
             took_s = run(store, settings, companies * len(blueprint))
         check(operator, companies, blueprint)

@@ -64,7 +64,7 @@ def prefect_server(settings: Settings, url: str) -> Iterator[dict[str, str]]:
     home, port = settings.home.resolve(), free_port()
     for name in ("logs", "tmp"):
         (home / name).mkdir()
-    found = environment(home, url) | {"PREFECT_API_URL": f"http://{HOST}:{port}/api"}
+    found = environment(settings, url) | {"PREFECT_API_URL": f"http://{HOST}:{port}/api"}
     command = (*PREFECT, "server", "start", "--host", HOST, "--port", str(port))
     server = Service("prefect-server", command, found, home / "logs")
     try:
@@ -97,7 +97,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         with psycopg.connect(url, autocommit=True) as connection:
             over = Batch("over", OVER, in_flight=OVER, lease_s=0)
             fill(connection, over, Batch("backlog", given.backlog, pending=given.backlog))
-        with prefect_server(settings, url) as seen, worker_host(settings, url, "workers.noop"):
+        with prefect_server(settings, url) as seen, worker_host(settings, url):
             held = outcome(start_flow(seen))
         did = operator.rows(DID)[0]
     assert did["most_retried"] == OVER

@@ -108,7 +108,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         companies = int(given.rate * (given.seconds + 20) * (1 + given.changes)) // len(BLUEPRINT)
         operator.seed(rows(companies), name=NAME, blueprint=BLUEPRINT, columns=[])
         seen = stack.enter_context(prefect_server(settings, url))
-        stack.enter_context(worker_host(settings, url, "workers.noop"))
+        stack.enter_context(worker_host(settings, url))
         started, taken_over = relay(given, eyes, operator, seen)
         ended = clock(eyes)
         assert operator.batch(NAME).status == "RUNNING", "the batch was too small"

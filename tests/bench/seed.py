@@ -27,7 +27,7 @@ from reconciler.local.postgres import supervisor
 from reconciler.operator.sql import seeding
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 HEADER = (
     *("Company Name", "Company Website", "Industry", "Country", "Headquarters", "Employees"),

@@ -28,9 +28,9 @@ from reconciler.operator.store import OperatorStore
 from reconciler.tick import tick
 from tests.bench.filling import Batch, fill, report
 from tests.world import Scripted
-from workers.kit import load_steps
 from workers.noop import NAMES
 from workers.runtime.lifecycle import work
+from workers.runtime.loading import load_steps
 
 LARGE, BARE, OTHER = "large", "bare", "other"
 RETRY = """
@@ -81,7 +81,7 @@ def moved(found: int, rows: int) -> None:
 def beside(url: str, longest: dict[str, float]) -> Iterator[None]:
     """Ticks and workers that go on for as long as this lasts; the longest of each, in seconds."""
     over, errors = Event(), list[BaseException]()
-    steps = load_steps("workers.noop")
+    steps = load_steps(["workers.noop"])
 
     def go_on() -> None:
         try:

@@ -28,7 +28,7 @@ from reconciler.local.postgres import supervisor
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 BLUEPRINT = ["normalize", "step_a", "step_b"]
 TABLES = ("normalized", "step_a", "step_b")

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from reconciler.contract.claimed import Chunk
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.states import IN_FLIGHT
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
@@ -34,7 +34,7 @@ TURNS = 40  # of a tick and the work after it; the longest scenario takes 12
 # Longer than every lease, deadline and backoff in the registry: between two ticks all are over.
 TURN = timedelta(hours=1)
 # What a step does, told also for the how-manyth time it is called for the company.
-Play = Callable[["Run", CompanyView, int], Any]
+Play = Callable[["Run", Company, int], Any]
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,13 @@ class Run:
         """The step as the scenario plays it; each call of its function crosses a boundary."""
         play, program = self.scenario.play.get(step.name), self.working
 
-        def played(company: CompanyView) -> Any:
+        def played(company: Company) -> Any:
             self.note(step.name, company.id)
             if play is None:
                 return step.function(company)
             return play(self, company, self.calls_of[company.id, step.name])
 
-        def function(company: CompanyView) -> Any:
+        def function(company: Company) -> Any:
             if program is None:
                 return played(company)
             return self.probe.cross(program, f"call of {step.name}", lambda: played(company))

@@ -2,7 +2,7 @@
 
 import time
 
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from tests.system.crash import HEART
 from tests.system.crash_run import Run, Scenario
 from workers.kit import PermanentError, RetryAfter
@@ -12,7 +12,7 @@ from workers.steps.step_a import StepA
 QUICK_S = 0.09  # a lease of which the heart renews a third often
 
 
-def fails_twice(_: Run, __: CompanyView, number: int) -> Normalized:
+def fails_twice(_: Run, __: Company, number: int) -> Normalized:
     if number == 1:
         raise RetryAfter(30)
     if number == 2:
@@ -20,41 +20,41 @@ def fails_twice(_: Run, __: CompanyView, number: int) -> Normalized:
     return Normalized()
 
 
-def always_fails(_: Run, company: CompanyView, __: int) -> Normalized:
+def always_fails(_: Run, company: Company, __: int) -> Normalized:
     raise ValueError(f"nothing is known of {company.key}")
 
 
-def one_fails(_: Run, company: CompanyView, __: int) -> Normalized:
+def one_fails(_: Run, company: Company, __: int) -> Normalized:
     if company.key == "a":
         raise PermanentError("no such company")
     return Normalized()
 
 
-def one_does_not_fit(_: Run, company: CompanyView, __: int) -> StepA:
+def one_does_not_fit(_: Run, company: Company, __: int) -> StepA:
     return StepA(attribute_count=2**40 if company.key == "a" else 7)
 
 
-def is_overtaken(run: Run, _: CompanyView, number: int) -> Normalized:
+def is_overtaken(run: Run, _: Company, number: int) -> Normalized:
     if number == 1:
         run.reconcile()  # its lease is over by then
         run.reconcile()  # and the row claimed anew
     return Normalized()
 
 
-def fails_overtaken(run: Run, company: CompanyView, number: int) -> Normalized:
+def fails_overtaken(run: Run, company: Company, number: int) -> Normalized:
     if number == 1:
         is_overtaken(run, company, number)
         raise ValueError("too late to matter")
     return Normalized()
 
 
-def is_cancelled(run: Run, _: CompanyView, __: int) -> Normalized:
+def is_cancelled(run: Run, _: Company, __: int) -> Normalized:
     if not run.ended():
         run.world.operator.cancel(run.world.operator.batch("batch"))
     return Normalized()
 
 
-def takes_a_beat(run: Run, _: CompanyView, __: int) -> Normalized:
+def takes_a_beat(run: Run, _: Company, __: int) -> Normalized:
     deadline = time.monotonic() + 10
     while run.working and not run.working.dead and not beats(run):
         assert time.monotonic() < deadline, "the heart does not beat"

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from reconciler.contract.claimed import Chunk
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.sql import tick as queries
 from reconciler.contract.sql.claim import CLAIM, CLAIM_TURN
 from reconciler.contract.store import Store
@@ -203,7 +203,7 @@ def test_every_backend_is_terminated(world: World, url: str, report: Report) -> 
     world.seed(10)
     since = list[float]()
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         if not since:
             since.append(time.monotonic())
             world.sql(

@@ -26,7 +26,7 @@ from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.local import LocalSpawner
 from tests.world import wait_until
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 AWAY_S = 3.0
 COMPANIES = 120

@@ -9,7 +9,7 @@ import modal
 import pytest
 
 from reconciler.contract.errors import Unreachable
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.worker_store import WorkerStore
 from tests.world import STEPS, World
 from workers import app as module
@@ -60,7 +60,7 @@ def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -
     world.tick()
     working, cancelled = Event(), Event()
 
-    def slow(_: CompanyView) -> StepA:
+    def slow(_: Company) -> StepA:
         working.set()
         cancelled.wait(10)
         return StepA(attribute_count=0)

@@ -9,17 +9,16 @@ import pytest
 
 from cli.render import out, table
 from reconciler.contract.errors import BadInput
-from reconciler.contract.results import CompanyView, StepResult
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.steps import sync_steps
 from tests.terminal import Terminal
 from tests.world import World
 from workers import steps as package
-from workers.kit import load_steps, step
+from workers.kit import Company, StepResult, step
+from workers.runtime.loading import load_steps
 
 COUNT = """
-from reconciler.contract.results import CompanyView, StepResult
-from workers.kit import step
+from workers.kit import Company, StepResult, step
 
 
 class NameLength(StepResult, table=True):
@@ -28,7 +27,7 @@ class NameLength(StepResult, table=True):
 
 
 @step(chunk_size=7, max_attempts=2)
-def name_length(company: CompanyView) -> NameLength:
+def name_length(company: Company) -> NameLength:
     return NameLength(letters=len(company.name or ""))
 """
 
@@ -137,7 +136,7 @@ def test_a_function_that_returns_no_table_is_no_step() -> None:
     with pytest.raises(TypeError, match="annotated to return a StepResult table"):
 
         @step()
-        def nothing(company: CompanyView) -> None: ...  # type: ignore[arg-type]
+        def nothing(company: Company) -> None: ...  # type: ignore[arg-type]
 
 
 def test_the_bundled_steps_are_found() -> None:

@@ -11,8 +11,8 @@ import psycopg
 
 from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.worker_store import WorkerStore
-from workers.kit import load_steps
 from workers.runtime.lifecycle import WorkReport, work
+from workers.runtime.loading import load_steps
 
 log = logging.getLogger("tracer.host")
 
@@ -30,10 +30,10 @@ class Call:
 class Child:
     """One worker process and the pipe to it."""
 
-    def __init__(self, database_url: str, package: str) -> None:
+    def __init__(self, database_url: str) -> None:
         self._pipe, theirs = CONTEXT.Pipe()
         self._process: BaseProcess = CONTEXT.Process(
-            target=child_main, args=(theirs, database_url, package), daemon=True
+            target=child_main, args=(theirs, database_url), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -56,11 +56,11 @@ class Child:
         return False
 
 
-def child_main(pipe: Connection, database_url: str, package: str) -> None:
+def child_main(pipe: Connection, database_url: str) -> None:
     """A worker process: calls in, a word back after each, until the host is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the host decides
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    steps = load_steps(package)
+    steps = load_steps()
     store: WorkerStore | None = None
     while True:
         try:

@@ -24,7 +24,7 @@ from typing import Any
 from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.settings import load_settings, workers_socket
 from workers.host.child import Call, Child
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 log = logging.getLogger("tracer.host")
 
@@ -35,10 +35,10 @@ GRACE_S = 10.0  # on top of the time-outs of a call's companies, for its writes
 class Host:
     """Takes calls, and keeps `processes` children busy with them."""
 
-    def __init__(self, package: str, database_url: str, processes: int) -> None:
-        self._steps = load_steps(package)
+    def __init__(self, database_url: str, processes: int) -> None:
+        self._steps = load_steps()
         self._started = monotonic()
-        self._new_child = partial(Child, database_url, package)
+        self._new_child = partial(Child, database_url)
         self._calls: Queue[Call] = Queue(MAX_WAITING)
         self._draining = Event()
         self._runners = [
@@ -134,7 +134,7 @@ def drain_at_eof(server: "_Server") -> None:
     server.shutdown()
 
 
-def serve(package: str, until_eof: bool) -> None:
+def serve(until_eof: bool = False) -> None:
     """Run the host until SIGTERM or SIGINT, or with `until_eof` until standard input ends.
 
     Raises:
@@ -143,7 +143,7 @@ def serve(package: str, until_eof: bool) -> None:
     settings = load_settings()
     if not settings.database_url:
         raise BadInput("The worker host needs DATABASE_URL (`tracer up` sets it).")
-    host = Host(package, settings.database_url, settings.worker_processes)
+    host = Host(settings.database_url, settings.worker_processes)
     path = workers_socket(settings.home)
     claim_socket(path)
     with _Server(path, host) as server:
@@ -164,13 +164,15 @@ def main() -> None:
     """Entry point of `python -m workers.host`."""
     parser = argparse.ArgumentParser(prog="python -m workers.host", description=__doc__)
     parser.add_argument("--until-eof", action="store_true", help="end with standard input")
-    parser.add_argument("--steps", default="workers.steps", help="the package that has them")
+    parser.add_argument("--steps", help="the packages that have them, instead of TRACER_STEPS")
     given = parser.parse_args()
+    if given.steps:
+        os.environ["TRACER_STEPS"] = given.steps  # for the worker processes too
     # Someone's own host, in their terminal: be brief.
     level = logging.WARNING if given.until_eof else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
     try:
-        serve(given.steps, given.until_eof)
+        serve(given.until_eof)
     except TracerError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

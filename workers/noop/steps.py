@@ -4,8 +4,7 @@ from collections.abc import Callable
 from types import new_class
 from typing import Any
 
-from reconciler.contract.results import CompanyView, StepResult
-from workers.kit import StepFunction, step
+from workers.kit import Company, StepFunction, StepResult, step
 from workers.noop import NAMES
 
 Table = Callable[..., StepResult]
@@ -25,7 +24,7 @@ def noop(name: str) -> StepFunction:
     """A step of that name."""
     table = table_of(name)
 
-    def function(company: CompanyView) -> StepResult:
+    def function(company: Company) -> StepResult:
         return table(attribute_count=len(company.attributes))
 
     function.__name__ = name

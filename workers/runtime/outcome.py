@@ -3,9 +3,8 @@
 from pydantic import ValidationError
 
 from reconciler.contract.error_kinds import ErrorKind
-from reconciler.contract.results import CompanyView, StepResult
 from reconciler.contract.worker_store import Failure
-from workers.kit import PermanentError, RetryAfter, Step
+from workers.kit import Company, PermanentError, RetryAfter, Step, StepResult
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
 
@@ -18,7 +17,7 @@ class WrongKind(Exception):
     """The function returned something else than its table."""
 
 
-def produce(step: Step, company: CompanyView) -> StepResult:
+def produce(step: Step, company: Company) -> StepResult:
     """The step's result, with its fields as their types say: SQLModel does not look.
 
     Raises:

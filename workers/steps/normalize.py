@@ -1,8 +1,7 @@
 """Brings name and domain to one form, so that later steps and joins can rely on it."""
 
-from reconciler.contract.results import CompanyView, StepResult
 from workers.company_names import canonical_domain, split_legal_form
-from workers.kit import step
+from workers.kit import Company, StepResult, step
 
 
 class Normalized(StepResult, table=True):
@@ -16,7 +15,7 @@ class Normalized(StepResult, table=True):
 
 
 @step(timeout_s=5, chunk_size=200)
-def normalize(company: CompanyView) -> Normalized:
+def normalize(company: Company) -> Normalized:
     """Canonical domain and legal form, offline."""
     short_name, legal_form = split_legal_form(company.name) if company.name else (None, None)
     return Normalized(

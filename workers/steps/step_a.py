@@ -2,8 +2,7 @@
 
 import time
 
-from reconciler.contract.results import CompanyView, StepResult
-from workers.kit import step
+from workers.kit import Company, StepResult, step
 
 
 class StepA(StepResult, table=True):
@@ -15,7 +14,7 @@ class StepA(StepResult, table=True):
 
 
 @step(timeout_s=30, chunk_size=5)
-def step_a(company: CompanyView) -> StepA:
+def step_a(company: Company) -> StepA:
     """Take as long as a fast web API would."""
     time.sleep(0.05)
     return StepA(attribute_count=len(company.attributes))

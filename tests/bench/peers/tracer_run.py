@@ -23,8 +23,8 @@ from reconciler.poll import poll
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.choose import make_spawner
-from workers.kit import load_steps
 from workers.noop import NAMES
+from workers.runtime.loading import load_steps
 
 PACKAGE = "workers.noop"
 BLUEPRINT = NAMES[:3]
@@ -39,7 +39,7 @@ FROM results.{name} JOIN workflow_states USING (company_id) WHERE step_name = '{
 def install(url: str, settings: Mapping[str, float]) -> None:
     """The schema, the steps, the intervals, and views in place of what the observer reads."""
     upgrade_schema(url)
-    sync_steps(url, load_steps(PACKAGE))
+    sync_steps(url, load_steps([PACKAGE]))
     with OperatorStore.connect(url) as operator:
         operator.set_polling(poll_s=settings["poll_s"], idle_s=settings["poll_s"])
         for name in BLUEPRINT:
@@ -68,9 +68,10 @@ def work(url: str) -> None:
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with tempfile.TemporaryDirectory(prefix="tracer-peers-") as home:
-        settings = load_settings().model_copy(update={"home": Path(home), "workers": "local"})
+        given = {"home": Path(home), "workers": "local", "steps": [PACKAGE]}
+        settings = load_settings().model_copy(update=given)
         with (
-            worker_host(settings, url, PACKAGE),
+            worker_host(settings, url),
             Store.connect(url) as store,
             closing(make_spawner(settings)) as spawner,
         ):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from tests.terminal import Terminal
 from tests.world import World, doing
 from workers.steps.normalize import Normalized
@@ -67,7 +67,7 @@ def test_attempts_since_a_retry_are_counted_anew(tracer: Terminal, world: World)
 
 
 def fail_once(world: World) -> None:
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise ValueError("busy")
 
     world.work(doing(function))
@@ -87,7 +87,7 @@ def test_results_of_a_step_whose_code_is_elsewhere_are_not_shown(
 ) -> None:
     world.seed(["acme"], ["elsewhere"])
     assert "elsewhere  PENDING" in tracer("inspect", "--company", "acme")
-    assert "workers/steps/ has no 'elsewhere'" in tracer.err
+    assert "there is no 'elsewhere' in workers.steps" in " ".join(tracer.err.split())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from reconciler.contract.errors import BadInput
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.sql.tick import ENDED
 from reconciler.operator.sql.steering import HOLD, REOPEN_BATCH, RETRY
 from reconciler.operator.steering import ALL, FIRST, BatchView, Wanted
@@ -20,7 +20,7 @@ from workers.steps.normalize import Normalized
 
 
 def failing(text: str) -> Step:
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise ValueError(text)
 
     return doing(function)
@@ -95,7 +95,7 @@ def test_a_retry_can_be_of_one_step_or_of_one_error(world: World) -> None:
     world.tick()
     first, second = world.ids()
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         raise PermanentError("no such company" if company.id == first else "account closed")
 
     world.work(doing(function))
@@ -163,7 +163,7 @@ def test_a_retry_after_is_honoured_to_the_second(world: World) -> None:
     world.operator.set_step("normalize", {"backoff_s": 0})
     world.tick()
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise RetryAfter(90)
 
     world.work(doing(function))
@@ -189,7 +189,7 @@ def test_a_step_function_that_hangs_is_left_behind_after_its_time_out(world: Wor
     world.claimed(3)
     released, bad = Event(), world.ids()[1]
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         if company.id == bad:
             released.wait(30)
         return Normalized()
@@ -210,7 +210,7 @@ def test_what_no_function_should_raise_is_its_own_failure(
 ) -> None:
     world.claimed(1)
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise error
 
     assert world.work(doing(function)).failed == 1
@@ -220,7 +220,7 @@ def test_what_no_function_should_raise_is_its_own_failure(
 def test_every_attempt_hands_the_step_the_same_idempotency_key(world: World) -> None:
     seen: list[str] = []
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         seen.append(company.idempotency_key)
         raise ValueError("no answer")
 

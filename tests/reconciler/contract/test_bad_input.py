@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.contract.errors import BadInput
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.operator.diagnosis.reasons import explain
 from tests.terminal import Terminal
 from tests.world import World, doing
@@ -125,7 +125,7 @@ def test_whatever_a_step_asks_to_wait_is_a_wait(seconds: object) -> None:
 def test_a_retry_after_that_makes_no_sense_is_still_a_failure(world: World, seconds: float) -> None:
     world.claimed(1)
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise RetryAfter(seconds)
 
     assert world.work(doing(function)).failed == 1
@@ -137,11 +137,11 @@ class Evil(Exception):
         raise RuntimeError("not even this")
 
 
-def misbehaviours() -> dict[str, Callable[[CompanyView], object]]:
-    def evil(_: CompanyView) -> object:
+def misbehaviours() -> dict[str, Callable[[Company], object]]:
+    def evil(_: Company) -> object:
         raise Evil
 
-    def ending(_: CompanyView) -> object:
+    def ending(_: Company) -> object:
         raise SystemExit(MARKUP)
 
     return {
@@ -159,7 +159,7 @@ def misbehaviours() -> dict[str, Callable[[CompanyView], object]]:
 
 @pytest.mark.parametrize("function", misbehaviours().values(), ids=misbehaviours().keys())
 def test_whatever_a_step_does_its_neighbours_land(
-    world: World, function: Callable[[CompanyView], object]
+    world: World, function: Callable[[Company], object]
 ) -> None:
     world.claimed(3)
     bad = world.ids()[1]
@@ -184,7 +184,7 @@ def test_what_is_displayed_obeys_no_markup_and_steers_no_terminal(
     world.seed([key], name=MARKUP)
     world.tick()
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise ValueError(MARKUP)
 
     world.work(doing(function))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from reconciler.contract.claimed import Verdict
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.worker_store import Failure
 from tests.world import World, doing
 from workers.runtime.lifecycle import WorkReport
@@ -15,7 +15,7 @@ from workers.steps.normalize import Normalized
 def test_a_stale_attempt_writes_neither_status_nor_domain_row(world: World) -> None:
     world.claimed(1)
 
-    def overtaken(_: CompanyView) -> Normalized:
+    def overtaken(_: Company) -> Normalized:
         world.sql("UPDATE workflow_states SET attempt = attempt + 1")
         return Normalized(short_name="late")
 
@@ -28,7 +28,7 @@ def test_a_heartbeat_keeps_the_lease_of_a_slow_step(world: World) -> None:
     world.claimed(1)
     world.operator.set_step("normalize", {"lease_s": 1.5})
 
-    def slow(_: CompanyView) -> Normalized:
+    def slow(_: Company) -> Normalized:
         deadline = time.monotonic() + 2.5
         while time.monotonic() < deadline:
             assert not world.tick()  # at no moment is the lease over
@@ -64,7 +64,7 @@ def test_a_cancelled_company_is_not_paid_for(world: World) -> None:
     world.operator.set_step("normalize", {"lease_s": 0.3})
     worked: list[int] = []
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         worked.append(company.id)
         if len(worked) == 1:
             world.sql(

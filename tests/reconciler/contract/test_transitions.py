@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from reconciler.contract.claimed import Chunk, Verdict
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, Status
 from reconciler.contract.worker_store import Attempt, Failure
 from tests.world import World, chunk_of
@@ -33,7 +33,7 @@ def put(world: World, status: Status) -> dict[str, object]:
 
 def held(world: World, attempt: int) -> Attempt:
     row = world.rows()[0]
-    company = CompanyView.model_construct(id=row["company_id"])
+    company = Company.model_construct(id=row["company_id"])
     return Attempt(company, "normalize", row["batch_id"], attempt, lease_s=60)
 
 

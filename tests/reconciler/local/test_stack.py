@@ -137,7 +137,7 @@ def test_services_see_nothing_of_the_users_own_prefect(
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
     monkeypatch.setenv("PREFECT_PROFILE", "work")
     monkeypatch.setenv("NO_PROXY", "example.org")
-    seen = environment(tmp_path, "postgresql:///here")
+    seen = environment(Settings.model_validate({"TRACER_HOME": tmp_path}), "postgresql:///here")
     assert not {"PREFECT_API_KEY", "PREFECT_PROFILE"} & seen.keys()
     assert seen["PREFECT_HOME"] == str(tmp_path / "prefect")
     assert seen["NO_PROXY"] == "example.org,127.0.0.1,localhost"

@@ -5,7 +5,7 @@ import getpass
 import pytest
 
 from reconciler.contract.errors import BadInput
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.operator.connect import user
 from reconciler.operator.steering import BatchView, Wanted
 from tests.terminal import SEED, Terminal
@@ -21,7 +21,7 @@ def batch(world: World) -> BatchView:
 def fail(world: World) -> None:
     """All that can be claimed fails for good."""
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise PermanentError("no [bold]such[/bold] company")
 
     world.tick()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from reconciler.contract.errors import BadInput
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.sql.claim import CLAIM, CLAIM_TURN
 from reconciler.contract.store import FEW_CALLS
 from reconciler.operator import steering
@@ -30,7 +30,7 @@ def batch(world: World, name: str = "batch") -> BatchView:
 def fail(world: World) -> None:
     """All that is claimed fails for good."""
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise PermanentError("no such company")
 
     world.work(doing(function))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.operator.failures import kind
 from reconciler.spawners.protocol import Refused, Unknown
 from tests.world import World, doing
@@ -22,7 +22,7 @@ def fail(world: World, *messages: str) -> None:
     """Company by company, an attempt fails for good with the next of the messages."""
     said = iter(messages)
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise PermanentError(next(said))
 
     world.claimed(len(messages))
@@ -58,7 +58,7 @@ def test_failures_are_counted_by_kind_of_message(world: World) -> None:
 
 
 def test_a_companys_own_name_makes_no_kind_of_message(world: World) -> None:
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         raise PermanentError(f"no record of {company.name}")
 
     world.claimed(2)
@@ -93,7 +93,7 @@ def test_what_will_be_tried_again_is_told_from_what_failed(world: World) -> None
     world.claimed(2)
     first, _ = world.ids()
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         raise PermanentError("gone") if company.id == first else ValueError("gone")
 
     world.work(doing(function))
@@ -131,7 +131,7 @@ def test_an_attempt_that_has_failed_is_over_before_the_tick_that_decides(world: 
     world.claimed(2)
     first, second = world.ids()
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise ValueError("busy")
 
     world.worker.begin("normalize", [second], "call-1")

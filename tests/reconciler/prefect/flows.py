@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reconciler.contract.settings import Settings
 from reconciler.local.postgres import supervisor
 from reconciler.local.service import Service, environment
 from reconciler.local.stack import HOST, PREFECT, free_port
@@ -28,9 +29,10 @@ class Flows:
         self.home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
         for name in ("logs", "tmp"):
             (self.home / name).mkdir()
+        settings = Settings.model_validate({"TRACER_HOME": self.home})
         port = str(free_port())
         self.ui_url = f"http://{HOST}:{port}"
-        self._seen = environment(self.home, "") | {"PREFECT_API_URL": f"{self.ui_url}/api"}
+        self._seen = environment(settings, "") | {"PREFECT_API_URL": f"{self.ui_url}/api"}
         command = (*PREFECT, "server", "start", "--host", HOST, "--port", port)
         self._server = Service("prefect-server", command, self._seen, self.home / "logs")
         self.said = self.home / "logs" / "flows.log"

@@ -18,13 +18,14 @@ import pytest
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings
-from reconciler.local.service import REPOSITORY, Service, environment
+from reconciler.local.service import Service, environment
 from reconciler.local.stack import Stack
 from reconciler.local.stack_file import load_stack
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import Place, local_place, speak
 from reconciler.prefect.runs import clear_dead, read_run, recent_runs
 from reconciler.prefect.schedule import deployed, pause, read_schedule, resume, run_now, set_every
+from tests.standins.controlplane.terminal import ROOT
 
 RUN_S = 40
 
@@ -90,7 +91,7 @@ def test_a_deploy_lays_the_schedule_down(live: Live) -> None:
 
 def test_nothing_of_this_machine_is_stored_with_the_deployment(live: Live) -> None:
     with speak(local_place(live.stack.api_url)) as api:
-        assert str(REPOSITORY) not in str(deployed(api))
+        assert str(ROOT) not in str(deployed(api))
 
 
 def test_a_new_interval_moves_the_next_run_at_once(live: Live) -> None:
@@ -119,8 +120,8 @@ def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> Non
     set_every(live.settings, 900)
     before = pause(live.settings)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    seen = environment(live.home, live.url) | {"PREFECT_API_URL": live.stack.api_url}
-    subprocess.run(command, cwd=REPOSITORY, env=seen, check=True, capture_output=True, timeout=60)
+    seen = environment(live.settings, live.url) | {"PREFECT_API_URL": live.stack.api_url}
+    subprocess.run(command, cwd=ROOT, env=seen, check=True, capture_output=True, timeout=60)
     assert read_schedule(live.settings) == before
     assert before.every_s == 900
 

@@ -52,14 +52,23 @@ def database(server: str, name: str) -> Iterator[str]:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+def with_local_workers(settings: Settings, url: str) -> dict[str, str]:
+    return environment(settings, url) | {"TRACER_WORKERS": "local"}
+
+
 @pytest.fixture(scope="module")
 def deployed(server: str) -> Iterator[Deployed]:
     home = Path(tempfile.mkdtemp(prefix="tracer-roles-")).resolve()
-    with database(server, "roles_stack") as url, Stack() as stack:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        database(server, "roles_stack") as url,
+        Stack() as stack,
+    ):
+        patch.setattr("reconciler.local.stack.environment", with_local_workers)
         # Modal's leaves the host to us; the flow's own environment says that workers are local.
         settings = Settings.model_validate({"TRACER_HOME": home, "TRACER_WORKERS": "modal"})
         stack.start(settings, with_password(url, CONDUCTOR), print)
-        seen = environment(home, with_password(url, WORKER))
+        seen = environment(settings, with_password(url, WORKER))
         command = (sys.executable, "-m", "workers.host")
         host = Service("worker-host", command, seen, home / "logs")
         host.wait_ready(lambda: accepts(workers_socket(home)), 60)
@@ -115,7 +124,7 @@ def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(server: str) 
         program = (
             "from workers.host.child import Call, Child, child_main\n"
             "import os, sys\n"
-            "child = Child(os.environ['DATABASE_URL'], 'workers.steps')\n"
+            "child = Child(os.environ['DATABASE_URL'])\n"
             "assert child.do(Call('normalize', [1]), 30)\n"
             "child._process.kill()\n"
         )

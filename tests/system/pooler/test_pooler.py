@@ -21,7 +21,7 @@ from tests.roles import role_world
 from tests.system.pooler.pgbouncer import PASSWORD, PgBouncer, make_certificate, running
 from tests.terminal import SEED, Terminal
 from tests.world import STEPS, World
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 from workers.steps.normalize import Normalized
 
 OFTEN = 12  # psycopg prepares a statement at its sixth execution

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from reconciler.contract.claimed import Chunk
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
 from reconciler.operator.store import OperatorStore
@@ -27,10 +27,10 @@ from workers.steps.normalize import Normalized
 WORKERS, CHUNK, PATIENCE_S = 200, 5, 60
 
 
-def normalizing(before: Callable[[CompanyView], object]) -> Step:
+def normalizing(before: Callable[[Company], object]) -> Step:
     """A step that does `before` and then writes its row."""
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         before(company)
         return Normalized(short_name=company.key)
 
@@ -91,7 +91,7 @@ def test_200_workers_at_once_on_20_connections(
     worked: list[int] = []
     entered = local()
 
-    def meet(company: CompanyView) -> None:
+    def meet(company: Company) -> None:
         worked.append(company.id)
         if not hasattr(entered, "gate"):
             entered.gate = gate.wait()
@@ -149,7 +149,7 @@ def test_a_killed_pgbouncer_costs_time_and_nothing_else(
     gate = Barrier(4, bouncer.kill, timeout=PATIENCE_S)
     killed, away, worked = Event(), Event(), list[int]()
 
-    def meet(company: CompanyView) -> None:
+    def meet(company: Company) -> None:
         worked.append(company.id)
         if not killed.is_set():
             gate.wait()

@@ -22,7 +22,7 @@ from reconciler.tick import tick
 from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.world import World, chunk_of, wait_until
 from workers.host.child import Call, Child
-from workers.kit import load_steps
+from workers.runtime.loading import load_steps
 
 
 @pytest.fixture
@@ -199,6 +199,6 @@ def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Pa
 
 def test_a_call_that_takes_too_long_costs_its_process() -> None:
     nowhere = "postgresql://127.0.0.1:9/nowhere"  # which it waits for, for ever
-    child = Child(nowhere, "workers.steps")
+    child = Child(nowhere)
     assert not child.do(Call("normalize", [1]), limit_s=1)
     assert not child._process.is_alive()

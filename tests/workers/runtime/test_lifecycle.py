@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.contract.results import CompanyView
+from reconciler.contract.results import Company
 from reconciler.contract.states import Status
 from tests.world import World, doing, wait_until
 from workers.kit import PermanentError, RetryAfter, Step
@@ -19,7 +19,7 @@ from workers.steps.step_a import StepA
 
 
 def raising(error: BaseException) -> Step:
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         raise error
 
     return doing(function)
@@ -57,7 +57,7 @@ def test_a_company_that_fails_does_so_alone(world: World) -> None:
     world.claimed()
     bad = world.ids()[1]
 
-    def function(company: CompanyView) -> Normalized:
+    def function(company: Company) -> Normalized:
         return Normalized(short_name=str(1 // (company.id - bad)))
 
     assert world.work(doing(function)) == WorkReport(begun=3, completed=2, failed=1)
@@ -73,7 +73,7 @@ def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
     world.tick()
     values = dict(zip(world.ids(), (7, 2**40, 8), strict=True))
 
-    def function(company: CompanyView) -> StepA:
+    def function(company: Company) -> StepA:
         return StepA(attribute_count=values[company.id])
 
     report = world.work(doing(function, "step_a"))
@@ -90,7 +90,7 @@ def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value:
     result = StepA(attribute_count=0)
     result.attribute_count = value
 
-    def function(company: CompanyView) -> StepA:
+    def function(company: Company) -> StepA:
         return result if company.key == "company-0" else StepA(attribute_count=value)
 
     assert world.work(doing(function, "step_a")).failed == 2
@@ -161,7 +161,7 @@ def test_a_result_is_written_while_the_next_call_goes_on(world: World, slow: int
     world.claimed(3)
     called = count(1)
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         number = next(called)
         if number > slow:
             wait_until(lambda: world.statuses().get("COMPLETED") == number - 1)
@@ -177,7 +177,7 @@ def test_results_survive_a_database_that_is_away_for_a_moment(
     monkeypatch.setattr(lifecycle, "RETRY_S", 0.01)
     ended = Event()
 
-    def cut_off(_: CompanyView) -> Normalized:
+    def cut_off(_: Company) -> Normalized:
         if not ended.is_set():
             ended.set()
             world.sql(
@@ -193,7 +193,7 @@ def test_a_stopped_worker_writes_what_is_done_and_leaves_the_rest(world: World) 
     world.claimed(3)
     stop = Event()
 
-    def function(_: CompanyView) -> Normalized:
+    def function(_: Company) -> Normalized:
         stop.set()
         return Normalized()
 

@@ -1,0 +1,88 @@
+"""Finds the steps that there are, in the packages that TRACER_STEPS names."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.settings import load_settings
+from workers.kit import Step
+from workers.runtime.outcome import says
+
+
+def load_steps(packages: Sequence[str] = ()) -> dict[str, Step]:
+    """Every step in the files of `packages`, by name; by default of those in TRACER_STEPS.
+
+    Raises:
+        BadInput: a package has no steps, it or a file in it cannot be imported, or two steps have
+            one name or one table.
+    """
+    see_working_directory()
+    steps: dict[str, Step] = {}
+    for package in dict.fromkeys(packages or load_settings().steps):
+        found = [step for module in _modules(package) for step in _steps_in(module)]
+        if not found:
+            raise BadInput(f"There is no step in {package}: see what TRACER_STEPS names.")
+        for step in found:
+            _check_unique(step, steps)
+            steps[step.name] = step
+    return steps
+
+
+def see_working_directory() -> None:
+    """Let packages of the working directory be imported.
+
+    It comes last, so that no folder there is taken for a package of Tracer or of its libraries.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def _modules(package: str) -> Iterator[ModuleType]:
+    """The package, and each file in it."""
+    found = _import(package)
+    yield found
+    for file in pkgutil.iter_modules(getattr(found, "__path__", ()), f"{package}."):
+        yield _import(file.name)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # a user's file can fail in any way
+        why = _taken_from(name, error) or says(error).splitlines()[0]
+        raise BadInput(f"{name} cannot be imported: {why}") from error
+
+
+def _taken_from(name: str, error: BaseException) -> str | None:
+    """Why a package is not found: it is not there, or another one of that name comes first."""
+    if not (isinstance(error, ModuleNotFoundError) and error.name and name.startswith(error.name)):
+        return None
+    top = name.partition(".")[0]
+    if error.name == top:
+        return f"there is no {top} in {Path.cwd()}, and none is installed."
+    (place, *_) = sys.modules[top].__path__
+    return f"{top} is the package in {place}, which has no {name.removeprefix(f'{top}.')}."
+
+
+def _steps_in(module: ModuleType) -> list[Step]:
+    """The steps that are written in this file, and not only imported there."""
+    return [
+        made
+        for value in vars(module).values()
+        if isinstance(made := getattr(value, "tracer_step", None), Step)
+        and value.__module__ == module.__name__
+    ]
+
+
+def _check_unique(step: Step, steps: dict[str, Step]) -> None:
+    for other in steps.values():
+        if step.name == other.name or step.table is other.table:
+            raise BadInput(
+                f"{step.function.__module__} and {other.function.__module__} both have a step "
+                f"{step.name} or the table {step.table.__tablename__}: rename one."
+            )
