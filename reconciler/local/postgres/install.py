@@ -179,13 +179,13 @@ def _copy_public(package: Path, target: Path) -> None:
 
 def _fill(cluster: Cluster) -> None:
     with tempfile.TemporaryFile() as output:
-        code = cluster.run("initdb", *INITDB, output=output)
-        if code == 0:
+        done = cluster.run("initdb", *INITDB, output=output)
+        if done.returncode == 0:
             single = ("--single", "-j", "postgres")
-            code = cluster.run(
+            done = cluster.run(
                 "postgres", *single, output=output, text=b"CREATE DATABASE tracer;\n\n"
             )
-        if code != 0:
+        if done.returncode != 0:
             raise Unreachable(
                 f"The embedded Postgres could not make its database: {telling_line(output)}. "
                 "If the disk is full, make room; or set TRACER_HOME or DATABASE_URL."

@@ -1,8 +1,10 @@
 """The reaper: stops the embedded Postgres once nobody has used it for a while.
 
-A client starts it detached, as a script. It sleeps in the kernel on an exclusive flock of the users
-file, which is granted when the last user has exited, however it exited. It imports the standard
-library alone, so that it stays at about 12 MB; what it shares with `supervisor` is here.
+A user starts it detached, as a script. It sleeps in the kernel on an exclusive flock of the users
+file, which is granted when the last user has exited, however it exited. Then it waits for the
+grace, and stops the server unless a client is connected: a psql that was given the URL holds no
+flock. It imports the standard library alone, so that it stays at about 12 MB; what it shares with
+`supervisor` is here.
 """
 
 import contextlib
@@ -18,6 +20,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 TLS_REQUEST = struct.pack("!ii", 8, 80877103)
+# Prints a line if somebody is connected, beside the psql that asks.
+CLIENTS = """
+SELECT 1 FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1
+"""
 LIMIT_S = 300  # a crash recovery of 880 MB of WAL takes well over ten seconds
 
 
@@ -88,8 +95,10 @@ class Cluster(NamedTuple):
         found = Postmaster(Path(lines[4]), int(lines[3]), lines[7].strip())
         return found if answers(found.socket()) else None
 
-    def run(self, program: str, *arguments: str, output: IO[bytes] | int, text: bytes = b"") -> int:
-        """Run a program of Postgres on this cluster and return its exit code; stdin is `text`."""
+    def run(
+        self, program: str, *arguments: str, output: IO[bytes] | int, text: bytes = b""
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Run a program of Postgres on this cluster; stdin is `text`."""
         uid, gid = self.account or (None, None)
         # PGDATA, since pg_ctl would put the value of -D between a shell's double quotes.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
@@ -104,14 +113,27 @@ class Cluster(NamedTuple):
             group=gid,
             extra_groups=None if uid is None else [],
             check=False,
-        ).returncode
+        )
 
     def start(self, sockets: Path, log: IO[bytes]) -> bool:
         """Start the server and wait until it is ready; True if it is. Both write to `log`."""
         where = shlex.quote(f'unix_socket_directories="{sockets}"')
         settings = f"-c listen_addresses='' -c port=5432 -c {where}"
         limit = str(LIMIT_S)
-        return self.run("pg_ctl", "start", "-s", "-w", "-t", limit, "-o", settings, output=log) == 0
+        command = ("pg_ctl", "start", "-s", "-w", "-t", limit, "-o", settings)
+        return self.run(*command, output=log).returncode == 0
+
+    def has_clients(self) -> bool:
+        """Say whether anybody is connected: 10 ms of psql.
+
+        True where the server answers but psql fails: better a server too long than a cut query.
+        """
+        found = self.postmaster()
+        if not found:
+            return False
+        where = f"user=tracer dbname=tracer port={found.port} host='{found.socket_directory}'"
+        asked = self.run("psql", "-XAtc", CLIENTS, where, output=subprocess.PIPE)
+        return asked.returncode != 0 or b"1" in asked.stdout.splitlines()
 
     def stop(self) -> bool:
         """End its connections, stop the server and wait for it; True if one ran."""
@@ -132,7 +154,7 @@ def reap(users: Path, reaper_fd: int, grace_s: float, cluster: Cluster) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
         fcntl.flock(fd, fcntl.LOCK_UN)
         time.sleep(grace_s)
-        if try_exclusive(fd):
+        if try_exclusive(fd) and not (is_file_at(fd, users) and cluster.has_clients()):
             break
     if is_file_at(fd, users):
         cluster.stop()

@@ -2,9 +2,9 @@
 
 Everything lives in a home: `postgres` (the cluster), `postgres.log`, and three files for flocks.
 Every user shares `postgres.users` until it exits; `postgres.start` lets one process at a time
-create, start or stop; `postgres.reaper` belongs to the one reaper (reconciler/reaper.py),
-which stops the server when the last user has gone. The kernel frees a flock whatever kills its
-owner, so nothing has to be cleaned up, and nothing that is remembered here can be stale.
+create, start or stop; `postgres.reaper` belongs to the one reaper (reaper.py), which stops the
+server when the last user has gone and no client is connected. The kernel frees a flock whatever
+kills its owner, so nothing has to be cleaned up, and nothing that is remembered here can be stale.
 
 Postgres refuses to run as root. Root therefore runs it as user `postgres`, or else as `nobody`. If
 that user cannot reach the home, the cluster is under /var/lib/tracer/<digest of home> and
@@ -40,7 +40,8 @@ def acquire(home: Path, *, grace_s: float = 30) -> str:
 
     The calling process is a user from then on, until it exits or calls `release`; a forked child is
     not, unless it calls this too. The server stops `grace_s` seconds after its last user has gone
-    (what the first user said holds). May be called again, to have a server that died restarted.
+    (what the first user said holds), or later: once no client is connected. May be called again, to
+    have a server that died restarted.
 
     Raises:
         BadInput: the home cannot be used: full, not writable, or another user's.
@@ -58,7 +59,9 @@ def acquire(home: Path, *, grace_s: float = 30) -> str:
 
 
 def release(home: Path) -> None:
-    """Stop being a user of the server; the last one stops it. Does nothing for others.
+    """Stop being a user of the server. Does nothing for others.
+
+    The last user stops it; where a client is still connected, the reaper does so later.
 
     Raises:
         BadInput: as `acquire`.
@@ -70,7 +73,9 @@ def release(home: Path) -> None:
             return
         try:
             if try_exclusive(fd) and is_file_at(fd, home / "postgres.users"):
-                locate(home).stop()
+                cluster = locate(home)
+                if not cluster.has_clients():
+                    cluster.stop()
         finally:
             os.close(fd)
 

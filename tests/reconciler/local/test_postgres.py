@@ -21,6 +21,7 @@ import pytest
 
 from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.settings import runtime_dir
+from reconciler.local.postgres.install import locate
 from reconciler.local.postgres.reaper import try_exclusive
 from reconciler.local.postgres.supervisor import acquire, is_running, release, stop
 
@@ -154,6 +155,30 @@ def test_a_killed_client_leaves_neither_server_nor_reaper_behind(home: Path) -> 
         remember(url)
     eventually(lambda: not is_running(home) and not reaps(home))
     assert remembers(acquire(home, grace_s=GRACE_S))
+
+
+def test_a_connection_keeps_the_server_and_its_end_lets_it_go(home: Path) -> None:
+    with client(home) as url:
+        connection = psycopg.connect(url)
+    time.sleep(5 * GRACE_S)  # the reaper asks several times
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+    connection.close()
+    eventually(lambda: not is_running(home) and not reaps(home))
+
+
+def test_a_psql_left_open_keeps_the_server_that_its_last_user_releases(home: Path) -> None:
+    command = [locate(home).binaries / "psql", "-XAtq", acquire(home, grace_s=GRACE_S)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as psql:
+        assert psql.stdin
+        assert psql.stdout
+        print("SELECT 'here';", file=psql.stdin, flush=True)
+        assert psql.stdout.readline() == "here\n"
+        release(home)
+        time.sleep(5 * GRACE_S)
+        print("SELECT 'still here';", file=psql.stdin, flush=True)
+        assert psql.stdout.readline() == "still here\n"
+        psql.stdin.close()
+    eventually(lambda: not is_running(home))
 
 
 def test_a_client_within_the_grace_keeps_the_server(home: Path) -> None:
