@@ -10,7 +10,7 @@ from reconciler.contract.database import connect, place, revision
 from reconciler.contract.errors import BadInput
 from reconciler.contract.grants import ROLES
 from reconciler.contract.settings import load_settings
-from reconciler.operator.connect import database_url
+from reconciler.operator.connect import database_url, existing_database_url
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.role_urls import STDOUT, open_urls, set_passwords, urls_of
 from reconciler.schema.roles import make_roles, shortcomings
@@ -51,6 +51,17 @@ def status(as_json: AsJson = False) -> None:
             newer = found is not None and found > SCHEMA_REVISION
             say("Update Tracer." if newer else "Run `tracer db upgrade`.")
         raise typer.Exit(1)
+
+
+@app.command("url", epilog="Example: tracer db url")
+def url_(as_json: AsJson = False) -> None:
+    """Print the database's URL, password and all: `psql "$(tracer db url)"`.
+
+    Without DATABASE_URL it is that of the embedded Postgres, which is started. That one stays up
+    while anything is connected to it, and for half a minute after.
+    """
+    found = existing_database_url(load_settings())
+    document({"url": found}) if as_json else typer.echo(found)
 
 
 @app.command(epilog="Example: tracer db roles")

@@ -15,22 +15,29 @@ def database_url(settings: Settings) -> str:
     return settings.database_url or acquire(settings.home)
 
 
-def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:
-    """An open store; use it as a context manager.
+def existing_database_url(settings: Settings) -> str:
+    """`database_url`, for a command that only reads: it makes no database.
 
     Raises:
-        Unreachable: no database answers.
-        BadInput: its schema is missing, older or newer; or there is no database of this home yet,
-            which who only looks, in another directory perhaps, should not make.
+        BadInput: there is no database of this home yet.
     """
-    settings = load_settings()
     home = settings.home.resolve()
     if not settings.database_url and not (home.exists() and locate(home).data.exists()):
         raise BadInput(
             f"There is no Tracer in {settings.home}: `tracer up` or `tracer db upgrade` makes one "
             "there. Or change to where yours is, or set TRACER_HOME or DATABASE_URL."
         )
-    store = kind.connect(database_url(settings))
+    return database_url(settings)
+
+
+def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:
+    """An open store; use it as a context manager.
+
+    Raises:
+        Unreachable: no database answers.
+        BadInput: its schema is missing, older or newer; or there is no database of this home yet.
+    """
+    store = kind.connect(existing_database_url(load_settings()))
     store.who = user()
     return store
 
