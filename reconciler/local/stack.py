@@ -192,8 +192,11 @@ def stop_leftovers(home: Path) -> list[str]:
 
 def clear(home: Path) -> None:
     """Take away what a stack that has ended leaves: Prefect writes the environment of each run,
-    DATABASE_URL and all, into a file that it removes only when the run ends in order."""
+    DATABASE_URL and all, into a file that it removes only when the run ends in order. A worker host
+    that was killed leaves the directory of its socket."""
     shutil.rmtree(home / "tmp", ignore_errors=True)
+    if not accepts(workers_socket(home)):
+        shutil.rmtree(workers_socket(home).parent, ignore_errors=True)
     stack_path(home).unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import socketserver
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Queue
@@ -127,6 +128,27 @@ def claim_socket(path: Path) -> None:
         probe.close()
 
 
+def listen(path: Path, host: Host) -> _Server:
+    """Listen at `path`.
+
+    Raises:
+        BadInput: see `claim_socket`.
+    """
+    claim_socket(path)
+    try:
+        return _Server(path, host)
+    except FileNotFoundError:  # a host that ended meanwhile has removed the directory
+        claim_socket(path)
+        return _Server(path, host)
+
+
+def remove_socket(path: Path) -> None:
+    """Remove the socket and its directory; the directory stays where another host uses it."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
+
+
 def drain_at_eof(server: "_Server") -> None:
     """Once standard input ends (its owner closed it, or died), finish what was taken and stop."""
     sys.stdin.buffer.read()
@@ -145,8 +167,7 @@ def serve(until_eof: bool = False) -> None:
         raise BadInput("The worker host needs DATABASE_URL (`tracer up` sets it).")
     host = Host(settings.database_url, settings.worker_processes)
     path = workers_socket(settings.home)
-    claim_socket(path)
-    with _Server(path, host) as server:
+    with listen(path, host) as server:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         host.start()
         if until_eof:
@@ -157,7 +178,7 @@ def serve(until_eof: bool = False) -> None:
         except KeyboardInterrupt:
             log.info("stopped")
         finally:
-            path.unlink(missing_ok=True)
+            remove_socket(path)
 
 
 def main() -> None:

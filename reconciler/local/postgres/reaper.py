@@ -73,6 +73,13 @@ class Postmaster(NamedTuple):
         """The Unix socket that clients connect to."""
         return self.socket_directory / f".s.PGSQL.{self.port}"
 
+    def remove_sockets(self) -> None:
+        """Remove what a server that has ended, or was killed, leaves of its socket."""
+        with contextlib.suppress(OSError):
+            for name in (self.socket().name, f"{self.socket().name}.lock"):
+                (self.socket_directory / name).unlink(missing_ok=True)
+            self.socket_directory.rmdir()
+
 
 class Cluster(NamedTuple):
     """A data directory, the binaries that serve it, and the account (uid, gid) that runs them.
@@ -86,14 +93,18 @@ class Cluster(NamedTuple):
 
     def postmaster(self) -> Postmaster | None:
         """Describe the live server, or None: a pid alone proves nothing, since pids come back."""
+        found = self.last_postmaster()
+        return found if found and answers(found.socket()) else None
+
+    def last_postmaster(self) -> Postmaster | None:
+        """Describe the server that runs, or that was killed; None after one that ended in order."""
         try:
             lines = os.fsdecode((self.data / "postmaster.pid").read_bytes()).split("\n")
         except (FileNotFoundError, NotADirectoryError):
             return None
         if len(lines) < 8:
             return None
-        found = Postmaster(Path(lines[4]), int(lines[3]), lines[7].strip())
-        return found if answers(found.socket()) else None
+        return Postmaster(Path(lines[4]), int(lines[3]), lines[7].strip())
 
     def run(
         self, program: str, *arguments: str, output: IO[bytes] | int, text: bytes = b""
@@ -137,14 +148,13 @@ class Cluster(NamedTuple):
 
     def stop(self) -> bool:
         """End its connections, stop the server and wait for it; True if one ran."""
-        found = self.postmaster()
-        if not found:
-            return False
-        limit = ("-t", str(LIMIT_S))
-        self.run("pg_ctl", "stop", "-s", "-m", "fast", *limit, output=subprocess.DEVNULL)
-        with contextlib.suppress(OSError):
-            found.socket_directory.rmdir()
-        return True
+        last, running = self.last_postmaster(), self.postmaster()
+        if running:
+            limit = ("-t", str(LIMIT_S))
+            self.run("pg_ctl", "stop", "-s", "-m", "fast", *limit, output=subprocess.DEVNULL)
+        if last and not answers(last.socket()):
+            last.remove_sockets()
+        return running is not None
 
 
 def reap(users: Path, reaper_fd: int, grace_s: float, cluster: Cluster) -> None:

@@ -195,6 +195,14 @@ def test_a_killed_server_is_recovered_with_all_that_was_committed(home: Path) ->
     assert remembers(acquire(home))
 
 
+def test_a_killed_server_leaves_no_socket_directory_behind(home: Path) -> None:
+    acquire(home, grace_s=GRACE_S)
+    os.kill(pid_of(home), signal.SIGKILL)
+    eventually(lambda: not is_running(home))
+    release(home)
+    assert not runtime_dir(home).exists()
+
+
 def test_a_killed_reaper_is_replaced_by_the_next_client(home: Path) -> None:
     acquire(home, grace_s=GRACE_S)
     os.kill(int((home / "postgres.reaper").read_text()), signal.SIGKILL)

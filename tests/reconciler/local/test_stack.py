@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.contract.errors import BadInput, WorkFailed
-from reconciler.contract.settings import Settings
+from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.lifeline import end_all, family, parents
 from reconciler.local.service import Service, environment
 from reconciler.local.stack import PORT, Stack, accepts, free_port, stop_leftovers
@@ -151,10 +151,14 @@ def test_leftovers_that_were_written_down_are_ended(
     of_a_run = tmp_path / "tmp" / "prefect-workspace-1" / "workspace.json"
     of_a_run.parent.mkdir(parents=True)
     of_a_run.write_text('{"DATABASE_URL": "postgresql://user:secret@host/x"}')
+    socket_of_host = workers_socket(tmp_path)
+    socket_of_host.parent.mkdir()
+    socket_of_host.touch()
     assert stop_leftovers(tmp_path) == ["worker-host"]
     assert program.wait(5) == -signal.SIGTERM
     assert load_stack(tmp_path) is None
     assert not of_a_run.exists()
+    assert not socket_of_host.parent.exists()
 
 
 def test_a_stranger_that_was_given_the_pid_is_left_alone(
