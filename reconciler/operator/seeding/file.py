@@ -20,7 +20,9 @@ from reconciler.operator.seeding.columns import (
     map_columns,
     text_of,
 )
-from reconciler.operator.seeding.rows import Rejection, Table, delimited_table, json_table
+from reconciler.operator.seeding.delimited import delimited_table
+from reconciler.operator.seeding.json_lines import json_table
+from reconciler.operator.seeding.rows import Rejection, Table
 from reconciler.operator.seeding.source import Source, check_encoding, lines_in
 
 __all__ = ["FORMATS", "Columns", "Record", "Rejection", "SeedFile", "open_seed_file"]

@@ -1,28 +1,18 @@
-"""The rows of a seed file in each format: every row comes out as values or as a rejection.
+"""A row of a seed file, as every format gives it: values, or a rejection with its reason.
 
-Nothing is dropped: what cannot be kept exactly in a jsonb column is a Rejection with its reason.
+Nothing is dropped: what cannot be kept exactly in a jsonb column is a Rejection.
 """
 
-import csv
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from json.encoder import encode_basestring_ascii
-from operator import itemgetter, methodcaller
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+from operator import methodcaller
+from typing import Any, NamedTuple, TypeAlias
 
-from reconciler.contract.errors import BadInput
-from reconciler.operator.seeding.columns import JSON, unique_names
+from reconciler.operator.seeding.columns import JSON
 
-if TYPE_CHECKING:
-    from _csv import Reader
-
-# The csv module buffers a field at four bytes a character: 64 MB is what a stray quote may cost.
-FIELD_LIMIT = 16 * 1024 * 1024
 DEPTH_LIMIT = 100
-_LEARN_FROM = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,134 +41,6 @@ class Table(NamedTuple):
     as_json: Callable[[Any], str] = json.dumps
 
 
-def delimited_table(lines: Iterator[str], delimiter: str | None) -> Table:
-    """Read CSV, header first; without a delimiter the header line tells which.
-
-    Raises:
-        BadInput: there is no header, or it cannot be read.
-    """
-    csv.field_size_limit(FIELD_LIMIT)
-    skipped, first = _first_line(lines)
-    reader = csv.reader(
-        chain([first], lines), delimiter=delimiter or _delimiter(first), strict=True
-    )
-    try:
-        header = next(reader)
-    except csv.Error as error:
-        reason = _csv_reason(error, 1, reader.line_num)
-        raise BadInput(f"The header cannot be read: {reason}.") from error
-    flaw = _text_flaw("".join(header))
-    if flaw is not None:
-        raise BadInput(f"The header {flaw}: if the file is UTF-16, say --encoding utf-16.")
-    names = unique_names(header)
-    return Table(
-        names,
-        _delimited_rows(reader, len(names), skipped),
-        pick=lambda column: itemgetter(names.index(column)),
-        as_json=texts_as_json(names),
-    )
-
-
-def texts_as_json(names: list[str]) -> Callable[[list[str]], str]:
-    """What makes a JSON object of texts, one per name, in a third of the time of json.dumps."""
-    object_ = "{" + ", ".join(json.dumps(name).replace("%", "%%") + ": %s" for name in names) + "}"
-    return lambda texts: object_ % tuple(map(encode_basestring_ascii, texts))
-
-
-def _first_line(lines: Iterator[str]) -> tuple[int, str]:
-    for skipped, line in enumerate(lines):
-        if line.strip():
-            return skipped, line
-    raise BadInput("The file is empty: it needs a header and at least one row.")
-
-
-def _delimiter(header: str) -> str:
-    bare = re.sub(r'"[^"]*"?', "", header)
-    return max(",;\t|", key=bare.count)
-
-
-def _delimited_rows(reader: "Reader", width: int, skipped: int) -> Iterator[Row | Rejection]:
-    while True:
-        line = skipped + reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Rejection(line, _csv_reason(error, line, skipped + reader.line_num))
-        else:
-            yield _delimited_row(line, width, cells)
-
-
-def _delimited_row(line: int, width: int, cells: list[str]) -> Row | Rejection:
-    text = "".join(cells)
-    if not text or text.isspace():
-        return Rejection(line, "empty row")
-    if len(cells) != width:
-        # Spreadsheets pad rows with delimiters; beyond the header only a value would be a loss.
-        if len(cells) < width or any(cells[width:]):
-            return Rejection(line, f"{len(cells)} fields, the header has {width}")
-        del cells[width:]
-    if (flaw := _text_flaw(text)) is not None:
-        return Rejection(line, flaw)
-    return line, cells
-
-
-def _csv_reason(error: csv.Error, first: int, last: int) -> str:
-    text = str(error)
-    span = f" (lines {first} to {last} were read as one row)" if last > first else ""
-    if "unexpected end of data" in text:
-        return f"a quote that opens in this row is never closed{span}"
-    if "field limit" in text:
-        return f"a value is longer than {FIELD_LIMIT:,} characters, or a quote not closed{span}"
-    return f"a quote inside a value, or one not closed: {text}{span}"
-
-
-def json_table(lines: Iterator[str]) -> Table:
-    """Read JSON lines. The columns are learned ahead from the first megabyte, then row by row.
-
-    Raises:
-        BadInput: there is no line, or not one object among the first.
-    """
-    ahead: list[str] = []
-    size = 0
-    for line in lines:
-        ahead.append(line)
-        size += len(line)
-        if size > _LEARN_FROM:
-            break
-    names: list[str] = []
-    bad = [each for each in _json_rows(ahead, names) if isinstance(each, Rejection)][:1]
-    if not names:
-        problem = f"line {bad[0].line}: {bad[0].reason}" if bad else "there is no line"
-        raise BadInput(f"No JSON object was found, one a line is needed ({problem}).")
-    return Table(names, _json_rows(chain(ahead, lines), names))
-
-
-def _json_rows(lines: Iterable[str], names: list[str]) -> Iterator[Row | Rejection]:
-    known = set(names)
-    for number, line in enumerate(lines, 1):
-        row = _json_row(number, line)
-        if not isinstance(row, Rejection) and not known.issuperset(row[1]):
-            names += [name for name in row[1] if name not in known]
-            known.update(names)
-        yield row
-
-
-def _json_row(number: int, line: str) -> Row | Rejection:
-    if not line.strip():
-        return Rejection(number, "empty row")
-    try:
-        value = _DECODER.decode(line)
-    except json.JSONDecodeError as error:
-        return Rejection(number, f"bad JSON at column {error.colno}: {error.msg}")
-    except (ValueError, RecursionError) as error:
-        return Rejection(number, f"bad JSON: {error}")
-    if not isinstance(value, dict):
-        return Rejection(number, "not a JSON object")
-    return checked(number, value)
-
-
 def checked(number: int, values: dict[str, JSON]) -> Row | Rejection:
     """The row, or its rejection when a text or the nesting in it cannot be stored."""
     if not any(value not in (None, "") for value in values.values()):
@@ -190,7 +52,7 @@ def checked(number: int, values: dict[str, JSON]) -> Row | Rejection:
 def flaw_in(value: JSON, depth: int = 0) -> str | None:
     """Why this value cannot be stored as jsonb, or None."""
     if isinstance(value, str):
-        return _text_flaw(value)
+        return text_flaw(value)
     if not isinstance(value, list | dict):
         return None
     if depth > DEPTH_LIMIT:
@@ -202,7 +64,8 @@ def flaw_in(value: JSON, depth: int = 0) -> str | None:
     return None
 
 
-def _text_flaw(text: str) -> str | None:
+def text_flaw(text: str) -> str | None:
+    """Why this text cannot be stored, or None."""
     if "\0" in text:
         return "holds a NUL character"
     if text.isascii():
@@ -212,26 +75,3 @@ def _text_flaw(text: str) -> str | None:
     except UnicodeEncodeError:
         return "holds half of a surrogate pair, which is no character"
     return None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{digits} is too large a number")
-    return number
-
-
-def _without_repeats(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return values
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_without_repeats, parse_constant=_no_constant, parse_float=_finite
-)

@@ -15,7 +15,7 @@ from rich.console import Console
 from cli import seed as seed_command
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.operator.seeding.batch import Seeded, SeedRow
-from reconciler.operator.seeding.rows import texts_as_json
+from reconciler.operator.seeding.delimited import texts_as_json
 from reconciler.operator.store import OperatorStore
 from tests.roles import role_world
 from tests.system.machine.sides import line, side

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.contract.errors import BadInput
+from reconciler.operator.seeding.delimited import FIELD_LIMIT
 from reconciler.operator.seeding.file import Columns, Record, Rejection, open_seed_file
-from reconciler.operator.seeding.rows import FIELD_LIMIT
 
 
 def read(path: Path | str, **options: Any) -> tuple[Columns, list[Record], list[Rejection]]:
