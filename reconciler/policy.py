@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from reconciler.contract.claimed import Chunk, Expired, Throttle, Verdict
+from reconciler.contract.claimed import LIMIT, Chunk, Expired, Throttle, Verdict
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import Status
-from reconciler.contract.store import LIMIT
 
 NOT_BEGUN = "no worker began it before its start deadline"
 HOLD_MAX_S = 60.0  # asking once a minute whether spawns are taken again costs one call

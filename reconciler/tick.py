@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Self
 
 from reconciler import policy
-from reconciler.contract.store import LIMIT, Due, Store
+from reconciler.contract.claimed import LIMIT
+from reconciler.contract.store import Due, Store
 from reconciler.dispatch import Dispatched, cancel_calls, dispatch, rows
 from reconciler.spawners.protocol import Spawner
 

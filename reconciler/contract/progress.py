@@ -1,10 +1,9 @@
-"""What the counts of a batch's steps come to: rows by status, and what a pace is read from."""
+"""What the counts of a batch's steps come to: rows by status, and totals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from reconciler.contract.database import Row
 from reconciler.contract.states import BatchStatus, Status
-from reconciler.operator.eta import StepNow
 
 
 def by_status(counted: Row) -> Row:
@@ -46,15 +45,3 @@ def totals(counted: Sequence[Row]) -> Row:
         "failed": sum(step["failed"] for step in counted),
         "in_flight": sum(step["queued"] + step["in_progress"] for step in counted),
     }
-
-
-def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
-    """A step for the pace; `retries` has the seconds until the last retry of a step is due."""
-    return StepNow(
-        outstanding=max(0, counted["arrived"] - counted["completed"] - counted["failed"]),
-        completed=counted["completed"],
-        failed=counted["failed"],
-        landed=counted["landed"],
-        waiting=counted["waiting"],
-        retry_s=retries.get(counted["step"], 0.0),
-    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import (
+    LIMIT,
     Chunk,
     Expired,
     Throttle,
@@ -22,9 +23,6 @@ from reconciler.contract.sql import claim, dispatch, loop
 from reconciler.contract.sql import tick as queries
 from reconciler.contract.states import Status
 
-# Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
-# bound keeps each transaction short. A tick that reaches it is followed by the next one at once.
-LIMIT = 10_000
 CANCEL_LIMIT = 1000  # calls per tick
 FEW_CALLS = 100  # may always wait with the workers, however small the step's capacity is
 TICKS_KEPT = timedelta(days=7)

@@ -8,11 +8,11 @@ from typing import Any
 
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.stack_file import load_stack
-from reconciler.operator.diagnosis.facts import NO_HOST
 
 HOST = "python -m workers.host"
 RESTART = "tracer down && tracer up"
 ANSWER_S = 2.0
+NO_HOST = "no worker host is running here"
 SILENT = "the worker host here does not answer"
 OTHER = "the worker host here is of another version of Tracer"
 

@@ -11,6 +11,8 @@ from itertools import groupby, permutations
 from operator import attrgetter
 from statistics import median
 
+from reconciler.contract.database import Row
+
 LATELY_S = 10.0  # of work, and a quarter of all that the log has, and so many spans: "lately"
 LATELY_SPANS = 10
 PAUSE_S = 10.0  # a span is no pause that is shorter, or than so many usual ones
@@ -47,6 +49,18 @@ class StepNow:
     landed: int = 0
     waiting: int = 0
     retry_s: float = 0.0
+
+
+def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
+    """A step for the pace; `retries` has the seconds until the last retry of a step is due."""
+    return StepNow(
+        outstanding=max(0, counted["arrived"] - counted["completed"] - counted["failed"]),
+        completed=counted["completed"],
+        failed=counted["failed"],
+        landed=counted["landed"],
+        waiting=counted["waiting"],
+        retry_s=retries.get(counted["step"], 0.0),
+    )
 
 
 @dataclass(frozen=True)

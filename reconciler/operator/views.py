@@ -15,7 +15,7 @@ from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator import failures as messages
 from reconciler.operator.diagnosis.facts import is_silent
-from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace
+from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.sql import views
 from reconciler.operator.steering import BatchView
 
@@ -133,7 +133,7 @@ class Looking(Database):
         if batch.finished_at:
             return {"rate_per_s": round(self._overall(batch, counted), 2), "eta_s": 0}
         retries = {row["step"]: row["retry_s"] for row in self.rows(RETRIES, batch_id=batch.id)}
-        steps = [progress.step_now(step, retries) for step in counted]
+        steps = [step_now(step, retries) for step in counted]
         pace = read_pace(self._log(batch), steps)
         paused = batch.paused or polling["paused"]
         left = None if paused else eta(pace, steps, polling["poll_s"])

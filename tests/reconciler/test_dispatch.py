@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.contract.claimed import Chunk, Throttle
+from reconciler.contract.claimed import LIMIT, Chunk, Throttle
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.sql.worker import BEGIN
-from reconciler.contract.store import LIMIT
 from reconciler.policy import HOLD_MAX_S, throttle
 from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, Unknown
 from reconciler.tick import tick

@@ -6,8 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.contract.claimed import Verdict
-from reconciler.contract.store import LIMIT
+from reconciler.contract.claimed import LIMIT, Verdict
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from tests.world import World
 

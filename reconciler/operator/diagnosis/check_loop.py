@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from reconciler.contract.database import Row
 from reconciler.contract.errors import NoPolling, TracerError
 from reconciler.contract.settings import load_settings, workers_socket
-from reconciler.local.worker_host import ask_host, host_fix
-from reconciler.operator.diagnosis.facts import NO_HOST, Conductor, is_silent
+from reconciler.local.worker_host import NO_HOST, ask_host, host_fix
+from reconciler.operator.diagnosis.facts import Conductor, is_silent
 from reconciler.operator.diagnosis.finding import Check, Fault, Finding, Tables
 from reconciler.operator.diagnosis.locks import looking
 from reconciler.operator.diagnosis.loop import RESUME_POLLING, conductor_fix, conductor_says

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from reconciler.local.worker_host import NO_HOST
+
 COUNTED = 10_001  # rows, at most: "more than 10,000" is as good as the number
 
 # A loop that has not ticked for longer has ended, or the machine that it runs on has. Cron's runs
@@ -13,7 +15,6 @@ SILENCE = timedelta(seconds=90)
 QUIET = timedelta(seconds=5)
 # Of a lease, after which no beat was missed by chance alone: a worker beats every third of it.
 MUTE = 2 / 3
-NO_HOST = "no worker host is running here"
 
 
 class Conductor(StrEnum):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from reconciler.operator.diagnosis.facts import NO_HOST, Facts, Reason
+from reconciler.local.worker_host import NO_HOST
+from reconciler.operator.diagnosis.facts import Facts, Reason
 from reconciler.operator.diagnosis.loop import unticked
 from reconciler.operator.wording import since, until
 

@@ -9,8 +9,8 @@ import httpx
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.stack_file import read_stack
-from reconciler.local.worker_host import RESTART, ask_host, host_fix
-from reconciler.operator.diagnosis.facts import NO_HOST, Conductor, Facts, Outside
+from reconciler.local.worker_host import NO_HOST, RESTART, ask_host, host_fix
+from reconciler.operator.diagnosis.facts import Conductor, Facts, Outside
 from reconciler.operator.diagnosis.reasons import waits_for_a_tick, waits_for_a_worker
 from reconciler.prefect.api import find_place, speak
 from reconciler.prefect.schedule import POOL, Schedule, read

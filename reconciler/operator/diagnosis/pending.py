@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
+from reconciler.contract.claimed import LIMIT
 from reconciler.contract.states import BatchStatus, Status
-from reconciler.contract.store import LIMIT
 from reconciler.operator.diagnosis.facts import COUNTED, Facts, Reason, Turn
 from reconciler.operator.wording import counted, operand, since
 

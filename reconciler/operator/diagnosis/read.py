@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from reconciler.contract.claimed import LIMIT
 from reconciler.contract.database import Connection, Database
-from reconciler.contract.store import LIMIT
 from reconciler.operator.diagnosis.facts import COUNTED, Facts, Turn
 from reconciler.operator.diagnosis.pending import waits_for_its_turn
 from reconciler.operator.sql.diagnosis import EXPLAIN, SNAPSHOT, TURN

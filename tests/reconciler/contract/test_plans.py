@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from reconciler.contract.claimed import Verdict
+from reconciler.contract.claimed import LIMIT, Verdict
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.database import Connection
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.sql import worker as work
-from reconciler.contract.store import FEW_CALLS, LIMIT, Store
+from reconciler.contract.store import FEW_CALLS, Store
 from reconciler.contract.worker_store import Failure, WorkerStore, _complete_statement
 from reconciler.tick import rows
 from tests.system.machine.sides import line, side

@@ -13,9 +13,9 @@ from threading import enumerate as enumerate_
 import pytest
 
 from reconciler.contract.settings import Settings, workers_socket
+from reconciler.local import worker_host
 from reconciler.local.stack import accepts
 from reconciler.local.worker_host import SILENT, ask_host
-from reconciler.operator.diagnosis import facts
 from reconciler.spawners.local import NO_HOST, UNSENT, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
@@ -144,7 +144,7 @@ def test_a_host_that_is_stopped_is_not_waited_for(
             caller.connect_ex(str(workers_socket(home)))
     host.kill()
     host.wait()
-    assert ask_host(settings).fault == facts.NO_HOST
+    assert ask_host(settings).fault == worker_host.NO_HOST
 
 
 @pytest.mark.usefixtures("host")

@@ -7,9 +7,8 @@ import pytest
 
 from reconciler.contract.settings import Settings
 from reconciler.local.stack_file import StackFile, running, write_stack
-from reconciler.local.worker_host import HostStatus, host_fix
+from reconciler.local.worker_host import NO_HOST, HostStatus, host_fix
 from reconciler.operator.diagnosis import observers
-from reconciler.operator.diagnosis.facts import NO_HOST
 from reconciler.spawners.protocol import Refused, Spawned
 from tests.reconciler.operator.diagnosis.breaking import listening, mute
 from tests.reconciler.operator.diagnosis.explaining import reason, told
