@@ -1,18 +1,57 @@
-"""Writes what the documents have from the code: the state diagram. `--check` only compares."""
+"""Writes the diagram and the table of a row's life into concepts.md, from TRANSITIONS.
+
+`--check` writes nothing, and ends with 1 where the page differs.
+"""
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler.contract.states import mermaid
+from reconciler.contract.states import TERMINAL, TRANSITIONS, Status
 
 PAGE = Path(__file__).parent / "concepts.md"
-DIAGRAM = re.compile(r"(?<=```mermaid\n).*?(?=\n```)", re.DOTALL)
+DIAGRAM = re.compile(r"(?<=```mermaid\n)stateDiagram-v2\n.*?(?=```)", re.DOTALL)
+TABLE = re.compile(r"(?<=\n)\| verb \| from \|.*?\n(?=\n)", re.DOTALL)
+
+
+def diagram() -> str:
+    """The verbs as arrows between the states, in Mermaid; one that leaves a row where it is stands
+    inside the state, since a loop's name is drawn over other arrows."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for t in TRANSITIONS:
+        for source in t.sources or ("[*]",):
+            for target in t.targets:
+                arrows.setdefault((source, target), []).append(t.verb)
+    lines = ["direction LR"]
+    for (source, target), verbs in arrows.items():
+        if source == target:
+            lines += [f"{source}: {source}", f"{source}: {', '.join(verbs)}"]
+        else:
+            lines.append(f"{source} --> {target}: {', '.join(verbs)}")
+    lines += [f"{status} --> [*]" for status in TERMINAL if status != Status.FAILED]
+    return "\n    ".join(["stateDiagram-v2", *lines]) + "\n"
+
+
+def table() -> str:
+    """The verbs as lines of a Markdown table: from where to where, by whom, under which guard."""
+    head = ["| verb | from | to | by | only if |", "|---|---|---|---|---|"]
+    rows = [
+        f"| {t.verb} | {names(t.sources)} | {names(t.targets)} | {t.who} | {t.guard} |"
+        for t in TRANSITIONS
+    ]
+    return "\n".join([*head, *rows, ""])
+
+
+def names(statuses: Iterable[Status]) -> str:
+    """States in a cell of the table."""
+    return ", ".join(statuses) or "–"
 
 
 def generated(page: str) -> str:
-    """`page` with its diagram as TRANSITIONS have it."""
-    return DIAGRAM.sub(lambda _: mermaid(), page)
+    """`page` with the diagram and the table of today's TRANSITIONS."""
+    with_diagram = DIAGRAM.sub(lambda _: diagram(), page)
+    return TABLE.sub(lambda _: table(), with_diagram)
 
 
 def main() -> None:

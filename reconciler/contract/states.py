@@ -53,15 +53,3 @@ TRANSITIONS = (
     Transition("retry", (_F,), (_P,), "operator", "batch not cancelled"),
     Transition("cancel", (_P, _Q, _I), (_X,), "operator", "batch or rows named"),
 )
-
-
-def mermaid() -> str:
-    """The state diagram of `TRANSITIONS`, as Mermaid text, for the README."""
-    edges: dict[tuple[str, str], list[str]] = {}
-    for t in TRANSITIONS:
-        for source in t.sources or ("[*]",):
-            for target in t.targets:
-                edges.setdefault((source, target), []).append(t.verb)
-    lines = [f"    {a} --> {b}: {', '.join(verbs)}" for (a, b), verbs in edges.items()]
-    ends = [f"    {status} --> [*]" for status in TERMINAL if status != Status.FAILED]
-    return "\n".join(["stateDiagram-v2", *lines, *ends])
