@@ -1,4 +1,4 @@
-"""Run the control plane in the foreground: `python -m tests.controlplane`."""
+"""Run the control plane in the foreground: `python -m tests.standins.controlplane`."""
 
 import argparse
 import asyncio
@@ -15,7 +15,9 @@ THREADS = 8
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.controlplane", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.standins.controlplane", description=__doc__
+    )
     parser.add_argument("--log-level", default="WARNING", help="DEBUG, INFO, WARNING or ERROR")
     parser.add_argument("--port", type=int, default=0, help="of 127.0.0.1; a free one by default")
     how = parser.add_mutually_exclusive_group()
