@@ -45,7 +45,7 @@ def table() -> str:
 
 def names(statuses: Iterable[Status]) -> str:
     """States in a cell of the table."""
-    return ", ".join(statuses) or "–"
+    return ", ".join(statuses) or "(new)"
 
 
 def generated(page: str) -> str:

@@ -74,9 +74,9 @@ FIRST = {
 HANGS_S = 60  # a test that takes so long waits for a lock that it should pass over
 COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", "README.md")
 
-HEAD = """# Each guard, and the test that notices when it is gone
+HEAD = """# Each guard of a statement, and the test that fails without it
 
-Written by `python -m tests.system.mutants --write`, which takes the guards out of the statements.
+Written by `python -m tests.system.mutants --write`: it takes one guard away, and runs the tests until one fails.
 """
 
 # What a guard looks like, and what is left when it is gone.
