@@ -76,7 +76,7 @@ COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", 
 
 HEAD = """# Each guard of a statement, and the test that fails without it
 
-Written by `python -m tests.system.mutants --write`: it takes one guard away, and runs the tests until one fails.
+Written by `make mutants`: it takes one guard away, and runs the tests until one fails.
 """
 
 # What a guard looks like, and what is left when it is gone.
