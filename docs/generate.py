@@ -35,7 +35,7 @@ def diagram() -> str:
 
 def table() -> str:
     """The verbs as lines of a Markdown table: from where to where, by whom, under which guard."""
-    head = ["| verb | from | to | by | only if |", "|---|---|---|---|---|"]
+    head = ["| verb | from | to | by | guard |", "|---|---|---|---|---|"]
     rows = [
         f"| {t.verb} | {names(t.sources)} | {names(t.targets)} | {t.who} | {t.guard} |"
         for t in TRANSITIONS
