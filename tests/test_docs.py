@@ -27,7 +27,7 @@ FRONT = {"README.md", "CHANGELOG.md"}  # the front door; a list of versions
 
 # What the pages have already and the code gets next.
 AWAITED = pytest.mark.xfail(reason="not built yet", strict=False)
-AWAITED_NAMES = ("--version ", "init ", "workers ", "modal ", "db url ")
+AWAITED_NAMES = ("--version ", "init ", "workers ", "modal ")
 
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
@@ -107,14 +107,12 @@ def test_the_diagram_and_the_table_of_verbs_are_those_of_transitions() -> None:
     assert subprocess.run(check, cwd=ROOT, check=False).returncode == 0, "python docs/generate.py"
 
 
-@AWAITED  # TRACER_STEPS
 def test_every_environment_variable_is_in_the_table() -> None:
     table = set(re.findall(r"^\| `([A-Z_]+)`", PAGES["docs/deploying.md"], re.MULTILINE))
     read = {str(field.validation_alias) for field in Settings.model_fields.values()}
     assert table == read | {"PREFECT_API_URL"}
 
 
-@AWAITED  # workers.kit.Company
 def test_the_step_to_copy_is_a_step_and_its_test_passes() -> None:
     code = "\n".join(blocks("docs/adding-a-step.md", "python"))
     shown = f"{code}\nprint(headcount.tracer_step.settings)"
