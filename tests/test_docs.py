@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from cli.main import app
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.settings import Settings
 from tests.system.mutants import TABLE, mutants, written
 from tests.world import World
@@ -111,6 +112,13 @@ def test_every_environment_variable_is_in_the_table() -> None:
     table = set(re.findall(r"^\| `([A-Z_]+)`", PAGES["docs/deploying.md"], re.MULTILINE))
     read = {str(field.validation_alias) for field in Settings.model_fields.values()}
     assert table == read | {"PREFECT_API_URL"}
+
+
+def test_every_kind_of_error_is_in_the_table() -> None:
+    table = re.findall(
+        r"^\| `([a-z_]+)` \| (?:the tick|a worker)", PAGES["docs/operating.md"], re.M
+    )
+    assert table == list(ErrorKind)
 
 
 def test_the_step_to_copy_is_a_step_and_its_test_passes() -> None:
