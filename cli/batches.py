@@ -5,13 +5,14 @@ from typing import Any
 from cli.inspect.progress import NARROW
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
+from reconciler.operator import views
 from reconciler.operator.connect import operator
 
 
 def batches(as_json: AsJson = False) -> None:
     """Show every batch with its progress."""
     with operator() as store:
-        rows = [with_share(row) for row in store.batches()]
+        rows = [with_share(row) for row in views.batches(store)]
     if as_json:
         document(rows)
         return

@@ -18,7 +18,8 @@ from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
 from reconciler.local.postgres import supervisor
 from reconciler.local.temporary_host import worker_host
-from reconciler.operator.seeding.batch import SeedRow
+from reconciler.operator import views
+from reconciler.operator.seeding.batch import SeedRow, seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.schema.migrate import upgrade_schema
@@ -49,7 +50,7 @@ def bench(
             operator.set_step(step, {"chunk_size": chunk, "max_in_flight": in_flight})
         operator.set_polling(poll_s=poll_s, idle_s=max(poll_s, 1.0))
         started = time.perf_counter()
-        operator.seed(rows(companies), name=NAME, blueprint=blueprint, columns=[])
+        seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
         seed_s = time.perf_counter() - started
         with Store.connect(url) as store, worker_host(settings, url):
             took_s = run(store, settings, companies * steps)
@@ -111,7 +112,7 @@ def check(operator: OperatorStore, companies: int, blueprint: list[str]) -> None
     Raises:
         WorkFailed: one is missing, and so the time means nothing.
     """
-    shown: dict[str, Any] = operator.progress(operator.batch(NAME))
+    shown: dict[str, Any] = views.progress(operator, operator.batch(NAME))
     done = {step["step"]: step["COMPLETED"] for step in shown["steps"]}
     if done != dict.fromkeys(blueprint, companies):
         raise WorkFailed(f"Not all was done: {done}.")

@@ -14,9 +14,10 @@ from cli.output_file import STDOUT, opened
 from cli.render import BatchName, say
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
+from reconciler.operator.batch import BatchView
 from reconciler.operator.connect import operator
+from reconciler.operator.export import export_rows
 from reconciler.operator.seeding.columns import unique_names
-from reconciler.operator.steering import BatchView
 from reconciler.operator.store import OperatorStore
 from workers.runtime.loading import load_steps
 
@@ -44,7 +45,7 @@ def export(
     with operator() as store:
         found = store.batch(batch)
         tables = result_tables(found)
-        rows = store.export(found, places(tables))
+        rows = export_rows(store, found, places(tables))
         with opened(output) as file:
             count = WRITERS[format_](file, rows, found, tables)
     say(f"{count} companies exported.")
@@ -54,7 +55,7 @@ def flat_rows(store: OperatorStore, batch: BatchView) -> Iterator[dict[str, Any]
     """The flat form of a batch's companies, streamed."""
     tables = result_tables(batch)
     columns = columns_of(batch, tables)
-    for row in store.export(batch, places(tables)):
+    for row in export_rows(store, batch, places(tables)):
         yield {name: value(row, place) for name, place in columns.items()}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from cli.render import AsJson, BatchName, document, out, table
 from reconciler.operator.connect import operator
+from reconciler.operator.history import read_history
 
 
 def history(batch: BatchName, as_json: AsJson = False) -> None:
@@ -13,7 +14,7 @@ def history(batch: BatchName, as_json: AsJson = False) -> None:
     Of a pause, a resume and a priority, the rows are those that waited then.
     """
     with operator() as store:
-        lines = store.history(store.batch(batch))
+        lines = read_history(store, store.batch(batch))
     if as_json:
         document({"batch": batch, "history": lines})
         return

@@ -8,6 +8,7 @@ import typer
 from cli.output_file import STDOUT, opened
 from cli.render import AsJson, BatchName, document, say
 from reconciler.contract.errors import BadInput
+from reconciler.operator import views
 from reconciler.operator.connect import operator
 from reconciler.operator.report.figures import read_report
 from reconciler.operator.report.html import MARK, page
@@ -31,7 +32,7 @@ def report(
     there = to_file and check(output, force)
     with operator() as store:
         found = store.batch(batch)
-        steps = store.progress(found)["steps"]
+        steps = views.progress(store, found)["steps"]
         summed = read_report(store, found)
     if as_json:
         document({"batch": found.name, "steps": steps, **vars(summed)})

@@ -14,7 +14,7 @@ from cli.completion import step_names
 from cli.render import AsJson, cut_middle, document, err, say
 from reconciler.contract.errors import BadInput, nearest
 from reconciler.operator.connect import operator
-from reconciler.operator.seeding.batch import Seeded, SeedRow
+from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.file import FORMATS, Rejection, SeedFile, open_seed_file
 from reconciler.operator.steering import HIGHEST, LOWEST
 from reconciler.operator.store import OperatorStore
@@ -100,7 +100,8 @@ def load(
     columns = source.columns.attributes
     try:
         with Counted(source, rejected, limit) as rows:
-            seeded: Seeded = store.seed(
+            seeded: Seeded = seed_batch(
+                store,
                 rows,
                 name=name,
                 blueprint=steps,

@@ -18,8 +18,10 @@ from cli.render import BatchName, err, say, table
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput, WorkFailed, nearest
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
+from reconciler.operator import steering
+from reconciler.operator.batch import BatchView
 from reconciler.operator.connect import operator
-from reconciler.operator.steering import HIGHEST, LOWEST, BatchView, Wanted, ended
+from reconciler.operator.steering import HIGHEST, LOWEST, Wanted, ended
 from reconciler.operator.wording import operand
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -51,14 +53,14 @@ def retry(
             near = nearest(step, found.blueprint) or there
             raise BadInput(f"{batch} has no step {step!r}.{near}")
         wanted = Wanted(step, error, company)
-        failed = store.failed(found, wanted)
+        failed = steering.failed(store, found, wanted)
         if not failed:
             say(f"{batch}: no failed row is like that. Nothing was done.")
             return
         what = plural(total(failed), "failed row", "failed rows")
         confirm(f"Retries {batch}: {what}", found, failed, yes)
         with moving(failed) as told:
-            retried = store.retry(found, wanted, told)
+            retried = steering.retry(store, found, wanted, told)
     hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
     say(f"{batch}: {plural(retried, 'row is', 'rows are')} pending again.{hint}")
 
@@ -71,11 +73,11 @@ def pause(batch: BatchName, yes: Harmless = False) -> None:  # noqa: ARG001 - se
         if found.paused:
             say(f"{batch} is paused already: {back}. Nothing was done.")
             return
-        living = store.living(found)
+        living = steering.living(store, found)
         show(
             f"Pauses {batch}: {waiting(living)}, {in_flight(living)} in flight go on", found, living
         )
-        store.pause(found)
+        steering.pause(store, found)
     say(f"{batch} is paused: {back}.")
 
 
@@ -86,9 +88,9 @@ def resume(batch: BatchName, yes: Harmless = False) -> None:  # noqa: ARG001 - s
         if not found.paused:
             say(f"{batch} is not paused. Nothing was done.")
             return
-        living = store.living(found)
+        living = steering.living(store, found)
         show(f"Resumes {batch}: {waiting(living)}, {in_flight(living)} in flight", found, living)
-        store.pause(found, paused=False)
+        steering.pause(store, found, paused=False)
     say(f"{batch} goes on with the next tick.")
 
 
@@ -103,9 +105,9 @@ def priority(
         if found.priority == n:
             say(f"{batch} has the priority {n} already. Nothing was done.")
             return
-        living, rivals = store.living(found), store.rivals(found)
+        living, rivals = steering.living(store, found), steering.rivals(store, found)
         show(f"Priority of {batch}: {found.priority} -> {n}, for {waiting(living)}", found, living)
-        store.set_priority(found, n)
+        steering.set_priority(store, found, n)
     say(f"{batch} goes {place(n, rivals)}.")
 
 
@@ -113,7 +115,7 @@ def cancel(batch: BatchName, yes: Yes = False) -> None:
     """End a batch: nothing more of it is spawned, what runs is told to stop, results stay."""
     with operator() as store:
         found = store.batch(batch)
-        living = store.living(found)
+        living = steering.living(store, found)
         if found.status == BatchStatus.FINISHED:
             raise ended(found.name, found.status)
         if found.status == BatchStatus.CANCELLED and not living:
@@ -122,7 +124,7 @@ def cancel(batch: BatchName, yes: Yes = False) -> None:
         what = f"{waiting(living)}, {in_flight(living)} in flight"
         confirm(f"Cancels {batch}: {what}", found, living, yes)
         with moving(living) as told:
-            cancelled = store.cancel(found, told)
+            cancelled = steering.cancel(store, found, told)
     calls = " The next tick cancels their calls." if cancelled and total(living, *IN_FLIGHT) else ""
     say(f"{batch}: {plural(cancelled, 'row', 'rows')} cancelled.{calls}")
 

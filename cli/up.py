@@ -22,6 +22,7 @@ from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.postgres.supervisor import acquire, release
 from reconciler.local.postgres.supervisor import stop as stop_postgres
 from reconciler.local.stack import Stack, stop_leftovers
+from reconciler.operator import views
 from reconciler.operator.connect import user
 from reconciler.operator.seeding.file import open_seed_file
 from reconciler.operator.store import OperatorStore
@@ -153,7 +154,7 @@ def show(store: OperatorStore, running: Stack, name: str, started: float) -> Non
         while True:
             tend(running)
             try:
-                progress = store.progress(store.batch(name))
+                progress = views.progress(store, store.batch(name))
             except psycopg.OperationalError:
                 continue  # it died in between: `tend` starts it again
             clock = text(

@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from cli.inspect.progress import overview
 from cli.up import results
 from reconciler.contract.errors import BadInput
+from reconciler.operator import views
 from reconciler.operator.connect import operator
 from reconciler.operator.store import OperatorStore
 
@@ -20,7 +21,7 @@ def midway(store: OperatorStore) -> RenderableType:
     """The batch when its last step has begun and is not done."""
     while True:
         try:
-            progress = store.progress(store.batch("demo"))
+            progress = views.progress(store, store.batch("demo"))
         except BadInput:
             continue  # not seeded yet
         if 0 < progress["steps"][-1]["COMPLETED"] < progress["companies"]:
@@ -36,7 +37,7 @@ def main() -> None:
         console.print(midway(store))
         while store.batch("demo").status == "RUNNING":
             time.sleep(0.1)
-        console.print(overview(store.progress(store.batch("demo"))))
+        console.print(overview(views.progress(store, store.batch("demo"))))
         console.print(results(store, "demo"))
     picture = console.export_svg(title="tracer demo")
     PICTURE.write_text(FONTS.sub("", picture))

@@ -10,6 +10,7 @@ from reconciler.contract.claimed import Chunk
 from reconciler.contract.results import Company
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered
 from reconciler.tick import TickReport, tick
@@ -104,8 +105,13 @@ class World:
             (line, key, f"{key} Inc.", f"{key}.example.com", {"Given": key})
             for line, key in enumerate(companies, 2)
         ]
-        seeded = self.operator.seed(
-            rows, name=name, blueprint=blueprint, columns=["Given"], priority=priority
+        seeded = seed_batch(
+            self.operator,
+            rows,
+            name=name,
+            blueprint=blueprint,
+            columns=["Given"],
+            priority=priority,
         )
         return seeded.batch
 

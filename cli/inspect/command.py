@@ -13,6 +13,7 @@ from cli.inspect.progress import Overview, headlines, overview
 from cli.render import AsJson, document, one_line, out, say
 from reconciler.contract.errors import BadInput
 from reconciler.contract.states import BatchStatus
+from reconciler.operator import views
 from reconciler.operator.connect import operator
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.views import STATEMENTS
@@ -51,7 +52,7 @@ def inspect(
         elif batch is not None and watch:
             follow(store, batch, as_json)
         elif batch is not None:
-            progress = store.progress(store.batch(batch))
+            progress = views.progress(store, store.batch(batch))
             document(progress) if as_json else out.print(overview(progress))
 
 
@@ -72,7 +73,7 @@ class Watch:
         way_s = time.monotonic() - started
         over = batch.status != BatchStatus.RUNNING
         before = None if over or started >= self._details_at else self._seen
-        self._seen = self._store.progress(batch, before=before)
+        self._seen = views.progress(self._store, batch, before=before)
         took_s = max(0.0, time.monotonic() - started - (STATEMENTS + 1) * way_s)
         if before is None:
             self._details_at = time.monotonic() + REST_OF_DETAILS * took_s

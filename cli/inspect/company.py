@@ -14,7 +14,8 @@ from cli.render import document, out, say, text
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.states import Status
-from reconciler.operator.steering import BatchView
+from reconciler.operator import views
+from reconciler.operator.batch import BatchView
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import since, span, until
 from workers.runtime.loading import load_steps
@@ -22,8 +23,8 @@ from workers.runtime.loading import load_steps
 
 def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_json: bool) -> None:
     """The rows and attempts of one company, in one batch or in all, and its domain rows."""
-    company, rows = store.timeline(batch, key)
-    results = store.results(company["id"], tables({row["step"] for row in rows}))
+    company, rows = views.timeline(store, batch, key)
+    results = views.results(store, company["id"], tables({row["step"] for row in rows}))
     if as_json:
         document({"company": company, "timeline": rows, "results": results})
         return

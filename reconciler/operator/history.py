@@ -6,7 +6,9 @@ from psycopg.types.json import Jsonb
 
 from reconciler.contract.column_types import kept_text
 from reconciler.contract.database import Connection, Row
+from reconciler.operator.batch import BatchView
 from reconciler.operator.sql import history as queries
+from reconciler.operator.store import OperatorStore
 
 
 @dataclass
@@ -29,3 +31,8 @@ class Line:
         made = connection.execute(queries.NOTE, values | about).fetchone()
         assert made is not None
         self.id = made["id"]
+
+
+def read_history(store: OperatorStore, batch: BatchView) -> list[Row]:
+    """What was done to the batch, in that order: `at`, `who`, `verb`, `detail`, `rows`."""
+    return store.rows(queries.HISTORY, batch_id=batch.id)

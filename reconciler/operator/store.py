@@ -1,50 +1,28 @@
-"""The operator's verbs: seed, look, tune. The command line is their only caller."""
+"""The operator's side of the brain: which batches and steps there are, and what is set.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+What is asked of them and done to them are functions that take this store: see `views`, `steering`,
+`history`, `export` and `seeding.batch`.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from reconciler.contract.database import Row
-from reconciler.contract.errors import BadInput, NoPolling, WorkFailed, nearest
+from reconciler.contract.errors import BadInput, NoPolling, nearest
+from reconciler.contract.grants import OPERATOR
+from reconciler.operator.batch import BatchView
 from reconciler.operator.diagnosis.read import Explaining
-from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.sql import views
-from reconciler.operator.steering import BatchView, Steering
-from reconciler.operator.views import Looking
-
-EXPORT_ROWS = 2000  # fetched at a time
 
 
-class OperatorStore(Looking, Explaining, Steering):
+class OperatorStore(Explaining):
     """The brain as the operator sees it."""
 
-    def seed(
-        self,
-        rows: Iterable[SeedRow],
-        *,
-        name: str,
-        blueprint: Sequence[str],
-        columns: Sequence[str],
-        priority: int = 0,
-        begun: Callable[[str], None] = lambda _: None,
-    ) -> Seeded:
-        """Bring a batch in, whole or not at all; `columns` may still grow while `rows` are read.
-
-        `begun` is told what Postgres does next, once `rows` are read.
-
-        Raises:
-            BadInput: there is no row to seed.
-            WorkFailed: the database refused the rows.
-        """
-        try:
-            with self.transaction() as connection:
-                given = (name, blueprint, columns, priority, begun)
-                return seed_batch(connection, rows, *given, self.who)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            reason = str(error).splitlines()[0]
-            raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
+    role = OPERATOR
+    who = "unknown"  # as the history names whoever speaks through this
 
     def batch(self, name: str) -> BatchView:
         """The batch of that name.
@@ -96,6 +74,17 @@ class OperatorStore(Looking, Explaining, Steering):
         with self.transaction() as connection:
             connection.execute(query, {**settings, **place})
 
+    def polling(self) -> Row:
+        """Both intervals in seconds, whether polling is paused, and when it last ticked.
+
+        Raises:
+            NoPolling: somebody has deleted the row.
+        """
+        found = self.rows(views.POLLING)
+        if not found:
+            raise NoPolling
+        return found[0]
+
     def set_polling(
         self,
         poll_s: float | None = None,
@@ -124,34 +113,3 @@ class OperatorStore(Looking, Explaining, Steering):
             raise BadInput(
                 "Intervals are above 0 s, and the idle interval is not below the poll interval."
             ) from error
-
-    def export(self, batch: BatchView, tables: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
-        """One row per company of the batch, streamed; `tables` names each step's (schema, table).
-
-        Each has key, name, domain, attributes, and per step `STEP.status` and `STEP.result`.
-        """
-        parts = [_export_step(i, step, *tables[step]) for i, step in enumerate(batch.blueprint)]
-        query = sql.SQL(views.EXPORT).format(
-            fields=sql.SQL("").join(fields for fields, _ in parts),
-            results=sql.SQL("").join(join for _, join in parts),
-        )
-        with self.transaction() as connection, connection.cursor("export") as cursor:
-            cursor.itersize = EXPORT_ROWS
-            cursor.execute(query, {"batch_id": batch.id})
-            yield from cursor
-
-
-def _export_step(
-    number: int, step: str, schema: str, table: str
-) -> tuple[sql.Composed, sql.Composed]:
-    state, result = sql.Identifier(f"s{number}"), sql.Identifier(f"r{number}")
-    fields = sql.SQL(views.EXPORT_FIELDS).format(
-        state=state,
-        result=result,
-        status_name=sql.Identifier(f"{step}.status"),
-        result_name=sql.Identifier(f"{step}.result"),
-    )
-    join = sql.SQL(views.EXPORT_JOIN).format(
-        state=state, result=result, step=sql.Literal(step), table=sql.Identifier(schema, table)
-    )
-    return fields, join

@@ -6,18 +6,17 @@ from math import inf
 
 from psycopg import sql
 
-from reconciler.contract import progress
-from reconciler.contract.database import Database, Row
+from reconciler.contract.database import Row
 from reconciler.contract.error_kinds import NOT_SPAWNED
-from reconciler.contract.errors import BadInput, NoPolling
-from reconciler.contract.grants import OPERATOR
+from reconciler.contract.progress import by_batch, by_status, totals
 from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator import failures as messages
+from reconciler.operator.batch import BatchView, no_company
 from reconciler.operator.diagnosis.facts import is_silent
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.sql import views
-from reconciler.operator.steering import BatchView
+from reconciler.operator.store import OperatorStore
 
 LOG_MOST = 600  # entries per step that a pace is read from
 TEXTS_MOST = 2000  # different messages that are read; all rows are counted
@@ -27,146 +26,135 @@ DETAILS = ("failures", "failures_left_out", "waiting", "slowest", "ticks")
 STATEMENTS = 5  # of a look without details
 
 
-class Looking(Database):
-    """The views; they move nothing."""
+def batches(store: OperatorStore) -> list[Row]:
+    """Every batch with its counts of companies and rows."""
+    counted = by_batch(store.rows(COUNTS, batch_id=None))
+    found = {row.pop("id"): row for row in store.rows(views.BATCHES, batch_ids=list(counted))}
+    return [row | totals(counted[batch_id]) for batch_id, row in found.items()]
 
-    role = OPERATOR
 
-    def batches(self) -> list[Row]:
-        """Every batch with its counts of companies and rows."""
-        counted = progress.by_batch(self.rows(COUNTS, batch_id=None))
-        found = {row.pop("id"): row for row in self.rows(views.BATCHES, batch_ids=list(counted))}
-        return [row | progress.totals(counted[batch_id]) for batch_id, row in found.items()]
+def progress(
+    store: OperatorStore, batch: BatchView, failures: int = 20, before: Row | None = None
+) -> Row:
+    """What `inspect --json` prints: counts per step, failures by kind of message, rate and ETA.
 
-    def progress(self, batch: BatchView, failures: int = 20, before: Row | None = None) -> Row:
-        """What `inspect --json` prints: counts per step, failures by kind of message, rate and ETA.
+    The rate is lately's, over all working time where the batch has ended. `eta_s` is None where
+    nothing tells, and while the batch or all polling is paused. Of the `failures` there are so
+    many kinds at most; `failures_left_out` has the sums of the others: `kinds`, `count`,
+    `failed`. With `before`, an earlier look, its `DETAILS` are taken over.
+    """
+    counted = store.rows(COUNTS, batch_id=batch.id)
+    polling = store.polling()
+    found = {
+        "batch": batch.name,
+        "name": batch.name,
+        "status": batch.status,
+        "paused": batch.paused,
+        "companies": batch.companies,
+        "created_at": batch.created_at,
+        "finished_at": batch.finished_at,
+        "now": batch.now,
+        "steps": [by_status(step) for step in counted],
+        "ticked_at": polling["ticked_at"],
+        "silent": is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]),
+        "polling_paused": polling["paused"],
+        **_pace(store, batch, counted, polling),
+    }
+    return found | (
+        {name: before[name] for name in DETAILS} if before else _details(store, batch, failures)
+    )
 
-        The rate is lately's, over all working time where the batch has ended. `eta_s` is None where
-        nothing tells, and while the batch or all polling is paused. Of the `failures` there are so
-        many kinds at most; `failures_left_out` has the sums of the others: `kinds`, `count`,
-        `failed`. With `before`, an earlier look, its `DETAILS` are taken over.
-        """
-        counted = self.rows(COUNTS, batch_id=batch.id)
-        polling = self.polling()
-        found = {
-            "batch": batch.name,
-            "name": batch.name,
-            "status": batch.status,
-            "paused": batch.paused,
-            "companies": batch.companies,
-            "created_at": batch.created_at,
-            "finished_at": batch.finished_at,
-            "now": batch.now,
-            "steps": [progress.by_status(step) for step in counted],
-            "ticked_at": polling["ticked_at"],
-            "silent": is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]),
-            "polling_paused": polling["paused"],
-            **self._pace(batch, counted, polling),
-        }
-        return found | (
-            {name: before[name] for name in DETAILS} if before else self._details(batch, failures)
+
+def timeline(store: OperatorStore, batch: BatchView | None, key: str) -> tuple[Row, list[Row]]:
+    """A company, and its rows in the batch, or in all of them, as they were seeded.
+
+    Each row has its batch's name and its earlier `attempts`.
+
+    Raises:
+        BadInput: there is no such company, or the batch does not have it.
+    """
+    found = store.rows(views.COMPANY, key=key)
+    if not found:
+        raise no_company(store, batch, key)
+    of = {"company_id": found[0]["id"], "batch_id": batch.id if batch else None}
+    rows = store.rows(views.TIMELINE, **of)
+    if batch and not rows:
+        raise no_company(store, batch, key)
+    return found[0], rows
+
+
+def results(
+    store: OperatorStore, company_id: int, tables: Mapping[str, tuple[str, str]]
+) -> list[Row]:
+    """The company's domain rows: `step`, `table` and `row` of each.
+
+    `tables` has each step's (schema, table).
+    """
+    names = {step: sql.Identifier(*place).as_string() for step, place in tables.items()}
+    there = {r["name"] for r in store.rows(views.TABLES_THERE, names=list(names.values()))}
+    parts = [
+        sql.SQL(views.RESULT).format(
+            step=sql.Literal(step),
+            name=sql.Literal(".".join(place)),
+            table=sql.Identifier(*place),
         )
-
-    def polling(self) -> Row:
-        """Both intervals in seconds, whether polling is paused, and when it last ticked.
-
-        Raises:
-            NoPolling: somebody has deleted the row.
-        """
-        found = self.rows(views.POLLING)
-        if not found:
-            raise NoPolling
-        return found[0]
-
-    def timeline(self, batch: BatchView | None, key: str) -> tuple[Row, list[Row]]:
-        """A company, and its rows in the batch, or in all of them, as they were seeded.
-
-        Each row has its batch's name and its earlier `attempts`.
-
-        Raises:
-            BadInput: there is no such company, or the batch does not have it.
-        """
-        found = self.rows(views.COMPANY, key=key)
-        if not found:
-            raise no_company(self, batch, key)
-        of = {"company_id": found[0]["id"], "batch_id": batch.id if batch else None}
-        rows = self.rows(views.TIMELINE, **of)
-        if batch and not rows:
-            raise no_company(self, batch, key)
-        return found[0], rows
-
-    def results(self, company_id: int, tables: Mapping[str, tuple[str, str]]) -> list[Row]:
-        """The company's domain rows, `step`, `table` and `row` of each; see `export`."""
-        names = {step: sql.Identifier(*place).as_string() for step, place in tables.items()}
-        there = {r["name"] for r in self.rows(views.TABLES_THERE, names=list(names.values()))}
-        parts = [
-            sql.SQL(views.RESULT).format(
-                step=sql.Literal(step),
-                name=sql.Literal(".".join(place)),
-                table=sql.Identifier(*place),
-            )
-            for step, place in tables.items()
-            if names[step] in there
-        ]
-        if not parts:
-            return []
-        return self.rows(sql.SQL(" UNION ALL ").join(parts), company_id=company_id)
-
-    def _details(self, batch: BatchView, most: int) -> Row:
-        errors = self.rows(
-            views.ERRORS,
-            batch_id=batch.id,
-            not_spawned=list(NOT_SPAWNED),
-            read=messages.READ,
-            most=TEXTS_MOST,
-        )
-        kinds = messages.failures(errors)
-        return {
-            "failures": kinds[:most],
-            "failures_left_out": messages.together(kinds[most:]),
-            "waiting": messages.notes(errors, NOTED),
-            "slowest": self.rows(views.SLOWEST, batch_id=batch.id, most=SLOW),
-            "ticks": self.rows(views.TICKS, most=TICKS),
-        }
-
-    def _pace(self, batch: BatchView, counted: list[Row], polling: Row) -> Row:
-        if batch.finished_at:
-            return {"rate_per_s": round(self._overall(batch, counted), 2), "eta_s": 0}
-        retries = {row["step"]: row["retry_s"] for row in self.rows(RETRIES, batch_id=batch.id)}
-        steps = [step_now(step, retries) for step in counted]
-        pace = read_pace(self._log(batch), steps)
-        paused = batch.paused or polling["paused"]
-        left = None if paused else eta(pace, steps, polling["poll_s"])
-        return {
-            "rate_per_s": round(pace.per_s, 2),
-            "eta_s": None if left is None else round(left),
-        }
-
-    def _log(self, batch: BatchView) -> list[Entry]:
-        """The newest part of the log for which that of every step is whole."""
-        of = {"batch_id": batch.id, "by_the_second": BY_THE_SECOND, "most": LOG_MOST}
-        entries = [Entry(**row) for row in self.rows(RECENT, **of)]
-        read = Counter(entry.position for entry in entries)
-        reach: dict[int, float] = {}
-        for entry in entries:
-            reach[entry.position] = max(entry.ago, reach.get(entry.position, 0.0))
-        whole = min((reach[i] for i, rows in read.items() if rows == LOG_MOST), default=inf)
-        return [entry for entry in entries if entry.ago <= whole]
-
-    def _overall(self, batch: BatchView, counted: list[Row]) -> float:
-        """Company-steps COMPLETED a second of the time in which a batch was worked."""
-        found = self.rows(ACTIVE, batch_id=batch.id, pause_s=PAUSE_S + FOLDED_S)[0]
-        if found["first"] is None:
-            return 0.0
-        before_s = (found["first"] - batch.created_at).total_seconds()
-        seconds = min(before_s, found["usual_s"] or before_s) + found["active_s"]
-        return float(sum(step["completed"] for step in counted) / max(seconds, 0.001))
+        for step, place in tables.items()
+        if names[step] in there
+    ]
+    if not parts:
+        return []
+    return store.rows(sql.SQL(" UNION ALL ").join(parts), company_id=company_id)
 
 
-def no_company(store: Database, batch: BatchView | None, key: str) -> BadInput:
-    """That there is no company of this key, in the batch or at all, and which keys are like it."""
-    of = {"key": key, "batch_id": batch.id if batch else None}
-    found = store.rows(views.SIMILAR_KEYS, **of)
-    near = f" Did you mean {' or '.join(repr(row['key']) for row in found)}?" if found else ""
-    where = f"Batch {batch.name!r} has" if batch else "There is"
-    return BadInput(f"{where} no company with the key {key!r}.{near}")
+def _details(store: OperatorStore, batch: BatchView, most: int) -> Row:
+    errors = store.rows(
+        views.ERRORS,
+        batch_id=batch.id,
+        not_spawned=list(NOT_SPAWNED),
+        read=messages.READ,
+        most=TEXTS_MOST,
+    )
+    kinds = messages.failures(errors)
+    return {
+        "failures": kinds[:most],
+        "failures_left_out": messages.together(kinds[most:]),
+        "waiting": messages.notes(errors, NOTED),
+        "slowest": store.rows(views.SLOWEST, batch_id=batch.id, most=SLOW),
+        "ticks": store.rows(views.TICKS, most=TICKS),
+    }
+
+
+def _pace(store: OperatorStore, batch: BatchView, counted: list[Row], polling: Row) -> Row:
+    if batch.finished_at:
+        return {"rate_per_s": round(_overall(store, batch, counted), 2), "eta_s": 0}
+    retries = {row["step"]: row["retry_s"] for row in store.rows(RETRIES, batch_id=batch.id)}
+    steps = [step_now(step, retries) for step in counted]
+    pace = read_pace(_log(store, batch), steps)
+    paused = batch.paused or polling["paused"]
+    left = None if paused else eta(pace, steps, polling["poll_s"])
+    return {
+        "rate_per_s": round(pace.per_s, 2),
+        "eta_s": None if left is None else round(left),
+    }
+
+
+def _log(store: OperatorStore, batch: BatchView) -> list[Entry]:
+    """The newest part of the log for which that of every step is whole."""
+    of = {"batch_id": batch.id, "by_the_second": BY_THE_SECOND, "most": LOG_MOST}
+    entries = [Entry(**row) for row in store.rows(RECENT, **of)]
+    read = Counter(entry.position for entry in entries)
+    reach: dict[int, float] = {}
+    for entry in entries:
+        reach[entry.position] = max(entry.ago, reach.get(entry.position, 0.0))
+    whole = min((reach[i] for i, rows in read.items() if rows == LOG_MOST), default=inf)
+    return [entry for entry in entries if entry.ago <= whole]
+
+
+def _overall(store: OperatorStore, batch: BatchView, counted: list[Row]) -> float:
+    """Company-steps COMPLETED a second of the time in which a batch was worked."""
+    found = store.rows(ACTIVE, batch_id=batch.id, pause_s=PAUSE_S + FOLDED_S)[0]
+    if found["first"] is None:
+        return 0.0
+    before_s = (found["first"] - batch.created_at).total_seconds()
+    seconds = min(before_s, found["usual_s"] or before_s) + found["active_s"]
+    return float(sum(step["completed"] for step in counted) / max(seconds, 0.001))

@@ -17,6 +17,7 @@ import psycopg
 from cli.bench import NAME, check, rows, run, throwaway
 from reconciler.contract.store import Store
 from reconciler.local.temporary_host import worker_host
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report, value
 from tests.bench.horizon import SETTINGS, TRANSITIONS
@@ -63,7 +64,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         operator.set_polling(poll_s=0.1, idle_s=1.0)
         for _ in range(1 + given.times):
             eyes.execute("DELETE FROM batches")
-            operator.seed(rows(companies), name=NAME, blueprint=blueprint, columns=[])
+            seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
             with Store.connect(url) as store, worker_host(settings, url):
                 speeds.append(
                     companies * given.steps / run(store, settings, companies * given.steps)

@@ -22,6 +22,7 @@ from cli.bench import rows, throwaway
 from reconciler.contract.settings import Settings
 from reconciler.contract.store import Store
 from reconciler.local.temporary_host import worker_host
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
@@ -69,7 +70,7 @@ def wait_finished(operator: OperatorStore, name: str) -> float:
 
 def seed_and_wait(operator: OperatorStore, name: str) -> float:
     """Seed a small batch and see it through; the seconds that took."""
-    operator.seed(rows(SMALL), name=name, blueprint=[STEP], columns=[])
+    seed_batch(operator, rows(SMALL), name=name, blueprint=[STEP], columns=[])
     return wait_finished(operator, name)
 
 
@@ -84,7 +85,7 @@ def most_in_flight(eyes: psycopg.Connection, seconds: float) -> tuple[int, int]:
 def overtaken(operator: OperatorStore, eyes: psycopg.Connection, companies: int) -> int:
     """Seed a batch that goes first; how many rows of the large one were claimed before its last."""
     given = {"name": "urgent", "blueprint": [STEP], "columns": [], "priority": 10}
-    operator.seed(rows(companies), **given)
+    seed_batch(operator, rows(companies), **given)
     seeded = value(eyes, "SELECT clock_timestamp()")
     wait_finished(operator, "urgent")
     return int(str(value(eyes, OVERTAKEN, {"seeded": seeded})))

@@ -18,6 +18,7 @@ from statistics import median
 import psycopg
 
 from cli.bench import NAME, rows, throwaway
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report
 from workers.noop import NAMES
@@ -79,7 +80,7 @@ def floor(companies: int, steps: int) -> float:
     blueprint = NAMES[:steps]
     with throwaway() as (_, url):
         with OperatorStore.connect(url) as operator:
-            operator.seed(rows(companies), name=NAME, blueprint=blueprint, columns=[])
+            seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
         with psycopg.connect(url, autocommit=True) as connection:
             seconds = lifecycle(connection, blueprint)
             done = connection.execute("SELECT count(*) FROM workflow_states WHERE advanced")

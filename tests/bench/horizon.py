@@ -22,6 +22,7 @@ import psycopg
 from cli.bench import NAME, check, rows, run, throwaway
 from reconciler.contract.store import Store
 from reconciler.local.temporary_host import worker_host
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report
 from workers.noop import NAMES
@@ -73,7 +74,7 @@ def lifecycle(
         for step in blueprint:
             operator.set_step(step, SETTINGS)
         operator.set_polling(poll_s=0.1, idle_s=1.0)
-        operator.seed(rows(companies), name=NAME, blueprint=blueprint, columns=[])
+        seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
         with (
             beside(url),
             TimedStore.connect(url) as store,

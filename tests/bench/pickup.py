@@ -19,6 +19,7 @@ import psycopg
 
 from cli.bench import NAME, rows, throwaway
 from reconciler.local.temporary_host import worker_host
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report, value
 from tests.bench.memory import outcome, prefect_server, start_flow
@@ -106,7 +107,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
             operator.set_step(step, {"chunk_size": 50, "max_in_flight": capacity})
         operator.set_polling(poll_s=given.poll, idle_s=given.poll, every_s=86_400)
         companies = int(given.rate * (given.seconds + 20) * (1 + given.changes)) // len(BLUEPRINT)
-        operator.seed(rows(companies), name=NAME, blueprint=BLUEPRINT, columns=[])
+        seed_batch(operator, rows(companies), name=NAME, blueprint=BLUEPRINT, columns=[])
         seen = stack.enter_context(prefect_server(settings, url))
         stack.enter_context(worker_host(settings, url))
         started, taken_over = relay(given, eyes, operator, seen)

@@ -24,6 +24,7 @@ import psycopg
 from cli.bench import throwaway
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
+from reconciler.operator import steering
 from reconciler.operator.store import OperatorStore
 from reconciler.tick import tick
 from tests.bench.filling import Batch, fill, report
@@ -63,12 +64,12 @@ def one_round(rows: int) -> dict[str, float]:
         operator = stack.enter_context(OperatorStore.connect(url))
         large, took = operator.batch(LARGE), dict[str, list[float]]()
         for verb, floor in (("retry", RETRY), ("cancel", CANCEL)):
-            count = operator.failed if verb == "retry" else operator.living
-            timed(lambda count=count: count(large), counts)
-            act = operator.retry if verb == "retry" else operator.cancel
+            count = steering.failed if verb == "retry" else steering.living
+            timed(lambda count=count: count(operator, large), counts)
+            act = steering.retry if verb == "retry" else steering.cancel
             both = took[verb], took[f"bare_{verb}"] = [], []
             timed(lambda floor=floor: eyes.execute(floor, [BARE]), both[1])
-            timed(lambda act=act: moved(act(large), rows), both[0])
+            timed(lambda act=act: moved(act(operator, large), rows), both[0])
         return {name: found[0] for name, found in took.items()} | {"count": max(counts)}
 
 
@@ -123,9 +124,9 @@ def one_beside(rows: int) -> dict[str, dict[str, float]]:
         large = operator.batch(LARGE)
         with beside(url, found["alone"]):
             time.sleep(ALONE_S)
-        for verb, act in (("retry", operator.retry), ("cancel", operator.cancel)):
+        for verb, act in (("retry", steering.retry), ("cancel", steering.cancel)):
             with beside(url, found[verb]):
-                act(large)
+                act(operator, large)
     return {verb: {k: round(1000 * s) for k, s in one.items()} for verb, one in found.items()}
 
 

@@ -15,6 +15,7 @@ from statistics import median
 import psycopg
 
 from cli.bench import throwaway
+from reconciler.operator import views
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import Batch, fill, report
 
@@ -55,15 +56,15 @@ def measure(rows: int) -> dict[str, object]:
         with OperatorStore.connect(url, max_size=1) as operator:
             batch = operator.batch(LARGE)
             companies = [f"{LARGE}-{n}" for n in (1, given[0].companies)]
-            views: dict[str, Callable[[], object]] = {
-                "inspect": lambda: operator.progress(batch),
-                "batches": operator.batches,
+            shown: dict[str, Callable[[], object]] = {
+                "inspect": lambda: views.progress(operator, batch),
+                "batches": lambda: views.batches(operator),
                 "explain": lambda: [operator.facts(batch, key) for key in companies],
-                "inspect_company": lambda: operator.timeline(batch, companies[1]),
+                "inspect_company": lambda: views.timeline(operator, batch, companies[1]),
             }
-            first = {name: timed(view) for name, view in views.items()}
-            again = {name: median(timed(view) for _ in range(MORE)) for name, view in views.items()}
-            check(operator.progress(batch, failures=100), given[0])
+            first = {name: timed(view) for name, view in shown.items()}
+            again = {name: median(timed(view) for _ in range(MORE)) for name, view in shown.items()}
+            check(views.progress(operator, batch, failures=100), given[0])
     return {
         "rows": sum(one.rows for one in given),
         "first_s": {name: round(s, 4) for name, s in first.items()},

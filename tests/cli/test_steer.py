@@ -117,17 +117,17 @@ def test_what_an_interrupted_cancel_left_is_cancelled_by_the_next(
 ) -> None:
     monkeypatch.setattr(steering, "CHUNK", 2)
     world.seed(5, name="b")
-    run, chunks = steering.Steering._hold, iter(range(9))
+    run, chunks = steering._hold, iter(range(9))
 
     def interrupted(*given: object) -> object:
         if next(chunks) == 2:
             raise KeyboardInterrupt
         return run(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(steering.Steering, "_hold", interrupted)
+    monkeypatch.setattr(steering, "_hold", interrupted)
     tracer("cancel", "b", "--yes", code=1)
     assert "Stopped after 2 of 5 rows: the same command does the rest." in tracer.err
-    monkeypatch.setattr(steering.Steering, "_hold", run)
+    monkeypatch.setattr(steering, "_hold", run)
     tracer("cancel", "b", code=2)
     assert "Cancels b: 3 rows pending, 0 in flight. Nothing was done" in tracer.err
     tracer("cancel", "b", "--yes")

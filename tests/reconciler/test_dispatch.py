@@ -10,6 +10,7 @@ import pytest
 from reconciler.contract.claimed import LIMIT, Chunk, Throttle
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.sql.worker import BEGIN
+from reconciler.operator import steering
 from reconciler.policy import HOLD_MAX_S, throttle
 from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, Unknown
 from reconciler.tick import tick
@@ -117,7 +118,7 @@ def test_a_call_that_also_carries_another_batch_goes_on_until_that_is_done(world
     world.spawner.answer = Spawned("fc-shared")
     world.tick()
     assert {row["call_id"] for row in world.rows()} == {"fc-shared"}
-    world.operator.cancel(world.operator.batch("cancelled"))
+    steering.cancel(world.operator, world.operator.batch("cancelled"))
     world.tick()
     assert world.spawner.cancelled == []
     assert world.work().completed == 1

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from reconciler.contract.claimed import LIMIT, Verdict
+from reconciler.operator import views
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from tests.world import World
 
@@ -25,7 +26,7 @@ def run_through(world: World) -> None:
 def test_a_batch_goes_through_its_blueprint(world: World) -> None:
     name = world.seed(7, BLUEPRINT)
     run_through(world)
-    progress = world.operator.progress(world.operator.batch(name))
+    progress = views.progress(world.operator, world.operator.batch(name))
     assert progress["status"] == "FINISHED"
     assert [step["COMPLETED"] for step in progress["steps"]] == [7, 7, 7]
     for table in ("normalized", "step_a", "step_b"):

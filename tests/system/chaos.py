@@ -25,6 +25,7 @@ import psycopg
 from reconciler.contract.errors import TracerError
 from reconciler.local.lifeline import family, send
 from reconciler.local.postgres import supervisor
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
@@ -154,7 +155,7 @@ def system(companies: int, workers: int, chance: random.Random) -> Iterator[Chao
             operator.set_step(step, {**REGISTRY, **BOUNDS})
         operator.set_polling(poll_s=0.2, idle_s=0.5)
         rows = [(line, str(line), f"Company {line}", None, {}) for line in range(companies)]
-        operator.seed(rows, name="chaos", blueprint=BLUEPRINT, columns=[])
+        seed_batch(operator, rows, name="chaos", blueprint=BLUEPRINT, columns=[])
     seen = os.environ | {"DATABASE_URL": url, "TRACER_HOME": str(home)}
     seen["TRACER_WORKER_PROCESSES"] = str(workers)
     commands = {"reconciler-1": RECONCILER, "reconciler-2": RECONCILER, "host": HOST}

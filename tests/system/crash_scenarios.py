@@ -3,6 +3,7 @@
 import time
 
 from reconciler.contract.results import Company
+from reconciler.operator import steering
 from tests.system.crash import HEART
 from tests.system.crash_run import Run, Scenario
 from workers.kit import PermanentError, RetryAfter
@@ -50,7 +51,7 @@ def fails_overtaken(run: Run, company: Company, number: int) -> Normalized:
 
 def is_cancelled(run: Run, _: Company, __: int) -> Normalized:
     if not run.ended():
-        run.world.operator.cancel(run.world.operator.batch("batch"))
+        steering.cancel(run.world.operator, run.world.operator.batch("batch"))
     return Normalized()
 
 

@@ -11,6 +11,8 @@ import pytest
 from reconciler.contract.settings import Settings
 from reconciler.dispatch import settled
 from reconciler.local.stack import Stack
+from reconciler.operator import steering, views
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
@@ -63,14 +65,14 @@ def test_the_schedule_takes_a_batch_through_containers(
     with OperatorStore.connect(url) as operator, Stack() as stack:
         operator.set_polling(poll_s=0.2)
         rows = [(line, str(line), f"Company {line} Inc.", None, {}) for line in range(COMPANIES)]
-        operator.seed(rows, name="batch", blueprint=BLUEPRINT, columns=[])
+        seed_batch(operator, rows, name="batch", blueprint=BLUEPRINT, columns=[])
         stack.start(settings, url, lambda _: None)
         assert stack.check() == []
         deadline = time.monotonic() + 200
         while operator.batch("batch").status != "FINISHED":
-            assert time.monotonic() < deadline, operator.progress(operator.batch("batch"))
+            assert time.monotonic() < deadline, views.progress(operator, operator.batch("batch"))
             time.sleep(0.2)
-        steps = operator.progress(operator.batch("batch"))["steps"]
+        steps = views.progress(operator, operator.batch("batch"))["steps"]
         assert [step["COMPLETED"] for step in steps] == [COMPANIES] * 3
         for table in ("normalized", "step_a", "step_b"):
             assert operator.rows(f"SELECT count(*) FROM results.{table}") == [{"count": COMPANIES}]
@@ -113,7 +115,7 @@ def test_a_cancelled_batch_frees_its_calls_and_leaves_its_neighbours_alone(
         world, lambda: len(world.rows("status = 'IN_PROGRESS' AND batch_id = %(b)s", b=lost.id)) > 9
     )
     (container,) = modal.containers
-    world.operator.cancel(lost)
+    steering.cancel(world.operator, lost)
     run(world, lambda: modal.calls[1].cancelled and finished(world, "kept"))
     assert [one.pid for one in modal.containers] == [container.pid]
     assert completed(world, "step_a") == len(world.sql("SELECT * FROM results.step_a"))

@@ -20,6 +20,7 @@ from reconciler.contract.settings import workers_socket
 from reconciler.contract.store import Store
 from reconciler.local.postgres import supervisor
 from reconciler.local.stack import accepts
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.schema.migrate import upgrade_schema
@@ -115,7 +116,7 @@ def finished(url: str) -> bool:
 def seed(url: str) -> None:
     rows = [(i, f"company-{i}", f"Company {i}", None, {}) for i in range(COMPANIES)]
     with OperatorStore.connect(url) as operator:
-        operator.seed(rows, name="batch", blueprint=["step_a", "step_b"], columns=[])
+        seed_batch(operator, rows, name="batch", blueprint=["step_a", "step_b"], columns=[])
         for step in ("step_a", "step_b"):
             operator.set_step(step, {"lease_s": 2, "backoff_s": 0.2})
         operator.set_polling(poll_s=0.2, idle_s=0.5)

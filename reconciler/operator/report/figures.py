@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from reconciler.contract.database import Database, Row
 from reconciler.contract.store import BY_THE_SECOND
+from reconciler.operator.batch import BatchView
 from reconciler.operator.failures import HEX, MOMENT, NAME, QUOTED, READ, UUID
 from reconciler.operator.sql import report
-from reconciler.operator.steering import BatchView
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 MOST_ATTEMPTS = 8  # that are told apart

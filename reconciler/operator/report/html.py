@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from reconciler.contract.states import Status
+from reconciler.operator.batch import BatchView
 from reconciler.operator.report import plots
 from reconciler.operator.report.figures import (
     DAY_S,
@@ -20,7 +21,6 @@ from reconciler.operator.report.figures import (
     Report,
 )
 from reconciler.operator.report.style import DRAW, STYLE
-from reconciler.operator.steering import BatchView
 from reconciler.operator.wording import seconds
 
 MARK = '<meta name="generator" content="tracer report">'

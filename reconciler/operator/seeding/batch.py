@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from reconciler.contract.database import Connection, Row
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.sql.progress import LOG_SEEDED
 from reconciler.operator.history import Line
 from reconciler.operator.sql import seeding
+from reconciler.operator.store import OperatorStore
 
 # line, key, name, domain, and all attributes: by name, or as the text of a JSON object
 SeedRow = tuple[int, str, str | None, str | None, Mapping[str, Any] | str]
@@ -30,6 +32,33 @@ class Seeded:
 
 
 def seed_batch(
+    store: OperatorStore,
+    rows: Iterable[SeedRow],
+    *,
+    name: str,
+    blueprint: Sequence[str],
+    columns: Sequence[str],
+    priority: int = 0,
+    begun: Callable[[str], None] = lambda _: None,
+) -> Seeded:
+    """Bring a batch in, whole or not at all; `columns` may still grow while `rows` are read.
+
+    `begun` is told what Postgres does next, once `rows` are read.
+
+    Raises:
+        BadInput: there is no row to seed.
+        WorkFailed: the database refused the rows.
+    """
+    try:
+        with store.transaction() as connection:
+            given = (name, blueprint, columns, priority, begun)
+            return _seed(connection, rows, *given, store.who)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        reason = str(error).splitlines()[0]
+        raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
+
+
+def _seed(
     connection: Connection,
     rows: Iterable[SeedRow],
     name: str,
@@ -39,7 +68,6 @@ def seed_batch(
     begun: Callable[[str], None],
     who: str,
 ) -> Seeded:
-    """Seed inside the transaction of `connection`; see `OperatorStore.seed`."""
     staged = _stage(connection, rows)
     begun("waits for another seeding to end")
     connection.execute(seeding.SEEDING_TURN)

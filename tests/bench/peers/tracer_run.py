@@ -18,6 +18,7 @@ import psycopg
 from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.contract.store import Store
 from reconciler.local.temporary_host import worker_host
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.schema.migrate import upgrade_schema
@@ -58,7 +59,7 @@ def enqueue(url: str, first: int, last: int) -> None:
         rows = [(i, str(i), f"Company {i}", None, {}) for i in range(first, last + 1)]
         say("ready")
         sys.stdin.readline()
-        operator.seed(rows, name=f"from {first}", blueprint=BLUEPRINT, columns=[])
+        seed_batch(operator, rows, name=f"from {first}", blueprint=BLUEPRINT, columns=[])
         say("done")
         sys.stdin.readline()
 

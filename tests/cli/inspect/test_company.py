@@ -5,6 +5,7 @@ import re
 import pytest
 
 from reconciler.contract.results import Company
+from reconciler.operator import steering
 from tests.terminal import Terminal
 from tests.world import World, doing
 from workers.steps.normalize import Normalized
@@ -59,7 +60,7 @@ def test_attempts_since_a_retry_are_counted_anew(tracer: Terminal, world: World)
     world.tick()
     fail_once(world)
     world.tick()
-    world.operator.retry(world.operator.batch("batch"))
+    steering.retry(world.operator, world.operator.batch("batch"))
     assert re.search("normalize  PENDING$", tracer("inspect", "--company", "acme"), re.M)
     world.tick()
     shown = tracer("inspect", "--company", "acme")
@@ -106,7 +107,7 @@ def test_what_cannot_be_shown_says_why(tracer: Terminal, words: tuple[str, ...],
 def test_batches_are_listed_with_their_progress(tracer: Terminal, world: World) -> None:
     world.seed(1500, ["normalize", "step_a"], name="[b]large[/b]")
     world.tick()
-    world.operator.pause(world.operator.batch("[b]large[/b]"))
+    steering.pause(world.operator, world.operator.batch("[b]large[/b]"))
     shown = tracer("batches")
     assert re.search(r"\[b\]large\[/b\] +paused +1,500 +0% +1,000 +0 ", shown)
     (row,) = tracer.json("batches")

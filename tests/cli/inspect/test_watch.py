@@ -24,6 +24,7 @@ from rich.console import Console
 from cli.inspect import command
 from cli.inspect.progress import Overview
 from cli.render import cut_middle
+from reconciler.operator import views
 from reconciler.operator.store import OperatorStore
 from tests.terminal import Terminal
 from tests.world import World
@@ -232,33 +233,27 @@ def test_a_watch_of_json_writes_a_document_per_change(
     assert [json.loads(line)["status"] for line in lines] == ["RUNNING"] * 3 + ["FINISHED"]
 
 
-def test_a_watch_rests_so_long_that_it_costs_a_hundredth(world: World) -> None:
+def test_a_watch_rests_so_long_that_it_costs_a_hundredth(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.seed(3)
     watch = command.Watch(world.operator, "batch")
     assert watch.look()["waiting"] == []
     assert command.SHORTEST_S <= watch.rest_s <= command.LONGEST_S
-    slow = SlowStore(world.operator, 0.02)
-    watch = command.Watch(slow, "batch")  # type: ignore[arg-type]
+    progress = views.progress
+    known: list[bool] = []
+
+    def slow(store: OperatorStore, batch: Any, before: Any = None) -> dict[str, Any]:
+        known.append(before is not None)
+        time.sleep(0.02 + 0.1)  # and what the statements of a look take on their way
+        return progress(store, batch, before=before)
+
+    monkeypatch.setattr(views, "progress", slow)
+    watch = command.Watch(world.operator, "batch")
     watch.look()
     assert watch.rest_s >= command.REST * 0.02
     watch.look()
-    assert slow.known == [False, True]  # details are looked at less often
-
-
-class SlowStore:
-    """A store whose looks take some seconds of the database's time."""
-
-    def __init__(self, store: OperatorStore, takes_s: float) -> None:
-        self._store, self._takes_s = store, takes_s
-        self.known: list[bool] = []
-
-    def batch(self, name: str) -> Any:
-        return self._store.batch(name)
-
-    def progress(self, batch: Any, before: Any = None) -> dict[str, Any]:
-        self.known.append(before is not None)
-        time.sleep(self._takes_s + 0.1)  # and what the statements of a look take on their way
-        return self._store.progress(batch, before=before)
+    assert known == [False, True]  # details are looked at less often
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import Company
 from reconciler.contract.sql.tick import ENDED
+from reconciler.operator import steering, views
+from reconciler.operator.batch import BatchView
 from reconciler.operator.sql.steering import HOLD, REOPEN_BATCH, RETRY
-from reconciler.operator.steering import ALL, FIRST, BatchView, Wanted
+from reconciler.operator.steering import ALL, FIRST, Wanted
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.kit import PermanentError, RetryAfter, Step
@@ -46,7 +48,7 @@ def exhaust(world: World, attempts: int = 3) -> datetime:
 def test_every_attempts_error_is_kept_and_can_be_read(world: World) -> None:
     world.seed(1)
     exhaust(world)
-    _, (row,) = world.operator.timeline(batch(world), "company-0")
+    _, (row,) = views.timeline(world.operator, batch(world), "company-0")
     assert (row["status"], row["attempt"]) == ("FAILED", 3)
     assert row["error"] == "ValueError: no answer, try 3"
     assert [(a["attempt"], a["error"]) for a in row["attempts"]] == [
@@ -61,7 +63,7 @@ def test_every_attempts_error_is_kept_and_can_be_read(world: World) -> None:
 def test_a_retry_gives_all_attempts_again_and_forgets_none(world: World) -> None:
     world.seed(2)
     now = exhaust(world)
-    assert world.operator.retry(batch(world)) == 2
+    assert steering.retry(world.operator, batch(world)) == 2
     assert batch(world).status == "RUNNING"
     for number in (4, 5):
         assert world.tick(now).claimed == 2
@@ -74,7 +76,7 @@ def test_a_retry_gives_all_attempts_again_and_forgets_none(world: World) -> None
     world.tick(now)
     assert batch(world).status == "FINISHED"
     assert {row["attempt"] for row in world.rows()} == {6}
-    _, (row,) = world.operator.timeline(batch(world), "company-0")
+    _, (row,) = views.timeline(world.operator, batch(world), "company-0")
     assert [a["attempt"] for a in row["attempts"]] == [1, 2, 3, 4, 5]
 
 
@@ -82,7 +84,7 @@ def test_the_backoff_begins_anew_after_a_retry(world: World) -> None:
     world.seed(1)
     world.operator.set_step("normalize", {"backoff_max_s": 1000})
     now = exhaust(world, attempts=3)
-    world.operator.retry(batch(world))
+    steering.retry(world.operator, batch(world))
     world.tick(now)
     world.work(failing("again"))
     now += timedelta(seconds=600)
@@ -99,17 +101,19 @@ def test_a_retry_can_be_of_one_step_or_of_one_error(world: World) -> None:
         raise PermanentError("no such company" if company.id == first else "account closed")
 
     world.work(doing(function))
-    (counted,) = world.operator.failed(batch(world))
+    (counted,) = steering.failed(world.operator, batch(world))
     assert (counted["step"], counted["status"], counted["rows"]) == ("normalize", "FAILED", 2)
-    assert world.operator.failed(batch(world), Wanted(step="step_a")) == []
-    assert world.operator.retry(batch(world), Wanted(error="account 100%")) == 0
-    assert world.operator.retry(batch(world), Wanted(step="normalize", error="account")) == 1
+    assert steering.failed(world.operator, batch(world), Wanted(step="step_a")) == []
+    assert steering.retry(world.operator, batch(world), Wanted(error="account 100%")) == 0
+    assert (
+        steering.retry(world.operator, batch(world), Wanted(step="normalize", error="account")) == 1
+    )
     assert [(r["company_id"], r["status"]) for r in world.rows()] == [
         (first, "FAILED"),
         (second, "PENDING"),
     ]
-    assert world.operator.retry(batch(world), Wanted(company="b")) == 0
-    assert world.operator.retry(batch(world), Wanted(company="a")) == 1
+    assert steering.retry(world.operator, batch(world), Wanted(company="b")) == 0
+    assert steering.retry(world.operator, batch(world), Wanted(company="a")) == 1
 
 
 def test_a_retry_of_nothing_leaves_a_finished_batch_as_it_is(world: World) -> None:
@@ -118,15 +122,15 @@ def test_a_retry_of_nothing_leaves_a_finished_batch_as_it_is(world: World) -> No
     world.work()
     world.tick()
     before = batch(world)
-    assert world.operator.retry(before) == 0
+    assert steering.retry(world.operator, before) == 0
     assert batch(world).finished_at == before.finished_at
 
 
 def test_a_cancelled_batch_is_not_retried(world: World) -> None:
     world.seed(1)
-    world.operator.cancel(batch(world))
+    steering.cancel(world.operator, batch(world))
     with pytest.raises(BadInput, match="is CANCELLED"):
-        world.operator.retry(batch(world))
+        steering.retry(world.operator, batch(world))
 
 
 def test_a_batch_is_not_finished_over_a_retry(world: World) -> None:
@@ -152,7 +156,7 @@ def test_a_retry_waits_for_a_batch_that_is_being_finished(world: World) -> None:
     with ThreadPoolExecutor(1) as threads:
         with world.store.transaction() as finishing:
             assert finishing.execute(ENDED.encode()).fetchall()
-            retried = threads.submit(world.operator.retry, batch(world))
+            retried = threads.submit(steering.retry, world.operator, batch(world))
             world.wait_for_blocked()
         assert retried.result(10) == 1
     assert (batch(world).status, world.statuses()) == ("RUNNING", {"PENDING": 1})
@@ -175,14 +179,14 @@ def test_a_retry_after_is_honoured_to_the_second(world: World) -> None:
 
 def test_a_paused_batch_is_not_claimed_until_it_is_resumed(world: World) -> None:
     world.seed(2)
-    world.operator.pause(batch(world))
+    steering.pause(world.operator, batch(world))
     assert not world.tick()
-    world.operator.pause(batch(world), paused=False)
+    steering.pause(world.operator, batch(world), paused=False)
     assert world.tick().claimed == 2
     world.work()
     world.tick()
     with pytest.raises(BadInput, match="has ended"):
-        world.operator.pause(batch(world))
+        steering.pause(world.operator, batch(world))
 
 
 def test_a_step_function_that_hangs_is_left_behind_after_its_time_out(world: World) -> None:
@@ -230,7 +234,7 @@ def test_every_attempt_hands_the_step_the_same_idempotency_key(world: World) -> 
         for _ in range(2):
             world.tick()
             world.work(doing(function))
-        world.operator.cancel(batch(world, name))
+        steering.cancel(world.operator, batch(world, name))
     assert seen[0] == seen[1]
     assert seen[2] == seen[3] != seen[0]
 

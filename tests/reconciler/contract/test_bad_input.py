@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import Company
+from reconciler.operator import views
 from reconciler.operator.diagnosis.reasons import explain
 from tests.terminal import Terminal
 from tests.world import World, doing
@@ -62,7 +63,7 @@ def test_a_step_that_nobody_knows_stops_its_own_batch_and_says_so(world: World) 
     assert world.operator.batch("good").status == "FINISHED"
     assert world.operator.batch("bad").status == "RUNNING"
     assert reason(world, "bad") == "The step enrich is not registered"
-    assert world.operator.progress(world.operator.batch("bad"))["steps"][1]["PENDING"] == 2
+    assert views.progress(world.operator, world.operator.batch("bad"))["steps"][1]["PENDING"] == 2
 
 
 def test_a_blueprint_of_ten_thousand_steps_is_gone_through_like_any_other(world: World) -> None:

@@ -10,6 +10,7 @@ from reconciler.contract.claimed import Chunk, Verdict
 from reconciler.contract.results import Company
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, Status
 from reconciler.contract.worker_store import Attempt, Failure
+from reconciler.operator import steering
 from tests.world import World, chunk_of
 from workers.steps.normalize import Normalized
 
@@ -74,7 +75,9 @@ FREE: dict[tuple[str, Status], Callable[[World, int], object]] = {
     ("reap", Status.PENDING): reap(available=True),
     ("reap", Status.FAILED): reap(available=False),
     ("advance", Status.COMPLETED): lambda w, _: w.store.advance(w.store.now()),
-    ("cancel", Status.CANCELLED): lambda w, _: w.operator.cancel(w.operator.batch("batch")),
+    ("cancel", Status.CANCELLED): lambda w, _: steering.cancel(
+        w.operator, w.operator.batch("batch")
+    ),
 }
 EDGES = {(t.verb, target): t.sources for t in TRANSITIONS for target in t.targets}
 NOT_YET = {("seed", Status.PENDING), ("retry", Status.PENDING)}

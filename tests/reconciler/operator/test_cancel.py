@@ -9,6 +9,7 @@ from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.errors import BadInput
 from reconciler.contract.sql.tick import ADVANCE
 from reconciler.contract.sql.worker import BEGIN
+from reconciler.operator import steering, views
 from reconciler.operator.sql.steering import CANCEL, CANCEL_BATCH
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick
@@ -20,7 +21,7 @@ def test_calls_of_a_cancelled_batch_are_cancelled_once(world: World) -> None:
     world.seed(3)
     world.spawner.answer = Spawned("fc-1")
     world.tick()
-    assert world.operator.cancel(world.operator.batch("batch")) == 3
+    assert steering.cancel(world.operator, world.operator.batch("batch")) == 3
     world.tick()
     world.tick()
     assert world.spawner.cancelled == ["fc-1"]
@@ -36,7 +37,7 @@ def test_a_call_that_could_not_be_cancelled_is_tried_again(world: World) -> None
     world.seed(3)
     world.spawner.answer = Spawned("fc-1")
     world.tick()
-    world.operator.cancel(world.operator.batch("batch"))
+    steering.cancel(world.operator, world.operator.batch("batch"))
     deaf = Deaf()
     for _ in range(2):
         tick(world.store, deaf, world.store.now())
@@ -71,7 +72,7 @@ def test_a_worker_that_finishes_a_cancelled_row_is_refused(world: World) -> None
     world.seed(2)
     world.tick()
     attempts = world.worker.begin("normalize", world.ids())
-    world.operator.cancel(world.operator.batch("batch"))
+    steering.cancel(world.operator, world.operator.batch("batch"))
     assert world.worker.complete(attempts, [Normalized(), Normalized()]) == set()
     assert world.worker.heartbeat(attempts) == set()
     assert world.sql("SELECT * FROM results.normalized") == []
@@ -89,7 +90,7 @@ def test_an_advance_under_way_leaves_nothing_pending_in_a_batch_that_is_cancelle
     with ThreadPoolExecutor(1) as threads:
         with world.store.transaction() as advancing:
             advancing.execute(ADVANCE.encode(), {"now": world.store.now(), "limit": 10})
-            cancelled = threads.submit(world.operator.cancel, batch)
+            cancelled = threads.submit(steering.cancel, world.operator, batch)
             world.wait_for_blocked()
         assert cancelled.result(10) == 1
     assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 1}
@@ -100,7 +101,7 @@ def test_a_cancelled_batch_is_nothing_to_the_advances_after_it(world: World) -> 
     world.seed(2, ["normalize", "step_a"])
     world.tick()
     world.work(ids=world.ids()[:1])
-    world.operator.cancel(world.operator.batch("batch"))
+    steering.cancel(world.operator, world.operator.batch("batch"))
     assert [(r["status"], r["advanced"]) for r in world.rows()] == [
         ("COMPLETED", True),
         ("CANCELLED", False),
@@ -114,8 +115,8 @@ def test_what_was_completed_before_a_cancel_is_counted_once(world: World) -> Non
         world.store.advance(world.store.now())
         world.work(ids=[company_id])
     batch = world.operator.batch("batch")
-    world.operator.cancel(batch)
-    shown = world.operator.progress(world.operator.batch("batch"))["steps"]
+    steering.cancel(world.operator, batch)
+    shown = views.progress(world.operator, world.operator.batch("batch"))["steps"]
     counts = [{k: v for k, v in step.items() if v} for step in shown]
     assert counts == [
         {"step": "normalize", "COMPLETED": 2, "CANCELLED": 1},
@@ -140,7 +141,7 @@ def test_an_advance_holds_no_batch_that_it_does_not_advance(world: World) -> Non
     other = world.operator.batch("other")
     with ThreadPoolExecutor(1) as threads, world.store.transaction() as advancing:
         advancing.execute(ADVANCE.encode(), {"now": world.store.now(), "limit": 10})
-        assert threads.submit(world.operator.cancel, other).result(10) == 1
+        assert threads.submit(steering.cancel, world.operator, other).result(10) == 1
 
 
 def test_the_advance_does_not_wait_for_a_cancel_that_is_under_way(world: World) -> None:
@@ -164,7 +165,7 @@ def test_a_call_is_not_cancelled_while_a_worker_is_at_another_batchs_row(world: 
     world.spawner.answer = Spawned("fc-shared")
     world.tick()
     world.worker.begin("normalize", world.ids())
-    world.operator.cancel(world.operator.batch("cancelled"))
+    steering.cancel(world.operator, world.operator.batch("cancelled"))
     world.tick()
     assert world.spawner.cancelled == []
 
@@ -175,5 +176,5 @@ def test_a_batch_that_has_finished_is_not_cancelled(world: World) -> None:
     world.tick()
     batch = world.operator.batch("batch")
     with pytest.raises(BadInput, match="has ended"):
-        world.operator.cancel(batch)
+        steering.cancel(world.operator, batch)
     assert world.operator.batch("batch").status == "FINISHED"

@@ -1,13 +1,17 @@
 """The batch's history: what operators did, who they were, and how many rows it moved."""
 
 import getpass
+from functools import partial
 
 import pytest
 
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import Company
+from reconciler.operator import steering
+from reconciler.operator.batch import BatchView
 from reconciler.operator.connect import user
-from reconciler.operator.steering import BatchView, Wanted
+from reconciler.operator.history import read_history
+from reconciler.operator.steering import Wanted
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.kit import PermanentError
@@ -31,13 +35,13 @@ def fail(world: World) -> None:
 def test_each_verb_leaves_a_line_of_who_and_what_and_how_many(world: World) -> None:
     world.operator.who = "anna \udcff\0"  # as bytes that are no text come from an environment
     world.seed(3, priority=1)
-    world.operator.pause(batch(world))
-    world.operator.pause(batch(world), paused=False)
-    world.operator.set_priority(batch(world), 7)
+    steering.pause(world.operator, batch(world))
+    steering.pause(world.operator, batch(world), paused=False)
+    steering.set_priority(world.operator, batch(world), 7)
     fail(world)
-    world.operator.retry(batch(world), Wanted("normalize", "no [bold]such"))
-    world.operator.cancel(batch(world))
-    lines = world.operator.history(batch(world))
+    steering.retry(world.operator, batch(world), Wanted("normalize", "no [bold]such"))
+    steering.cancel(world.operator, batch(world))
+    lines = read_history(world.operator, batch(world))
     assert [(one["verb"], one["detail"], one["rows"]) for one in lines] == [
         ("seed", {"blueprint": ["normalize"], "priority": 1}, 3),
         ("pause", {}, 3),
@@ -56,16 +60,16 @@ def test_each_verb_leaves_a_line_of_who_and_what_and_how_many(world: World) -> N
 def test_what_changes_nothing_leaves_no_line(world: World) -> None:
     world.seed(1)
     operator = world.operator
-    assert operator.pause(batch(world))
-    assert not operator.pause(batch(world))
-    assert not operator.set_priority(batch(world), 0)
-    assert operator.retry(batch(world)) == 0
-    operator.cancel(batch(world))
-    assert operator.cancel(batch(world)) == 0
-    for verb in (operator.retry, operator.pause, lambda b: operator.set_priority(b, 2)):
+    assert steering.pause(operator, batch(world))
+    assert not steering.pause(operator, batch(world))
+    assert not steering.set_priority(operator, batch(world), 0)
+    assert steering.retry(operator, batch(world)) == 0
+    steering.cancel(operator, batch(world))
+    assert steering.cancel(operator, batch(world)) == 0
+    for verb in (steering.retry, steering.pause, partial(steering.set_priority, priority=2)):
         with pytest.raises(BadInput, match="is CANCELLED, and there is no way back"):
-            verb(batch(world))
-    verbs = [line["verb"] for line in operator.history(batch(world))]
+            verb(operator, batch(world))
+    verbs = [line["verb"] for line in read_history(operator, batch(world))]
     assert verbs == ["seed", "pause", "cancel"]
 
 

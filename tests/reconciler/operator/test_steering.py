@@ -10,7 +10,8 @@ from reconciler.contract.results import Company
 from reconciler.contract.sql.claim import CLAIM, CLAIM_TURN
 from reconciler.contract.store import FEW_CALLS
 from reconciler.operator import steering
-from reconciler.operator.steering import BatchView
+from reconciler.operator.batch import BatchView
+from reconciler.operator.history import read_history
 from reconciler.operator.store import OperatorStore
 from tests.reconciler.contract.test_plans import FILL, begin, scans
 from tests.system.machine.sides import line, side
@@ -38,7 +39,9 @@ def fail(world: World) -> None:
 
 def told(world: World, name: str = "batch") -> list[tuple[str, int]]:
     """The batch's history: verbs and rows."""
-    return [(line["verb"], line["rows"]) for line in world.operator.history(batch(world, name))]
+    return [
+        (line["verb"], line["rows"]) for line in read_history(world.operator, batch(world, name))
+    ]
 
 
 @pytest.fixture
@@ -50,9 +53,9 @@ def test_a_batch_that_was_deleted_meanwhile_is_named(world: World) -> None:
     world.seed(1)
     found = batch(world)
     world.sql("DELETE FROM batches")
-    for verb in (world.operator.retry, world.operator.pause, world.operator.cancel):
+    for verb in (steering.retry, steering.pause, steering.cancel):
         with pytest.raises(BadInput, match="There is no batch 'batch' any more"):
-            verb(found)
+            verb(world.operator, found)
 
 
 @pytest.mark.usefixtures("in_twos")
@@ -70,7 +73,7 @@ def test_a_retry_goes_on_beside_ticks_and_passes_each_row_once(world: World) -> 
         fail(world)
         world.tick()  # and the batch has finished once more
 
-    assert world.operator.retry(batch(world), told=beside) == 5
+    assert steering.retry(world.operator, batch(world), told=beside) == 5
     assert so_far == [2, 4, 5]
     assert world.statuses() == {"FAILED": 5}
     assert {row["attempt"] for row in world.rows()} == {2}
@@ -90,9 +93,9 @@ def test_a_retry_that_ends_early_has_told_what_it_did_and_is_finished_by_another
         raise Ended
 
     with pytest.raises(Ended):
-        world.operator.retry(batch(world), told=end)
+        steering.retry(world.operator, batch(world), told=end)
     assert world.statuses() == {"PENDING": 2, "FAILED": 3}
-    assert world.operator.retry(batch(world)) == 3
+    assert steering.retry(world.operator, batch(world)) == 3
     assert told(world) == [("seed", 5), ("retry", 2), ("retry", 3)]
     attempts = world.sql("SELECT company_id, attempt FROM attempts ORDER BY 1")
     assert attempts == [{"company_id": i, "attempt": 1} for i in world.ids()]
@@ -104,10 +107,10 @@ def test_a_retry_ends_where_the_batch_is_cancelled_between_two_chunks(world: Wor
     fail(world)
 
     def cancel(_: int) -> None:
-        world.operator.cancel(batch(world))
+        steering.cancel(world.operator, batch(world))
 
     with pytest.raises(BadInput, match="is CANCELLED"):
-        world.operator.retry(batch(world), told=cancel)
+        steering.retry(world.operator, batch(world), told=cancel)
     assert world.statuses() == {"CANCELLED": 2, "FAILED": 3}
 
 
@@ -124,7 +127,7 @@ def test_nothing_is_claimed_of_a_batch_whose_cancel_is_under_way(world: World) -
         assert world.tick().claimed == 0
 
     found = batch(world)
-    assert world.operator.cancel(found, told=beside) == 5
+    assert steering.cancel(world.operator, found, told=beside) == 5
     assert so_far == [2, 4, 5]  # what was in flight, and then what waited
     assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 5}
     assert told(world) == [("seed", 6), ("cancel", 5)]
@@ -141,11 +144,11 @@ def test_a_cancel_that_ends_early_is_finished_by_another(world: World) -> None:
             raise error
 
     with pytest.raises(Ended):
-        world.operator.cancel(batch(world), told=end)
+        steering.cancel(world.operator, batch(world), told=end)
     assert world.statuses() == {"PENDING": 3, "CANCELLED": 2}
     assert not world.tick()
-    assert [row["rows"] for row in world.operator.living(batch(world))] == [3]
-    assert world.operator.cancel(batch(world)) == 3
+    assert [row["rows"] for row in steering.living(world.operator, batch(world))] == [3]
+    assert steering.cancel(world.operator, batch(world)) == 3
     assert world.statuses() == {"CANCELLED": 5}
     assert told(world) == [("seed", 5), ("cancel", 2), ("cancel", 3)]
 
@@ -159,7 +162,7 @@ def test_a_cancel_waits_for_a_claim_under_way_and_ends_what_it_took(world: World
         with world.store.transaction() as claiming:
             claiming.execute(CLAIM_TURN)
             claiming.execute(CLAIM, values)
-            cancelled = threads.submit(world.operator.cancel, batch(world))
+            cancelled = threads.submit(steering.cancel, world.operator, batch(world))
             world.wait_for_blocked()
         assert cancelled.result(10) == 3
     assert world.statuses() == {"CANCELLED": 3}
@@ -171,7 +174,7 @@ def test_a_cancel_leaves_no_row_out_on_which_a_call_is_written_meanwhile(world: 
     with ThreadPoolExecutor(1) as threads:
         with world.store.transaction() as recording:
             recording.execute("UPDATE workflow_states SET call_id = 'fc-1'")
-            cancelled = threads.submit(world.operator.cancel, batch(world))
+            cancelled = threads.submit(steering.cancel, world.operator, batch(world))
             world.wait_for_blocked()
         assert cancelled.result(10) == 3
     assert told(world) == [("seed", 3), ("cancel", 3)]
@@ -183,7 +186,7 @@ def test_two_cancels_at_once_end_each_row_once(world: World, url: str) -> None:
     with OperatorStore.connect(url) as other, ThreadPoolExecutor(2) as threads:
         with world.store.transaction() as holding:
             holding.execute("SELECT FROM batches FOR UPDATE")
-            both = [threads.submit(one.cancel, found) for one in (other, world.operator)]
+            both = [threads.submit(steering.cancel, one, found) for one in (other, world.operator)]
             world.wait_for_blocked()
         assert sorted(one.result(10) for one in both) == [0, 4]
     assert told(world) == [("seed", 4), ("cancel", 4)]
@@ -193,8 +196,8 @@ def test_a_priority_holds_from_the_next_claim(world: World) -> None:
     world.operator.set_step("normalize", {"max_in_flight": 1})
     world.seed(["a", "b"], name="first")
     world.seed(["c", "d"], name="second")
-    assert world.operator.set_priority(batch(world, "second"), 1)
-    assert [r["name"] for r in world.operator.rivals(batch(world, "first"))] == ["second"]
+    assert steering.set_priority(world.operator, batch(world, "second"), 1)
+    assert [r["name"] for r in steering.rivals(world.operator, batch(world, "first"))] == ["second"]
     claimed = []
     for _ in range(4):
         claimed += [chunk.batch_ids[0] for chunk in world.store.claim(world.store.now())]
@@ -211,8 +214,8 @@ def test_only_those_that_run_and_share_a_step_are_rivals(world: World) -> None:
         ("over", ["step_a"], 9),
     ):
         world.seed(1, blueprint, name=name, priority=priority)
-    world.operator.cancel(batch(world, "over"))
-    found = world.operator.rivals(batch(world, "one"))
+    steering.cancel(world.operator, batch(world, "over"))
+    found = steering.rivals(world.operator, batch(world, "one"))
     assert [(r["name"], r["priority"]) for r in found] == [("two", 3), ("three", -1)]
 
 
@@ -231,10 +234,10 @@ def one_line(request: pytest.FixtureRequest, world: World, url: str) -> Iterator
 @pytest.mark.usefixtures("in_twos")
 def test_an_operator_reads_no_table(one_line: OperatorStore, world: World) -> None:
     running, waiting = batch(world, "batch-1"), batch(world, "batch-2")
-    assert len(one_line.living(running)) == 2
-    assert one_line.failed(running)[0]["rows"] == 20
-    assert one_line.retry(running) == 20
-    assert one_line.cancel(running) == 60
-    assert one_line.pause(waiting)
-    assert one_line.cancel(waiting) == 20
+    assert len(steering.living(one_line, running)) == 2
+    assert steering.failed(one_line, running)[0]["rows"] == 20
+    assert steering.retry(one_line, running) == 20
+    assert steering.cancel(one_line, running) == 60
+    assert steering.pause(one_line, waiting)
+    assert steering.cancel(one_line, waiting) == 20
     assert scans(line(one_line).only) == 0

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pytest
 
 from reconciler.operator import steering
+from reconciler.operator.batch import BatchView
+from reconciler.operator.history import read_history
 from reconciler.operator.sql import history as told
 from reconciler.operator.sql import steering as queries
-from reconciler.operator.steering import BatchView
 from reconciler.operator.store import OperatorStore
 from tests.system.crash import Death, Place, Probe, probing, statements
 from tests.world import World, doing, wait_until
@@ -36,10 +37,10 @@ class Case:
 
 LIVING = {"COMPLETED": 1, "QUEUED": 2, "PENDING": 2}
 CASES = {
-    "retry": Case(lambda o, b: o.retry(b), True, {"PENDING": ROWS}, ROWS),
-    "cancel": Case(lambda o, b: o.cancel(b), False, {"COMPLETED": 1, "CANCELLED": 4}, 4),
-    "pause": Case(lambda o, b: o.pause(b), False, LIVING, 2),
-    "priority": Case(lambda o, b: o.set_priority(b, 7), False, LIVING, 2),
+    "retry": Case(lambda o, b: steering.retry(o, b), True, {"PENDING": ROWS}, ROWS),
+    "cancel": Case(lambda o, b: steering.cancel(o, b), False, {"COMPLETED": 1, "CANCELLED": 4}, 4),
+    "pause": Case(lambda o, b: steering.pause(o, b), False, LIVING, 2),
+    "priority": Case(lambda o, b: steering.set_priority(o, b, 7), False, LIVING, 2),
 }
 
 
@@ -74,7 +75,7 @@ def dying(url: str, probe: Probe) -> Iterator[OperatorStore]:
 
 def lines(world: World, verb: str) -> int:
     """How many rows the history says that the verb moved."""
-    found = world.operator.history(world.operator.batch("batch"))
+    found = read_history(world.operator, world.operator.batch("batch"))
     return sum(one["rows"] for one in found if one["verb"] == verb)
 
 
@@ -119,8 +120,8 @@ def test_every_statement_of_the_operator_is_a_place(url: str, world: World) -> N
     reads = Probe()
     with dying(url, reads) as operator:
         batch = operator.batch("batch")
-        for look in (operator.living, operator.failed, operator.rivals, operator.history):
-            look(batch)
+        for look in (steering.living, steering.failed, steering.rivals, read_history):
+            look(operator, batch)
     sent += [place.what for place in reads.crossed]
     named = statements(queries, told)
     assert len(named) > 10

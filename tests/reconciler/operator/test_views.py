@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.contract.results import Company
+from reconciler.operator import steering, views
 from reconciler.operator.failures import kind
 from reconciler.spawners.protocol import Refused, Unknown
 from tests.world import World, doing
@@ -15,7 +16,7 @@ from workers.steps.normalize import Normalized
 
 
 def progress(world: World, name: str = "batch") -> dict[str, Any]:
-    return world.operator.progress(world.operator.batch(name))
+    return views.progress(world.operator, world.operator.batch(name))
 
 
 def fail(world: World, *messages: str) -> None:
@@ -80,11 +81,11 @@ def test_of_more_messages_than_are_read_the_rows_are_still_all_counted(
 
 def test_kinds_that_are_left_out_are_counted(world: World) -> None:
     fail(world, "gone", "gone", "other", "third")
-    found = world.operator.progress(world.operator.batch("batch"), failures=1)
+    found = views.progress(world.operator, world.operator.batch("batch"), failures=1)
     assert [group["count"] for group in found["failures"]] == [2]
     sums = {"kinds": 2, "count": 2, "failed": 2, "estimated": False}
     assert found["failures_left_out"] == sums
-    later = world.operator.progress(world.operator.batch("batch"), before=found)
+    later = views.progress(world.operator, world.operator.batch("batch"), before=found)
     assert later["failures_left_out"] == sums
     assert progress(world)["failures_left_out"]["kinds"] == 0
 
@@ -151,7 +152,7 @@ def test_the_last_ticks_are_told(world: World) -> None:
 
 def test_a_paused_batch_has_no_eta(world: World) -> None:
     world.claimed(3)
-    world.operator.pause(world.operator.batch("batch"))
+    steering.pause(world.operator, world.operator.batch("batch"))
     assert (progress(world)["paused"], progress(world)["eta_s"]) == (True, None)
 
 
@@ -189,9 +190,9 @@ def test_a_look_reads_no_table(world: World) -> None:
     world.tick()
     batch = world.operator.batch("batch")
     for view in (
-        lambda: world.operator.progress(batch),
-        lambda: world.operator.timeline(None, "company-7"),
-        world.operator.batches,
+        lambda: views.progress(world.operator, batch),
+        lambda: views.timeline(world.operator, None, "company-7"),
+        lambda: views.batches(world.operator),
     ):
         assert scans(world, view) == 0
     every = "SELECT count(*) FROM workflow_states WHERE attempt > 9"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.operator import steering
 from reconciler.prefect import overview as module
 from reconciler.prefect.overview import overview
 from tests.world import World
@@ -11,7 +12,7 @@ def test_a_row_per_step_has_its_rows_per_status(world: World) -> None:
     world.seed(3, ["normalize", "step_a"])
     world.tick()
     world.work("normalize", world.ids()[:1])
-    world.operator.pause(world.operator.batch("batch"))
+    steering.pause(world.operator, world.operator.batch("batch"))
     first, second = overview(world.store)
     assert first == {
         **{"batch": "batch", "id": 1, "status": "RUNNING (paused)", "step": "normalize"},
@@ -28,7 +29,7 @@ def test_those_that_run_come_first_then_the_newest(
     for name in ("a", "b", "c", "d"):
         world.seed(1, name=name)
     for name in ("b", "c", "d"):
-        world.operator.cancel(world.operator.batch(name))
+        steering.cancel(world.operator, world.operator.batch(name))
     assert [row["batch"] for row in overview(world.store)] == ["a", "d", "c"]
 
 

@@ -21,6 +21,8 @@ from reconciler.contract.settings import Settings
 from reconciler.local.service import Service, environment
 from reconciler.local.stack import Stack
 from reconciler.local.stack_file import load_stack
+from reconciler.operator import views
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import Place, local_place, speak
 from reconciler.prefect.runs import clear_dead, read_run, recent_runs
@@ -157,12 +159,12 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         operator.set_polling(poll_s=0.2)
         rows = [(line, str(line), f"Company {line}", None, {}) for line in range(300)]
         blueprint = ["normalize", "step_a", "step_b"]
-        operator.seed(rows, name="unattended", blueprint=blueprint, columns=[])
+        seed_batch(operator, rows, name="unattended", blueprint=blueprint, columns=[])
         resume(live.settings)
         set_every(live.settings, 10)
 
         def done() -> list[int]:
-            progress = operator.progress(operator.batch("unattended"))
+            progress = views.progress(operator, operator.batch("unattended"))
             return [step["COMPLETED"] for step in progress["steps"]]
 
         assert eventually(lambda: done()[1] > 50, within_s=60)

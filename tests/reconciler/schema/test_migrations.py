@@ -16,6 +16,8 @@ from alembic.script import ScriptDirectory
 from reconciler.contract.column_types import SCHEMA_REVISION, SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect, revision
 from reconciler.contract.errors import BadInput
+from reconciler.operator import views
+from reconciler.operator.history import read_history
 from reconciler.poll import poll
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.migrate import REVISIONS, upgrade_schema
@@ -133,7 +135,7 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     held = world.worker.begin("normalize", ids[2:4])
     command.downgrade(config(url), "0001")
     upgrade_schema(url)
-    (line,) = world.operator.history(world.operator.batch("batch"))
+    (line,) = read_history(world.operator, world.operator.batch("batch"))
     assert (line["who"], line["verb"], line["rows"]) == ("unknown", "seed", 6)
     assert line["detail"] == {"blueprint": ["normalize", "step_a"], "priority": 0}
     results = [Normalized() for _ in held]
@@ -147,7 +149,7 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     assert {row["attempt"] for row in world.rows()} == {1}
     batch = world.operator.batch("batch")
     assert (batch.status, batch.companies) == ("FINISHED", 6)
-    assert [step["COMPLETED"] for step in world.operator.progress(batch)["steps"]] == [6, 6]
+    assert [step["COMPLETED"] for step in views.progress(world.operator, batch)["steps"]] == [6, 6]
 
 
 def test_what_is_updated_often_has_room_on_its_page_and_is_vacuumed_early(world: World) -> None:

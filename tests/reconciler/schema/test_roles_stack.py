@@ -19,6 +19,8 @@ from reconciler.contract.grants import CONDUCTOR, OPERATOR, WORKER
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.service import Service, environment
 from reconciler.local.stack import Stack, accepts
+from reconciler.operator import views
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_place, speak
 from tests.roles import as_role, granted
@@ -81,12 +83,12 @@ def test_the_flow_as_conductor_and_the_workers_as_worker_finish_a_batch(deployed
     with OperatorStore.connect(as_role(deployed.url, OPERATOR)) as operator:
         operator.set_polling(poll_s=0.1, idle_s=0.5)
         rows = [(line, str(line), f"Company {line}", None, {"a": "b"}) for line in range(COMPANIES)]
-        operator.seed(rows, name="roles", blueprint=BLUEPRINT, columns=["a"])
+        seed_batch(operator, rows, name="roles", blueprint=BLUEPRINT, columns=["a"])
         deadline = time.monotonic() + DONE_S
         while operator.batch("roles").status != "FINISHED":
             assert time.monotonic() < deadline, log_of(deployed, "prefect-worker")
             time.sleep(0.2)
-        steps = operator.progress(operator.batch("roles"))["steps"]
+        steps = views.progress(operator, operator.batch("roles"))["steps"]
         assert [step["COMPLETED"] for step in steps] == [COMPANIES] * 3
     with psycopg.connect(deployed.url) as owner:
         seen = "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = current_database()"

@@ -11,6 +11,9 @@ from psycopg import sql
 from reconciler.contract.claimed import Throttle
 from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
 from reconciler.contract.worker_store import Failure
+from reconciler.operator import steering, views
+from reconciler.operator.export import export_rows
+from reconciler.operator.history import read_history
 from reconciler.prefect.overview import overview
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from tests.reconciler.schema.test_roles import privileges
@@ -49,20 +52,20 @@ def a_long_life(world: RoleWorld) -> None:
         world.tick()
         for step in BLUEPRINT:
             world.work(step)
-    assert [row["rows"] for row in world.operator.failed(batch)] == [1]
-    world.operator.retry(batch)
-    world.operator.pause(batch)
-    world.operator.pause(batch, False)
-    world.operator.set_priority(batch, 5)
-    assert world.operator.rivals(batch) == []
-    verbs = [line["verb"] for line in world.operator.history(batch)]
+    assert [row["rows"] for row in steering.failed(world.operator, batch)] == [1]
+    steering.retry(world.operator, batch)
+    steering.pause(world.operator, batch)
+    steering.pause(world.operator, batch, False)
+    steering.set_priority(world.operator, batch, 5)
+    assert steering.rivals(world.operator, batch) == []
+    verbs = [line["verb"] for line in read_history(world.operator, batch)]
     assert verbs == ["seed", "retry", "pause", "resume", "priority"]
     look_and_tune(world, batch.name)
     world.tick()
     cancelled = world.operator.batch(world.seed(3, name="cancelled"))
     world.spawner.answer = Spawned("call-2")
     world.tick()
-    world.operator.cancel(cancelled)
+    steering.cancel(world.operator, cancelled)
     world.tick()
     assert world.spawner.cancelled == ["call-2"]
     assert overview(world.store)
@@ -86,15 +89,15 @@ def look_and_tune(world: RoleWorld, name: str) -> None:
     """What an operator looks at and sets, beside moving rows."""
     operator = world.operator
     batch = operator.batch(name)
-    assert operator.batches()
-    assert operator.progress(batch)["companies"] == 6
-    assert operator.timeline(batch, "company-1")[1]
+    assert views.batches(operator)
+    assert views.progress(operator, batch)["companies"] == 6
+    assert views.timeline(operator, batch, "company-1")[1]
     assert operator.facts(batch, "company-1")
     operator.set_step("step_a", {"max_in_flight": 7})
     operator.sync_step("another", "tracer", {})
     operator.set_polling(poll_s=0.5, paused=False)
     assert operator.polling()["poll_s"] == 0.5
-    rows = list(operator.export(batch, {step: TABLES[step] for step in BLUEPRINT}))
+    rows = list(export_rows(operator, batch, {step: TABLES[step] for step in BLUEPRINT}))
     assert sum(row["step_b.result"] is not None for row in rows) == 5
 
 

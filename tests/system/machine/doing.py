@@ -12,7 +12,8 @@ from reconciler.contract.database import Database, Row
 from reconciler.contract.errors import BadInput
 from reconciler.contract.states import BatchStatus, Status
 from reconciler.contract.worker_store import Attempt
-from reconciler.operator.steering import BatchView
+from reconciler.operator.batch import BatchView
+from reconciler.operator.store import OperatorStore
 from tests.system.machine.model import TICK, WAITS_FOR, Key, Seen, check_moves, check_world, read
 from tests.system.machine.sides import Held, Sides, line
 
@@ -167,10 +168,12 @@ class Machine(RuleBasedStateMachine):
         row = newest(list(self.seen.batches.values()), which)
         return BatchView(**row, companies=0, now=self.moment())
 
-    def told(self, verb: Callable[..., Any], batch: BatchView, *values: Any) -> Any:
+    def told(
+        self, operator: OperatorStore, verb: Callable[..., Any], batch: BatchView, *values: Any
+    ) -> Any:
         """An operator's verb, which is refused only where the batch has ended."""
         try:
-            return verb(batch, *values)
+            return verb(operator, batch, *values)
         except BadInput:
             assert self.seen.batches[batch.id]["status"] != BatchStatus.RUNNING
             return None

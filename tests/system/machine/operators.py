@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from psycopg.types.json import Jsonb
 
+from reconciler.operator import steering
+from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.steering import Wanted
 from tests.system.machine.doing import Machine, newest, of_batch
 from tests.system.machine.draws import (
@@ -66,7 +68,7 @@ class Operators(Machine):
         self.do(
             operator,
             ("seed",),
-            lambda: operator.seed(rows, **about),
+            lambda: seed_batch(operator, rows, **about),
             may=lambda _, old: old is None,
             ending=ending,
         )
@@ -75,13 +77,13 @@ class Operators(Machine):
     def steer(self, by: int, batch: int, verb: str, ending: str) -> None:
         operator, view = self.sides.operators[by], self.batch(batch)
         acts = {
-            "cancel": (operator.cancel, view),
-            "pause": (operator.pause, view, not view.paused),
-            "priority": (operator.set_priority, view, 1 - view.priority),
-            "retry": (operator.retry, view),
-            "retry a step": (operator.retry, view, Wanted("normalize")),
+            "cancel": (steering.cancel, view),
+            "pause": (steering.pause, view, not view.paused),
+            "priority": (steering.set_priority, view, 1 - view.priority),
+            "retry": (steering.retry, view),
+            "retry a step": (steering.retry, view, Wanted("normalize")),
         }
-        act = partial(self.told, *acts[verb])
+        act = partial(self.told, operator, *acts[verb])
         self.do(operator, (verb.split()[0],), act, may=of_batch(view), ending=ending)
 
     @rule(by=sides, step=steps, tuning=tunings, ending=endings)

@@ -7,6 +7,7 @@ import pytest
 
 from cli.explain import told
 from reconciler.contract.claimed import Verdict
+from reconciler.operator import steering
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from tests.reconciler.operator.diagnosis.explaining import facts, reason
 from tests.world import World
@@ -65,10 +66,10 @@ def backing_off(world: World) -> None:
 
 
 def in_another_batch(world: World) -> None:
-    world.operator.pause(world.operator.batch("batch"))
+    steering.pause(world.operator, world.operator.batch("batch"))
     world.seed(1, name="other")
     world.tick()
-    world.operator.pause(world.operator.batch("batch"), False)
+    steering.pause(world.operator, world.operator.batch("batch"), False)
 
 
 def a_cancel_that_ended_early(world: World) -> None:
@@ -126,7 +127,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
         "tracer steps set normalize max_in_flight=1",
     ),
     "cancelled": (
-        lambda world: world.operator.cancel(world.operator.batch("batch")),
+        lambda world: steering.cancel(world.operator, world.operator.batch("batch")),
         "normalize was cancelled by an operator at ",
         None,
     ),
@@ -192,7 +193,7 @@ def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
     world.work(ids=world.ids()[:1])
     world.sql("UPDATE workflow_states SET lease_expires_at = now() WHERE company_id = 2")
     world.store.reap(world.store.now(), lambda _: Verdict(None, "no answer", "worker_silent"))
-    world.operator.cancel(world.operator.batch("batch"))
+    steering.cancel(world.operator, world.operator.batch("batch"))
     assert reason(world, "company-2").says.startswith("normalize was cancelled by an operator at ")
     assert "the batch was cancelled before the next step" in reason(world, "company-0").says
     assert reason(world, "company-1").says.startswith("normalize FAILED")
@@ -203,7 +204,7 @@ def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
 def test_a_retry_gives_attempts_that_count_from_one(world: World) -> None:
     world.seed(1)
     failed(world)
-    world.operator.retry(world.operator.batch("batch"))
+    steering.retry(world.operator, world.operator.batch("batch"))
     world.store.beat()
     found = facts(world)
     assert found.tries == 0

@@ -1,5 +1,6 @@
 """`tracer explain` of a row that could be claimed: whose turn it is, and who comes before it."""
 
+from reconciler.operator import steering
 from tests.reconciler.operator.diagnosis.explaining import facts, reason
 from tests.world import World
 
@@ -45,10 +46,10 @@ def test_the_capacity_that_is_said_takes_the_row(world: World) -> None:
 
 def test_a_capacity_that_the_workers_do_not_use_is_not_to_be_raised(world: World) -> None:
     in_line(world, capacity=4)
-    world.operator.pause(world.operator.batch("batch"))
+    steering.pause(world.operator, world.operator.batch("batch"))
     world.seed([f"x{i}" for i in range(2)], name="other")
     world.tick()
-    world.operator.pause(world.operator.batch("batch"), False)
+    steering.pause(world.operator, world.operator.batch("batch"), False)
     assert reason(world, "company-4").fix == "tracer steps set normalize max_in_flight=7"
     world.sql("UPDATE workflow_states SET queued_at = now() - interval '6 seconds'")
     found = reason(world, "company-4")

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cli import seed as seed_command
 from reconciler.contract.errors import BadInput, WorkFailed
-from reconciler.operator.seeding.batch import Seeded, SeedRow
+from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.delimited import texts_as_json
 from reconciler.operator.store import OperatorStore
 from tests.roles import role_world
@@ -39,7 +39,7 @@ EMPTY = "DELETE FROM batches; DELETE FROM companies"
 def seeded(world: World, rows: list[Any], name: str = "batch") -> Seeded:
     """Seed rows of key, name, domain and attributes; they begin on line 2."""
     given = [(number, *row) for number, row in enumerate(rows, 2)]
-    return world.operator.seed(given, name=name, blueprint=["normalize"], columns=[])
+    return seed_batch(world.operator, given, name=name, blueprint=["normalize"], columns=[])
 
 
 def companies(world: World) -> dict[str, Company]:
@@ -132,7 +132,8 @@ def test_two_seedings_at_once_take_turns(url: str, world: World) -> None:
     def run(order: list[str]) -> None:
         with OperatorStore.connect(url) as operator:
             given = rows(order)
-            reports.append(operator.seed(given, name="b", blueprint=["normalize"], columns=[]))
+            seeded = seed_batch(operator, given, name="b", blueprint=["normalize"], columns=[])
+            reports.append(seeded)
 
     threads = [threading.Thread(target=run, args=(order,)) for order in (keys, keys[::-1])]
     for thread in threads:
@@ -165,7 +166,7 @@ def test_no_row_has_all_batches_read_to_see_that_its_own_is_there(url: str, worl
     connection = line(operator).only
     connection.execute("BEGIN")
     rows = [(number, f"company-{number}", None, None, {}) for number in range(500)]
-    operator.seed(rows, name="new", blueprint=["normalize"], columns=[])
+    seed_batch(operator, rows, name="new", blueprint=["normalize"], columns=[])
     read = connection.execute(
         "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'batches'"
     ).fetchone()

@@ -1,0 +1,34 @@
+"""A batch as an operator sees it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.contract.database import Database
+from reconciler.contract.errors import BadInput
+from reconciler.operator.sql.views import SIMILAR_KEYS
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """A batch as it was seeded, and where it is; `now` is Postgres's clock when it was read."""
+
+    id: int
+    name: str
+    blueprint: list[str]
+    columns: list[str]
+    status: str
+    priority: int
+    paused: bool
+    created_at: datetime
+    finished_at: datetime | None
+    companies: int
+    now: datetime
+
+
+def no_company(database: Database, batch: BatchView | None, key: str) -> BadInput:
+    """That there is no company of this key, in the batch or at all, and which keys are like it."""
+    of = {"key": key, "batch_id": batch.id if batch else None}
+    found = database.rows(SIMILAR_KEYS, **of)
+    near = f" Did you mean {' or '.join(repr(row['key']) for row in found)}?" if found else ""
+    where = f"Batch {batch.name!r} has" if batch else "There is"
+    return BadInput(f"{where} no company with the key {key!r}.{near}")
