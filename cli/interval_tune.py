@@ -1,24 +1,33 @@
-"""`tracer interval tune`: measure, choose the intervals that a latency needs, and say why."""
+"""`tracer interval tune`: the intervals that a latency needs, and why."""
 
-import resource
-import subprocess
-import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from cli.interval import duration, put
-from cli.interval_tune_view import Study, as_document, show, unmet
-from cli.render import AsJson, document, say
+from cli.render import AsJson, document, out, say, text
 from reconciler.contract.errors import Unreachable, WorkFailed
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
-from reconciler.operator.latency import EVERIES_S, Costs, choose, weigh
-from reconciler.operator.store import OperatorStore
-from reconciler.operator.tuning import idle_tick_s, read_pickups
+from reconciler.operator.tuning import (
+    EVERY_S,
+    POLLS_S,
+    Pickups,
+    latency_s,
+    longest_poll_s,
+    read_pickups,
+)
+from reconciler.operator.wording import seconds
 from reconciler.prefect import schedule
 
 FEWEST = 20  # rows: of fewer, a p95 is that of one or two
+IDLE = (
+    "`idle` is the poll interval, since a batch that is seeded into an idle system waits for an "
+    "idle tick. Where the database should be able to sleep, raise it by hand: "
+    "`tracer interval set --idle 10m`."
+)
 
 
 def tune(
@@ -29,44 +38,44 @@ def tune(
     apply: Annotated[bool, typer.Option("--apply", help="Set what was chosen.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the intervals that meet a p95 of the pick-up latency for the fewest CPU seconds.
+    """Choose the longest intervals that meet a p95 of the pick-up latency.
 
     A pick-up is from the moment when a row could be claimed until its work begins. What it takes
-    beside the wait for a tick is measured on the rows of the last hour.
+    beside the wait for a tick is read from the rows of the last hour.
     """
     with operator() as store:
-        study = investigate(store, duration(p95) if p95 is not None else None)
-        applied = apply and study.chosen is not None
-        if applied and study.chosen:
-            put(store, study.values(study.chosen))
+        given_s = duration(p95) if p95 is not None else None
+        found, now, left = read_pickups(store), store.polling(), schedule_fault()
+        if found.rows < FEWEST:
+            raise WorkFailed(
+                f"Too little to measure: of the rows that were looked at, {found.rows} have begun "
+                f"in the last hour, and {FEWEST} are needed. Run a batch first: `tracer seed`."
+            )
+        target_s = given_s or now["latency_target_s"]
+        poll_s = longest_poll_s(found.overhead_p95_s, target_s)
+        chosen = {"poll_s": poll_s, "idle_s": poll_s} if poll_s else {}
+        if chosen and not left:
+            chosen["every_s"] = EVERY_S
+        if chosen and apply:
+            put(store, {**chosen, "latency_target_s": target_s})
+    present = {name: now[name] for name in ("poll_s", "idle_s", "every_s")}
     if as_json:
-        document(as_document(study, applied))
-    else:
-        show(study)
-    if study.chosen is None:
-        raise WorkFailed(unmet(study))
-    say("Set." if applied else "Nothing was set: `--apply` does.")
-
-
-def investigate(store: OperatorStore, target_s: float | None) -> Study:
-    """Measure and weigh.
-
-    Raises:
-        WorkFailed: hardly a row has begun lately.
-    """
-    pickups = read_pickups(store)
-    if pickups.rows < FEWEST:
-        raise WorkFailed(
-            f"Too little to measure: of the rows that were looked at, {pickups.rows} have begun in "
-            f"the last hour, and {FEWEST} are needed. Run a batch first: `tracer seed`."
+        document(
+            {
+                "target_p95_s": target_s,
+                "measured": asdict(found),
+                "present": with_latency(found, present),
+                "chosen": with_latency(found, present | chosen) if chosen else None,
+                "schedule_left": left,
+                "applied": apply and bool(chosen),
+            }
         )
-    polling, left = store.polling(), schedule_fault()
-    costs = Costs(idle_tick_s(store), run_start_s())
-    everies_s = [polling["every_s"]] if left else EVERIES_S
-    candidates = weigh(pickups.overheads, costs, everies_s)
-    target_s = target_s or polling["latency_target_s"]
-    chosen = choose(candidates, target_s)
-    return Study(target_s, polling, pickups, costs, left, candidates, chosen)
+    else:
+        for sentence in why(found, present, chosen, target_s, left):
+            out.print(text(sentence))
+    if not chosen:
+        raise WorkFailed(unmet(found, target_s))
+    say("Set." if apply else "Nothing was set: `--apply` does.")
 
 
 def schedule_fault() -> str | None:
@@ -78,10 +87,61 @@ def schedule_fault() -> str | None:
     return None if found.deployed else schedule.NOT_DEPLOYED
 
 
-def run_start_s() -> float:
-    """CPU seconds of a Python that imports the flow: the least that the start of a run costs."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    program = [sys.executable, "-c", "import reconciler.flow"]
-    subprocess.run(program, capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def with_latency(found: Pickups, intervals: dict[str, float]) -> dict[str, float]:
+    """The intervals, and the p95 of a pick-up that they give."""
+    return {**intervals, "p95_s": latency_s(found.overhead_p95_s, intervals["poll_s"])}
+
+
+def why(
+    found: Pickups,
+    present: dict[str, float],
+    chosen: dict[str, float],
+    target_s: float,
+    left: str | None,
+) -> Iterator[str]:
+    """What was measured, what follows from it, and what was chosen."""
+    overhead, poll_s = brief(found.overhead_p95_s), present["poll_s"]
+    yield (
+        f"{found.rows:,} rows began in the last hour: half of them within "
+        f"{brief(found.overhead_p50_s)} of the tick that claimed them, 95 % within {overhead}."
+    )
+    if found.pickups:
+        yield (
+            f"{found.pickups:,} pick-ups, from the end of a step to the begin of the next: half "
+            f"took up to {brief(found.pickup_p50_s)}, 95 % up to {brief(found.pickup_p95_s)}. Rows "
+            "wait longer where a step's `max_in_flight` is reached, and nearly a whole interval "
+            "where steps end soon after a tick."
+        )
+    if found.mixed:
+        yield "Some of these pick-ups are from before the intervals were last changed."
+    yield (
+        f"For 95 % of the pick-ups, the tick comes within 0.95 of the poll interval: {overhead} + "
+        f"0.95 x poll is to be {brief(target_s)} or less. As it is now, poll {brief(poll_s)}, it "
+        f"is {brief(latency_s(found.overhead_p95_s, poll_s))}."
+    )
+    if chosen:
+        told = ", ".join(f"{name.removesuffix('_s')} {brief(s)}" for name, s in chosen.items())
+        now = ", as it is now" if present | chosen == present else ""
+        schedule_left = f"; the schedule is left as it is: {left}" if left else "."
+        yield f"Chosen: {told}{now}{schedule_left}"
+        yield IDLE
+
+
+def unmet(found: Pickups, target_s: float) -> str:
+    """Why no interval meets the target, and what takes longest."""
+    overhead_s, tick_s, shortest_s = found.overhead_p95_s, found.tick_p95_s, POLLS_S[0]
+    most = "the wait for a tick"
+    if overhead_s > shortest_s:
+        ticks = tick_s is not None and tick_s > overhead_s / 2
+        most = "the tick itself" if ticks else "the start of the calls, or the wait for a worker"
+    return (
+        f"No interval meets a p95 of {brief(target_s)}: with the shortest, {brief(shortest_s)}, "
+        f"it is {brief(latency_s(overhead_s, shortest_s))}. The overhead alone has "
+        f"{brief(overhead_s)}, and a tick that claims takes {brief(tick_s)}. What takes longest is "
+        f"{most}. Nothing was set."
+    )
+
+
+def brief(value_s: float | None) -> str:
+    """A duration in three digits."""
+    return seconds(value_s if value_s is None else float(f"{value_s:.3g}"))
