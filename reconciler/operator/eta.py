@@ -194,17 +194,11 @@ def _total(spans: Sequence[Span]) -> Counter[int]:
 def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
     """What a company takes of the pool at each step, scaled to what was seen lately.
 
-    In each span, what was COMPLETED took its seconds: the costs are fitted to that. They are told
-    apart only as far as that explains the spans better than chance would, or else a few spans, or a
-    machine that slows down, would seem to have costly last steps.
+    In each span, what was COMPLETED took its seconds: the costs are fitted to that.
     """
     done, seconds = _total(spans), sum(span.seconds for span in spans)
     equal = dict.fromkeys(done, seconds / max(done.total(), 1))
-    costs = equal
-    if 1 < len(done) <= MOST_STEPS:
-        fitted = _fit(spans, equal)
-        told = _above_chance(spans, equal, fitted)
-        costs = {i: cost + told * (fitted[i] - cost) for i, cost in equal.items()}
+    costs = _fit(spans, equal) if 1 < len(done) <= MOST_STEPS else equal
     explained = sum(costs[i] * rows for i, rows in _total(recent).items())
     scale = sum(span.seconds for span in recent) / explained if explained else 1.0
     return {i: cost * scale for i, cost in costs.items()}
@@ -225,21 +219,3 @@ def _fit(spans: Sequence[Span], equal: Mapping[int, float]) -> dict[int, float]:
             others = sum(both[i, j] * costs[j] for j in costs if j != i)
             costs[i] = max(0.0, (taken[i] - others + belief * equal[i]) / (own[i] + belief))
     return costs
-
-
-def _above_chance(
-    spans: Sequence[Span], equal: Mapping[int, float], fitted: Mapping[int, float]
-) -> float:
-    """How far the fit is to be believed, 0 to 1: 1 - 1/F, with the F of an analysis of variance."""
-    left = _unexplained(spans, fitted)
-    explained = _unexplained(spans, equal) - left
-    weight = explained * max(len(spans) - len(fitted), 0)
-    return max(0.0, 1 - left * (len(fitted) - 1) / weight) if weight > 0 else 0.0
-
-
-def _unexplained(spans: Sequence[Span], costs: Mapping[int, float]) -> float:
-    """The squares of what the seconds of the spans differ from the costs of what they have done."""
-    return sum(
-        (span.seconds - sum(costs[i] * rows for i, rows in span.completed.items())) ** 2
-        for span in spans
-    )
