@@ -20,7 +20,8 @@ class StepResult(SQLModel):
     """
 
     metadata = MetaData(schema=RESULTS_SCHEMA, naming_convention=NAMING)
-    model_config = {"extra": "forbid"}  # a name that is misspelt would be a result lost
+    # A misspelt name would be a result lost; a field that is set later is validated then.
+    model_config = {"extra": "forbid", "validate_assignment": True}
 
     company_id: int = Field(
         default=0,  # the lifecycle fills it in

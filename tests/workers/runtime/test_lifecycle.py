@@ -87,11 +87,13 @@ def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
 def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value: Any) -> None:
     world.seed(2, ["step_a"])
     world.tick()
-    result = StepA(attribute_count=0)
-    result.attribute_count = value
 
     def function(company: Company) -> StepA:
-        return result if company.key == "company-0" else StepA(attribute_count=value)
+        if company.key == "company-1":
+            return StepA(attribute_count=value)
+        result = StepA(attribute_count=0)
+        result.attribute_count = value
+        return result
 
     assert world.work(doing(function, "step_a")).failed == 2
     for row in world.rows():
