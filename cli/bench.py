@@ -17,7 +17,7 @@ from reconciler.contract.errors import WorkFailed
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
 from reconciler.local.postgres import supervisor
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator import views
 from reconciler.operator.seeding.batch import SeedRow, seed_batch
 from reconciler.operator.store import OperatorStore
@@ -52,7 +52,7 @@ def bench(
         started = time.perf_counter()
         seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
         seed_s = time.perf_counter() - started
-        with Store.connect(url) as store, worker_host(settings, url):
+        with Store.connect(url) as store, running_host(settings, url):
             took_s = run(store, settings, companies * steps)
         check(operator, companies, blueprint)
     document(

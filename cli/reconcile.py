@@ -11,7 +11,7 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
 from reconciler.dispatch import settle, settled
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.connect import database_url
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
@@ -32,7 +32,7 @@ def reconcile(
     url = database_url(settings)
     with (
         Store.connect(url) as store,
-        worker_host(settings, url),
+        running_host(settings, url),
         settled(store, make_spawner(settings)) as spawner,
     ):
         if once:

@@ -14,6 +14,7 @@ from reconciler.local.lifeline import GRACE_S, end_all
 from reconciler.local.python import PYTHON
 from reconciler.local.service import Service, environment
 from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
+from reconciler.local.worker_host import accepts
 from reconciler.prefect.api import local_place, speak
 from reconciler.prefect.runs import clear_dead
 from reconciler.prefect.schedule import POOL, PREFECT_FILE, ask_for_run, read
@@ -212,16 +213,6 @@ def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
             found: int = trial.getsockname()[1]
             return found
     raise Unreachable(f"No port is free on {HOST}: end some programs that listen.")
-
-
-def accepts(path: Path) -> bool:
-    """Whether someone listens on the Unix socket `path`."""
-    with socket.socket(socket.AF_UNIX) as caller:
-        try:
-            caller.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def _words(text: str) -> list[str]:

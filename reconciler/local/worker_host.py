@@ -1,17 +1,25 @@
-"""The local worker host as it answers: is it there, and has it the steps."""
+"""The local worker host: ask whether it is there and has the steps, or start one for a command."""
 
 import json
 import socket
 import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from reconciler.contract.errors import WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
+from reconciler.local.python import PYTHON, child_environment
 from reconciler.local.stack_file import load_stack
 
 HOST = "python -m workers.host"
 RESTART = "tracer down && tracer up"
 ANSWER_S = 2.0
+READY_S = 30.0
 NO_HOST = "no worker host is running here"
 SILENT = "the worker host here does not answer"
 OTHER = "the worker host here is of another version of Tracer"
@@ -33,6 +41,16 @@ class HostStatus:
         """Why a call of the step would not be worked, for a sentence."""
         missing = f"the worker host here does not have the step {step}"
         return self.fault or (None if step in self.steps else missing)
+
+
+def accepts(path: Path) -> bool:
+    """Whether someone listens on the Unix socket `path`."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def ask_host(settings: Settings) -> HostStatus:
@@ -80,3 +98,34 @@ def _pid(link: socket.socket) -> int | None:
         return None
     told = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", told)[0])
+
+
+@contextmanager
+def running_host(settings: Settings, database_url: str) -> Iterator[None]:
+    """The worker host that runs, or one for this block, which finishes what it was given.
+
+    Raises:
+        WorkFailed: it does not come up; what it says is on stderr.
+    """
+    if settings.workers != "local" or accepts(workers_socket(settings.home)):
+        yield
+        return
+    command = [*PYTHON, "-m", "workers.host", "--until-eof"]
+    environment = child_environment(settings, database_url)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as host:
+        try:
+            _wait_ready(host, settings)
+            yield
+        finally:
+            if host.stdin:
+                host.stdin.close()
+            host.wait()
+
+
+def _wait_ready(host: "subprocess.Popen[bytes]", settings: Settings) -> None:
+    deadline = time.monotonic() + READY_S
+    while not accepts(workers_socket(settings.home)):
+        if host.poll() is not None or time.monotonic() > deadline:
+            host.kill()
+            raise WorkFailed("The worker host did not start; its own words are above.")
+        time.sleep(0.05)

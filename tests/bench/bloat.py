@@ -16,7 +16,7 @@ import psycopg
 
 from cli.bench import NAME, check, rows, run, throwaway
 from reconciler.contract.store import Store
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report, value
@@ -65,7 +65,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         for _ in range(1 + given.times):
             eyes.execute("DELETE FROM batches")
             seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
-            with Store.connect(url) as store, worker_host(settings, url):
+            with Store.connect(url) as store, running_host(settings, url):
                 speeds.append(
                     companies * given.steps / run(store, settings, companies * given.steps)
                 )

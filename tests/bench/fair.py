@@ -21,7 +21,7 @@ import psycopg
 from cli.bench import rows, throwaway
 from reconciler.contract.settings import Settings
 from reconciler.contract.store import Store
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
@@ -99,7 +99,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         eyes = stack.enter_context(psycopg.connect(url, autocommit=True))
         operator.set_step(STEP, {"chunk_size": given.chunk, "max_in_flight": given.in_flight})
         operator.set_polling(poll_s=given.poll, idle_s=given.poll, every_s=86_400)
-        stack.enter_context(worker_host(settings, url))
+        stack.enter_context(running_host(settings, url))
         with loops(url, settings, 1):
             alone = [seed_and_wait(operator, f"alone-{n}") for n in range(given.times)]
         fill(eyes, Batch("large", given.large, steps=1, pending=given.large))

@@ -21,7 +21,7 @@ import psycopg
 
 from cli.bench import NAME, check, rows, run, throwaway
 from reconciler.contract.store import Store
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report
@@ -78,7 +78,7 @@ def lifecycle(
         with (
             beside(url),
             TimedStore.connect(url) as store,
-            worker_host(settings, url),
+            running_host(settings, url),
         ):
             took_s = run(store, settings, companies * len(blueprint))
         check(operator, companies, blueprint)

@@ -24,7 +24,7 @@ from reconciler.contract.errors import Unreachable
 from reconciler.contract.settings import Settings
 from reconciler.local.service import Service, environment
 from reconciler.local.stack import HOST, PREFECT, free_port
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_place, speak
 from tests.bench.filling import Batch, fill, report
@@ -97,7 +97,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         with psycopg.connect(url, autocommit=True) as connection:
             over = Batch("over", OVER, in_flight=OVER, lease_s=0)
             fill(connection, over, Batch("backlog", given.backlog, pending=given.backlog))
-        with prefect_server(settings, url) as seen, worker_host(settings, url):
+        with prefect_server(settings, url) as seen, running_host(settings, url):
             held = outcome(start_flow(seen))
         did = operator.rows(DID)[0]
     assert did["most_retried"] == OVER

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from cli.bench import NAME, rows, throwaway
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import report, value
@@ -109,7 +109,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
         companies = int(given.rate * (given.seconds + 20) * (1 + given.changes)) // len(BLUEPRINT)
         seed_batch(operator, rows(companies), name=NAME, blueprint=BLUEPRINT, columns=[])
         seen = stack.enter_context(prefect_server(settings, url))
-        stack.enter_context(worker_host(settings, url))
+        stack.enter_context(running_host(settings, url))
         started, taken_over = relay(given, eyes, operator, seen)
         ended = clock(eyes)
         assert operator.batch(NAME).status == "RUNNING", "the batch was too small"

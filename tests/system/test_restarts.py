@@ -19,7 +19,7 @@ import pytest
 from reconciler.contract.settings import workers_socket
 from reconciler.contract.store import Store
 from reconciler.local.postgres import supervisor
-from reconciler.local.stack import accepts
+from reconciler.local.worker_host import accepts
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll

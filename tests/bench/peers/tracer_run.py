@@ -17,7 +17,7 @@ import psycopg
 
 from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.contract.store import Store
-from reconciler.local.temporary_host import worker_host
+from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
@@ -72,7 +72,7 @@ def work(url: str) -> None:
         given = {"home": Path(home), "workers": "local", "steps": [PACKAGE]}
         settings = load_settings().model_copy(update=given)
         with (
-            worker_host(settings, url),
+            running_host(settings, url),
             Store.connect(url) as store,
             closing(make_spawner(settings)) as spawner,
         ):

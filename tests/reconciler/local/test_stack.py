@@ -16,7 +16,7 @@ from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.lifeline import end_all, family, parents
 from reconciler.local.service import Service, environment
-from reconciler.local.stack import PORT, Stack, accepts, free_port, stop_leftovers
+from reconciler.local.stack import PORT, Stack, free_port, stop_leftovers
 from reconciler.local.stack_file import (
     Running,
     StackFile,
@@ -26,6 +26,7 @@ from reconciler.local.stack_file import (
     running,
     write_stack,
 )
+from reconciler.local.worker_host import accepts
 
 LIFELINE = [sys.executable, "-m", "reconciler.local.lifeline", "--"]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]

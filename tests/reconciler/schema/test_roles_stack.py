@@ -18,7 +18,8 @@ import pytest
 from reconciler.contract.grants import CONDUCTOR, OPERATOR, WORKER
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.service import Service, environment
-from reconciler.local.stack import Stack, accepts
+from reconciler.local.stack import Stack
+from reconciler.local.worker_host import accepts
 from reconciler.operator import views
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore

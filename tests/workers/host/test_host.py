@@ -14,8 +14,7 @@ import pytest
 
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local import worker_host
-from reconciler.local.stack import accepts
-from reconciler.local.worker_host import SILENT, ask_host
+from reconciler.local.worker_host import SILENT, accepts, ask_host
 from reconciler.spawners.local import NO_HOST, UNSENT, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
