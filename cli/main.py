@@ -9,7 +9,7 @@ import typer
 from cli import (
     batches,
     bench,
-    confirm,
+    cancel,
     db,
     doctor,
     explain,
@@ -17,8 +17,11 @@ from cli import (
     history,
     interval,
     interval_tune,
+    pause,
+    priority,
     reconcile,
     report,
+    retry,
     seed,
     steps,
     up,
@@ -54,13 +57,13 @@ put(SEE, "inspect", command.inspect, "tracer inspect companies --watch")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
 put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")
 put(SEE, "report", report.report, "tracer report companies -o report.html")
-put(STEER, "retry", confirm.retry, "tracer retry companies --step step_a --yes")
-put(STEER, "pause", confirm.pause, "tracer pause companies")
-put(STEER, "resume", confirm.resume, "tracer resume companies")
+put(STEER, "retry", retry.retry, "tracer retry companies --step step_a --yes")
+put(STEER, "pause", pause.pause, "tracer pause companies")
+put(STEER, "resume", pause.resume, "tracer resume companies")
 # A priority below 0 looks like an option.
 negative = {"ignore_unknown_options": True}
-put(STEER, "priority", confirm.priority, "tracer priority companies 10", context_settings=negative)
-put(STEER, "cancel", confirm.cancel, "tracer cancel companies --yes")
+put(STEER, "priority", priority.priority, "tracer priority companies 10", context_settings=negative)
+put(STEER, "cancel", cancel.cancel, "tracer cancel companies --yes")
 put(STEER, "history", history.history, "tracer history companies")
 app.add_typer(steps.app, name="steps", rich_help_panel=TUNE)
 app.add_typer(interval.app, name="interval", rich_help_panel=TUNE)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cli.confirm import named, place
+from cli.priority import named, place
 from reconciler.operator import steering
 from reconciler.operator.wording import operand
 from tests.terminal import Terminal
