@@ -11,7 +11,9 @@ from cli import (
     bench,
     cancel,
     db,
+    demo,
     doctor,
+    down,
     explain,
     export,
     history,
@@ -48,10 +50,10 @@ def put(panel: str, name: str, does: Callable[..., None], example: str, **settin
 
 
 START, SEE, STEER, TUNE = "Start here", "See and ask", "Steer", "Run and tune"
-put(START, "demo", up.demo, "tracer demo --companies 20")
+put(START, "demo", demo.demo, "tracer demo --companies 20")
 put(START, "up", up.up, "tracer up")
 put(START, "seed", seed.seed, "tracer seed companies.csv --blueprint normalize,step_a,step_b")
-put(START, "down", up.down, "tracer down")
+put(START, "down", down.down, "tracer down")
 put(SEE, "batches", batches.batches, "tracer batches")
 put(SEE, "inspect", command.inspect, "tracer inspect companies --watch")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")

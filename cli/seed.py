@@ -1,8 +1,5 @@
 """`tracer seed`: a file in, a batch out, and a report in which nothing is missing."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -12,12 +9,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli.completion import step_names
 from cli.render import AsJson, cut_middle, document, err, say
-from reconciler.contract.errors import BadInput, nearest
+from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
-from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
-from reconciler.operator.seeding.file import FORMATS, Rejection, SeedFile, open_seed_file
+from reconciler.operator.seeding.file import FORMATS, SeedFile, open_seed_file
+from reconciler.operator.seeding.load import check_blueprint, load
 from reconciler.operator.steering import HIGHEST, LOWEST
-from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import operand
 
 COLUMNS = 60  # whose names the report for people lists, each cut to so many cells
@@ -52,11 +48,14 @@ def seed(
     ):
         check_blueprint(steps, [row["step_name"] for row in store.steps()])
         batch = name or (Path(file).stem if file != "-" else "stdin")
-        report = load(store, source, batch, steps, priority)
+        with Reading(source) as shown:
+            report = load(
+                *(store, source, batch, steps, priority), on_rows=shown.rows, begun=shown.begun
+            )
     if as_json:
         document(report)
     else:
-        tell(report, wanted=batch)
+        print_report(report, wanted=batch)
 
 
 def parse_mapping(text: str) -> tuple[str, str]:
@@ -71,74 +70,12 @@ def parse_mapping(text: str) -> tuple[str, str]:
     return field, column
 
 
-def check_blueprint(steps: list[str], known: list[str]) -> None:
-    """Refuse a blueprint that no batch can go through.
+class Reading:
+    """A bar for how much of the file is read, then what Postgres does with it; on a terminal."""
 
-    Raises:
-        BadInput: it is empty, names a step twice, or names one that is not registered.
-    """
-    if not any(steps):
-        raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
-    for step in steps:
-        if step not in known:
-            there = f" Registered: {', '.join(known)}." if known else " Run `tracer steps sync`."
-            raise BadInput(f"There is no step {step!r}.{nearest(step, known) or there}")
-        if steps.count(step) > 1:
-            raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")
-
-
-def load(
-    store: OperatorStore,
-    source: SeedFile,
-    name: str,
-    steps: list[str],
-    priority: int = 0,
-    limit: int | None = None,
-) -> dict[str, Any]:
-    """Seed a batch of the first `limit` rows; returns the report that `seed --json` prints."""
-    rejected: list[Rejection] = []
-    columns = source.columns.attributes
-    try:
-        with Counted(source, rejected, limit) as rows:
-            seeded: Seeded = seed_batch(
-                store,
-                rows,
-                name=name,
-                blueprint=steps,
-                columns=columns,
-                priority=priority,
-                begun=rows.begun,
-            )
-    except BadInput as error:
-        if not rejected:
-            raise
-        first = rejected[0]
-        raise BadInput(f"{error} Line {first.line}: {first.reason}.") from error
-    return {
-        "batch": seeded.batch,
-        "rows": rows.count,
-        "companies_new": seeded.companies_new,
-        "companies_known": seeded.companies_known,
-        "duplicates": len(seeded.duplicates),
-        "duplicate_rows": seeded.duplicates,
-        "rejected": [asdict(rejection) for rejection in rejected],
-        "columns": asdict(source.columns),
-    }
-
-
-class Counted:
-    """The usable rows of a source; counts all, keeps the rejected ones, and shows how far it is.
-
-    After the rows comes what Postgres does with them, which takes longer than reading does.
-    """
-
-    def __init__(
-        self, source: SeedFile, rejected: list[Rejection], limit: int | None = None
-    ) -> None:
-        self.count = 0
+    def __init__(self, source: SeedFile) -> None:
         self._source = source
-        self._rejected = rejected
-        self._limit = limit
+        self._count = 0
         columns = (
             *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
             *(TextColumn("{task.fields[rows]:,} rows"), TimeElapsedColumn()),
@@ -160,25 +97,18 @@ class Counted:
     ) -> None:
         self._progress.stop()
 
-    def __iter__(self) -> Iterator[SeedRow]:
-        for row in islice(self._source, self._limit):
-            self.count += 1
-            if self.count % 1000 == 0:
-                self._progress.update(
-                    self._shown, completed=self._source.bytes_read, rows=self.count
-                )
-            if isinstance(row, Rejection):
-                self._rejected.append(row)
-            else:
-                yield row
+    def rows(self, count: int) -> None:
+        """Show that so many rows are read."""
+        self._count = count
+        self._progress.update(self._shown, completed=self._source.bytes_read, rows=count)
 
     def begun(self, what: str) -> None:
         """Show what Postgres does next, and for how long it has been at it."""
         self._progress.remove_task(self._shown)
-        self._shown = self._progress.add_task(f"Postgres {what}", total=None, rows=self.count)
+        self._shown = self._progress.add_task(f"Postgres {what}", total=None, rows=self._count)
 
 
-def tell(report: dict[str, Any], wanted: str) -> None:
+def print_report(report: dict[str, Any], wanted: str) -> None:
     """The report for people, on stderr: nothing of the file is left unmentioned."""
     if report["batch"] != wanted:
         say(f"There is a batch {wanted} already, so this one is {report['batch']}.")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from cli.demo import results
 from cli.inspect.progress import overview
-from cli.up import results
 from reconciler.contract.errors import BadInput
 from reconciler.operator import views
 from reconciler.operator.connect import operator

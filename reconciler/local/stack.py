@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
-from reconciler.contract.settings import Settings, workers_socket
+from reconciler.contract.settings import Settings, load_settings, workers_socket
 from reconciler.local.lifeline import GRACE_S, end_all
+from reconciler.local.postgres.supervisor import acquire
 from reconciler.local.python import PYTHON
 from reconciler.local.service import Service, environment
 from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
@@ -94,6 +95,17 @@ class Stack:
         """The names of the services that have ended by themselves."""
         return [name for name, service in self._services.items() if not service.alive]
 
+    def tend(self, settings: Settings) -> None:
+        """See that all is there: a Postgres that died is started again (1 ms when it lives).
+
+        Raises:
+            WorkFailed: a service has ended by itself.
+        """
+        if not settings.database_url:
+            acquire(settings.home)
+        if died := self.check():
+            raise self.failure(died[0])
+
     def failure(self, name: str) -> WorkFailed:
         """Why the service of that name has ended by itself, as far as its log tells."""
         return self._services[name].failure("ended by itself, and all else was stopped")
@@ -172,6 +184,23 @@ class Stack:
     def _takes_runs(self) -> bool:
         with speak(local_place(self.api_url)) as api:
             return read(api).pool_online is True
+
+
+def stack_settings(all_here: bool) -> Settings:
+    """The settings, for a stack whose workers are here, or may be Modal's.
+
+    Raises:
+        BadInput: TRACER_WORKERS asks for Modal's where they must be here, or have no database.
+    """
+    settings = load_settings()
+    if settings.workers == "modal" and all_here:
+        raise BadInput("This runs everything here: unset TRACER_WORKERS, or set it to local.")
+    if settings.workers == "modal" and not settings.database_url:
+        raise BadInput(
+            "Modal's containers cannot reach a Postgres that is started here: set DATABASE_URL to "
+            "one that they can, or TRACER_WORKERS to local."
+        )
+    return settings
 
 
 def stop_leftovers(home: Path) -> list[str]:

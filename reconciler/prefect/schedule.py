@@ -69,6 +69,12 @@ def set_every(settings: Settings, seconds: float) -> Schedule:
         return read(api)
 
 
+def keep_every(settings: Settings, seconds: float) -> None:
+    """`set_every`, unless it is so: a Prefect whose database is new has lost what was set."""
+    if read_schedule(settings).every_s != seconds:
+        set_every(settings, seconds)
+
+
 def pause(settings: Settings) -> Schedule:
     """Start no more runs; one that is running goes on to the end of its window.
 

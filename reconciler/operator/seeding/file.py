@@ -25,8 +25,6 @@ from reconciler.operator.seeding.json_lines import json_table
 from reconciler.operator.seeding.rows import Rejection, Table
 from reconciler.operator.seeding.source import Source, check_encoding, lines_in
 
-__all__ = ["FORMATS", "Columns", "Record", "Rejection", "SeedFile", "open_seed_file"]
-
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _SUFFIXES = {
     ".csv": "csv",

@@ -1,0 +1,94 @@
+"""Loads a seed file into a batch, and reports what became of every row and column."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from reconciler.contract.errors import BadInput, nearest
+from reconciler.operator.seeding.batch import SeedRow, seed_batch
+from reconciler.operator.seeding.file import SeedFile
+from reconciler.operator.seeding.rows import Rejection
+from reconciler.operator.store import OperatorStore
+
+EVERY = 1000  # rows, between two reports of how far it is
+
+
+def check_blueprint(steps: list[str], known: list[str]) -> None:
+    """Refuse a blueprint that no batch can go through.
+
+    Raises:
+        BadInput: it is empty, names a step twice, or names one that is not registered.
+    """
+    if not any(steps):
+        raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
+    for step in steps:
+        if step not in known:
+            there = f" Registered: {', '.join(known)}." if known else " Run `tracer steps sync`."
+            raise BadInput(f"There is no step {step!r}.{nearest(step, known) or there}")
+        if steps.count(step) > 1:
+            raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")
+
+
+def load(
+    store: OperatorStore,
+    source: SeedFile,
+    name: str,
+    steps: list[str],
+    priority: int = 0,
+    limit: int | None = None,
+    on_rows: Callable[[int], None] = lambda _: None,
+    begun: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Seed a batch of the first `limit` rows; returns the report that `seed --json` prints.
+
+    `on_rows` is given how many rows are read so far. `begun` is given what Postgres does next: that
+    takes longer than reading does.
+    """
+    rows = Rows(source, limit, on_rows)
+    try:
+        seeded = seed_batch(
+            store,
+            rows,
+            name=name,
+            blueprint=steps,
+            columns=source.columns.attributes,
+            priority=priority,
+            begun=begun,
+        )
+    except BadInput as error:
+        if not rows.rejected:
+            raise
+        first = rows.rejected[0]
+        raise BadInput(f"{error} Line {first.line}: {first.reason}.") from error
+    return {
+        "batch": seeded.batch,
+        "rows": rows.count,
+        "companies_new": seeded.companies_new,
+        "companies_known": seeded.companies_known,
+        "duplicates": len(seeded.duplicates),
+        "duplicate_rows": seeded.duplicates,
+        "rejected": [asdict(rejection) for rejection in rows.rejected],
+        "columns": asdict(source.columns),
+    }
+
+
+class Rows:
+    """The usable rows of a source; counts all, and keeps the rejected ones."""
+
+    def __init__(self, source: SeedFile, limit: int | None, on_rows: Callable[[int], None]) -> None:
+        self.count = 0
+        self.rejected: list[Rejection] = []
+        self._source = source
+        self._limit = limit
+        self._on_rows = on_rows
+
+    def __iter__(self) -> Iterator[SeedRow]:
+        for row in islice(self._source, self._limit):
+            self.count += 1
+            if self.count % EVERY == 0:
+                self._on_rows(self.count)
+            if isinstance(row, Rejection):
+                self.rejected.append(row)
+            else:
+                yield row
