@@ -14,12 +14,12 @@ import argparse
 
 import psycopg
 
-from cli.bench import NAME, check, rows, run, throwaway
+from reconciler.benchmark import NAME, check, rows, run
 from reconciler.contract.store import Store
 from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
-from tests.bench.filling import report, value
+from tests.bench.filling import report, throwaway, value
 from tests.bench.horizon import SETTINGS, TRANSITIONS
 from workers.noop import NAMES
 
@@ -66,9 +66,7 @@ def measure(given: argparse.Namespace) -> dict[str, object]:
             eyes.execute("DELETE FROM batches")
             seed_batch(operator, rows(companies), name=NAME, blueprint=blueprint, columns=[])
             with Store.connect(url) as store, running_host(settings, url):
-                speeds.append(
-                    companies * given.steps / run(store, settings, companies * given.steps)
-                )
+                speeds.append(companies * given.steps / run(store, settings))
             check(operator, companies, blueprint)
             found.append(sizes(eyes))
         vacuums = value(eyes, VACUUMS)

@@ -18,7 +18,7 @@ from threading import Event, Thread
 
 import psycopg
 
-from cli.bench import rows, throwaway
+from reconciler.benchmark import rows
 from reconciler.contract.settings import Settings
 from reconciler.contract.store import Store
 from reconciler.local.worker_host import running_host
@@ -26,7 +26,7 @@ from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
-from tests.bench.filling import Batch, fill, report, value
+from tests.bench.filling import Batch, fill, report, throwaway, value
 from workers.noop import NAMES
 
 STEP, SMALL = NAMES[0], 10

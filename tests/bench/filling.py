@@ -7,17 +7,19 @@ took, and the one JSON line.
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from cli.bench import throwaway
+from reconciler import benchmark
 from reconciler.contract.settings import Settings
 from reconciler.local.postgres import supervisor
 from workers.noop import NAMES
+from workers.runtime.loading import load_steps
 
+PACKAGE = "workers.noop"
 BATCH = """
 INSERT INTO batches (name, blueprint, priority, status, finished_at)
 SELECT %(name)s, %(blueprint)s, %(priority)s, s, CASE s WHEN 'FINISHED' THEN now() END
@@ -141,6 +143,11 @@ def value(
     row = connection.execute(query.encode(), values).fetchone()
     assert row
     return row[0]
+
+
+def throwaway() -> AbstractContextManager[tuple[Settings, str]]:
+    """A home and a Postgres of the benchmark's own, with the no-op steps."""
+    return benchmark.throwaway(PACKAGE, load_steps([PACKAGE]))
 
 
 @contextmanager

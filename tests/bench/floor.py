@@ -17,10 +17,10 @@ from statistics import median
 
 import psycopg
 
-from cli.bench import NAME, rows, throwaway
+from reconciler.benchmark import NAME, rows
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
-from tests.bench.filling import report
+from tests.bench.filling import report, throwaway
 from workers.noop import NAMES
 
 CHUNK = 10_000

@@ -19,12 +19,12 @@ from typing import Any
 
 import psycopg
 
-from cli.bench import NAME, check, rows, run, throwaway
+from reconciler.benchmark import NAME, check, rows, run
 from reconciler.contract.store import Store
 from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
-from tests.bench.filling import report
+from tests.bench.filling import report, throwaway
 from workers.noop import NAMES
 
 TRANSITIONS = 5  # of a company-step
@@ -80,7 +80,7 @@ def lifecycle(
             TimedStore.connect(url) as store,
             running_host(settings, url),
         ):
-            took_s = run(store, settings, companies * len(blueprint))
+            took_s = run(store, settings)
         check(operator, companies, blueprint)
     return companies * len(blueprint) / took_s, store.took
 

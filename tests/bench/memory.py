@@ -19,7 +19,6 @@ from typing import Any
 
 import psycopg
 
-from cli.bench import throwaway
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.settings import Settings
 from reconciler.local.service import Service, environment
@@ -27,7 +26,7 @@ from reconciler.local.stack import HOST, PREFECT, free_port
 from reconciler.local.worker_host import running_host
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_place, speak
-from tests.bench.filling import Batch, fill, report
+from tests.bench.filling import Batch, fill, report, throwaway
 from workers.noop import NAMES
 
 OVER = 10_000  # leases, which is what a reap takes at a time

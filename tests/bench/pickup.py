@@ -17,11 +17,11 @@ from typing import Any
 
 import psycopg
 
-from cli.bench import NAME, rows, throwaway
+from reconciler.benchmark import NAME, rows
 from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
-from tests.bench.filling import report, value
+from tests.bench.filling import report, throwaway, value
 from tests.bench.memory import outcome, prefect_server, start_flow
 from workers.noop import NAMES
 

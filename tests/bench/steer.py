@@ -21,13 +21,12 @@ from threading import Event, Thread
 
 import psycopg
 
-from cli.bench import throwaway
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
 from reconciler.operator import steering
 from reconciler.operator.store import OperatorStore
 from reconciler.tick import tick
-from tests.bench.filling import Batch, fill, report
+from tests.bench.filling import Batch, fill, report, throwaway
 from tests.world import Scripted
 from workers.noop import NAMES
 from workers.runtime.lifecycle import work

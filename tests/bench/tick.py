@@ -19,14 +19,13 @@ from typing import Any
 
 import psycopg
 
-from cli.bench import throwaway
 from reconciler.contract.claimed import LIMIT, Chunk, Expired, Verdict, judged, row_arrays, spread
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.store import FEW_CALLS, Store
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick as whole_tick
 from tests.bench.claim import CAP, EXPIRE, LAND
-from tests.bench.filling import Batch, fill, report
+from tests.bench.filling import Batch, fill, report, throwaway
 from tests.world import Scripted
 from workers.noop import NAMES
 

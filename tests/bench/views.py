@@ -14,10 +14,9 @@ from statistics import median
 
 import psycopg
 
-from cli.bench import throwaway
 from reconciler.operator import views
 from reconciler.operator.store import OperatorStore
-from tests.bench.filling import Batch, fill, report
+from tests.bench.filling import Batch, fill, report, throwaway
 
 BATCHES, STEPS, MORE = 20, 3, 5
 LARGE = "large"
