@@ -1,7 +1,8 @@
 """`tracer`: the commands in the order of their use, and what becomes of an error."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import psycopg
 import typer
@@ -12,6 +13,7 @@ from cli import (
     cancel,
     db,
     demo,
+    deploy,
     doctor,
     down,
     explain,
@@ -27,9 +29,11 @@ from cli import (
     seed,
     steps,
     up,
+    workers,
 )
+from cli.init.command import init
 from cli.inspect import command
-from cli.render import say
+from cli.render import out, say
 from reconciler.contract.errors import TracerError
 from reconciler.contract.outage import first_line
 
@@ -43,6 +47,23 @@ app = typer.Typer(
 )
 
 
+def show_version(wanted: bool) -> None:
+    """Say which Tracer this is, and end."""
+    if wanted:
+        out.print(f"tracer {metadata.version('tracer')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=show_version),
+    ] = False,
+) -> None:
+    """What `tracer` itself takes."""
+
+
 def put(panel: str, name: str, does: Callable[..., None], example: str, **settings: Any) -> None:
     """Give the command its place in the tour, and an example that a test runs."""
     shown: dict[str, Any] = {"rich_help_panel": panel, "epilog": f"Example: {example}"}
@@ -51,6 +72,7 @@ def put(panel: str, name: str, does: Callable[..., None], example: str, **settin
 
 START, SEE, STEER, TUNE = "Start here", "See and ask", "Steer", "Run and tune"
 put(START, "demo", demo.demo, "tracer demo --companies 20")
+put(START, "init", init, "tracer init leads")
 put(START, "up", up.up, "tracer up")
 put(START, "seed", seed.seed, "tracer seed companies.csv --blueprint normalize,step_a,step_b")
 put(START, "down", down.down, "tracer down")
@@ -72,6 +94,9 @@ app.add_typer(interval.app, name="interval", rich_help_panel=TUNE)
 interval.app.command("tune", epilog="Example: tracer interval tune --p95 2")(interval_tune.tune)
 put(TUNE, "reconcile", reconcile.reconcile, "tracer reconcile --until-done")
 app.add_typer(db.app, name="db", rich_help_panel=TUNE)
+put(TUNE, "workers", workers.workers, "tracer workers")
+app.add_typer(deploy.modal, name="modal", rich_help_panel=TUNE)
+app.add_typer(deploy.prefect, name="prefect", rich_help_panel=TUNE)
 put(TUNE, "doctor", doctor.doctor, "tracer doctor")
 put(TUNE, "bench", bench.bench, "tracer bench --companies 2000 --steps 2")
 

@@ -43,7 +43,7 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
             with err.status("Postgres") as status:
                 url = settings.database_url or acquire(settings.home)
                 upgrade_schema(url)
-                for line in ["Postgres", *sync_steps(url, load_steps())]:
+                for line in ["Postgres", *sync_steps(url, load_steps(settings.steps))]:
                     say(line)
                 status.update("Prefect (20 to 40 s the first time)")
                 run_id = running.start(settings, url, say)

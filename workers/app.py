@@ -1,4 +1,4 @@
-"""The Modal app: one function per step. Deploy it with `modal deploy -m workers.app`.
+"""The Modal app: one function per step. `tracer modal deploy` deploys it.
 
 Each function is a shell around `lifecycle.work`, which the local host runs too. Modal's retries
 are off, since the tick owns them; inputs arrive at least once, which `begin` makes harmless.
@@ -37,11 +37,13 @@ POOL_SIZE = 4  # connections per container, whatever the number of its calls: ea
 
 
 def image(packages: tuple[str, ...] = ()) -> modal.Image:
-    """The versions that are installed here, a step's own packages, and the code."""
+    """The versions that are installed here, a step's own packages, and the code of all steps."""
+    # By default Modal leaves out all that is no .py file; a step may read a prompt or a table.
+    of_steps = {name.partition(".")[0] for name in settings.steps}
     return (
         modal.Image.debian_slim(python_version=PYTHON)
         .pip_install(*(f"{name}=={version(name)}" for name in PACKAGES), *packages)
-        .add_local_python_source("reconciler", "workers")
+        .add_local_python_source(*sorted({"reconciler", "workers"} | of_steps), ignore=[])
     )
 
 
@@ -87,6 +89,7 @@ def connect_patiently() -> WorkerStore:
 
 
 POOL = Pool()
+settings = load_settings()
 
 
 def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
@@ -130,10 +133,12 @@ def time_out(step: Step) -> int:
     return min(LONGEST_S, int(step.timeout_s * chunk * CHUNK_GROWS) + 60)
 
 
-settings = load_settings()
 app = modal.App(
     settings.modal_app,
-    secrets=[modal.Secret.from_name(settings.modal_secret, required_keys=SECRET_KEYS)],
+    secrets=[
+        modal.Secret.from_name(settings.modal_secret, required_keys=SECRET_KEYS),
+        modal.Secret.from_dict({"TRACER_STEPS": ",".join(settings.steps)}),
+    ],
 )
 
 for _step in load_steps().values():

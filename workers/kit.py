@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from reconciler.contract.results import Company, StepResult
 
@@ -15,6 +15,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 LONGEST_S = 24 * 60 * 60  # the longest time-out that Modal takes
 
 StepFunction = Callable[[Company], StepResult]
+F = TypeVar("F", bound=StepFunction)
 
 
 class PermanentError(Exception):
@@ -58,7 +59,7 @@ def step(
     calls_per_container: int = 10,
     packages: tuple[str, ...] = (),
     **settings: float,
-) -> Callable[[StepFunction], StepFunction]:
+) -> Callable[[F], F]:
     """Make a function a step, named as the function; its return annotation names the domain table.
 
     Args:
@@ -75,7 +76,7 @@ def step(
     if not 0 < timeout_s <= LONGEST_S:
         raise ValueError(f"timeout_s is between 0 and {LONGEST_S} (it is {timeout_s!r})")
 
-    def mark(function: StepFunction) -> StepFunction:
+    def mark(function: F) -> F:
         table = get_type_hints(function).get("return")
         if not (isinstance(table, type) and issubclass(table, StepResult)):
             raise TypeError(f"{function.__name__} must be annotated to return a StepResult table")

@@ -26,6 +26,9 @@ RUN_S = 10.0  # what a run gets to leave between two ticks and report it
 OWNER_S = 30.0  # what the owner of a stack gets to end its services in order
 
 
+BUNDLED = "workers.steps"
+
+
 class Stack:
     """The services of one home; leaving the context stops those that were started."""
 
@@ -195,6 +198,8 @@ def stack_settings(all_here: bool) -> Settings:
     settings = load_settings()
     if settings.workers == "modal" and all_here:
         raise BadInput("This runs everything here: unset TRACER_WORKERS, or set it to local.")
+    if all_here and BUNDLED not in settings.steps:  # those of the demo's blueprint
+        settings = settings.model_copy(update={"steps": (*settings.steps, BUNDLED)})
     if settings.workers == "modal" and not settings.database_url:
         raise BadInput(
             "Modal's containers cannot reach a Postgres that is started here: set DATABASE_URL to "

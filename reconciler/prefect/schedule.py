@@ -14,9 +14,7 @@ from reconciler.prefect.api import Api, configured_place, find_place, moment, sp
 from reconciler.prefect.work_pool import read_pool
 
 FLOW, DEPLOYMENT, POOL, SLUG = "reconcile", "tracer", "tracer", "reconcile"
-IN_WHEEL = Path(__file__).parent / "prefect.yaml"
-IN_CHECKOUT = Path(__file__).parents[2] / "prefect.yaml"
-PREFECT_FILE = IN_WHEEL if IN_WHEEL.exists() else IN_CHECKOUT
+PREFECT_FILE = Path(__file__).parent / "prefect.yaml"
 SHORTEST_S = 10.0  # a run needs about 6 s to start: at less, runs only take over from each other
 NOT_DEPLOYED = (
     "Prefect has no deployment `reconcile/tracer`: run `prefect deploy --all` in the repository."

@@ -181,6 +181,11 @@ def serve(until_eof: bool = False) -> None:
             remove_socket(path)
 
 
+def log_from(level: int) -> None:
+    """Write what the host says to stderr, from `level` on."""
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
+
+
 def main() -> None:
     """Entry point of `python -m workers.host`."""
     parser = argparse.ArgumentParser(prog="python -m workers.host", description=__doc__)
@@ -190,8 +195,7 @@ def main() -> None:
     if given.steps:
         os.environ["TRACER_STEPS"] = given.steps  # for the worker processes too
     # Someone's own host, in their terminal: be brief.
-    level = logging.WARNING if given.until_eof else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(message)s")
+    log_from(logging.WARNING if given.until_eof else logging.INFO)
     try:
         serve(given.until_eof)
     except TracerError as error:

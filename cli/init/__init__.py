@@ -1,0 +1,1 @@
+"""`tracer init`, and the project that it writes."""

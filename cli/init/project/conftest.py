@@ -1,0 +1,1 @@
+"""By this file pytest knows the folder from which tests import `enrich`."""

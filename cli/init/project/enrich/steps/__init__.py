@@ -1,0 +1,1 @@
+"""One file per step: the work, and the table of its results."""
