@@ -8,7 +8,6 @@ import typer
 from reconciler.contract.settings import load_settings
 from reconciler.local.python import PYTHON, safe_environment
 from reconciler.prefect.api import find_place
-from reconciler.prefect.schedule import PREFECT_FILE
 from workers.runtime.loading import load_steps
 
 modal = typer.Typer(help="The workers on Modal.", no_args_is_help=True)
@@ -37,8 +36,7 @@ def deploy_loop() -> None:
     `prefect.yaml` of your own: `tracer init` writes one.
     """
     api_url = find_place(load_settings()).api_url
-    words = ("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE))
-    run({"PREFECT_API_URL": api_url, "DO_NOT_TRACK": "1"}, "prefect", *words)
+    run({"PREFECT_API_URL": api_url, "DO_NOT_TRACK": "1"}, "reconciler.prefect.deploy")
 
 
 def run(variables: Mapping[str, str], module: str, *arguments: str) -> None:

@@ -18,7 +18,7 @@ from reconciler.local.stack_file import StackFile, load_stack, running, stack_pa
 from reconciler.local.worker_host import accepts
 from reconciler.prefect.api import local_place, speak
 from reconciler.prefect.runs import clear_dead
-from reconciler.prefect.schedule import POOL, PREFECT_FILE, ask_for_run, read
+from reconciler.prefect.schedule import POOL, ask_for_run, read
 
 HOST, PORT = "127.0.0.1", 4200
 PREFECT = (*PYTHON, "-m", "prefect")
@@ -160,8 +160,7 @@ class Stack:
         write_stack(self._home, StackFile(self.api_url, owner, programs))
 
     def _deploy(self) -> str:
-        words = ("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE))
-        deploy = self._service("prefect-deploy", (*PREFECT, *words))
+        deploy = self._service("prefect-deploy", (*PYTHON, "-m", "reconciler.prefect.deploy"))
         try:
             deploy.wait_done(90)
         finally:
