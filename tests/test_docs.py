@@ -50,7 +50,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
-@pytest.mark.parametrize("page", PAGES.keys() - FRONT)
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - FRONT))
 def test_a_page_begins_with_one_line_that_sums_it_up(page: str) -> None:
     title, empty, summary, below = PAGES[page].splitlines()[:4]
     assert title.startswith("# ")
@@ -58,7 +58,7 @@ def test_a_page_begins_with_one_line_that_sums_it_up(page: str) -> None:
     assert not empty + below
 
 
-@pytest.mark.parametrize("page", PAGES.keys() - FRONT)
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - FRONT))
 def test_a_page_that_passes_a_screen_has_a_table_of_contents(page: str) -> None:
     headings = re.findall(r"^## (.*)", FENCED.sub("", PAGES[page]), re.MULTILINE)
     if len(PAGES[page].splitlines()) > SCREEN:
