@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, pool
 from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
 from reconciler.contract.column_types import SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect, libpq_url
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import UPGRADE, BadInput
 from reconciler.contract.settings import load_settings
 
 # Not tracer's to compare: the domain tables (`tracer steps sync` owns them) are in another schema.
@@ -20,7 +20,7 @@ def url() -> str:
     """The database to migrate: the caller's, else DATABASE_URL."""
     found = context.config.attributes.get("database_url") or load_settings().database_url
     if not found:
-        raise BadInput("Set DATABASE_URL, or run `tracer db upgrade`, which starts a Postgres.")
+        raise BadInput("Set DATABASE_URL, or have a Postgres started.", UPGRADE)
     return str(found)
 
 

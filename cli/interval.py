@@ -45,7 +45,7 @@ def read_prefect() -> dict[str, Any]:
     except Unreachable as error:
         return {"error": str(error)}
     if not found.deployed:
-        return {**vars(found), "last_run": None, "error": schedule.NOT_DEPLOYED}
+        return {**vars(found), "last_run": None, "error": str(schedule.NotDeployed())}
     last = next(iter(recent_runs(load_settings(), 1)), None)
     return {**vars(found), "last_run": vars(last) if last else None, "error": None}
 
@@ -113,7 +113,7 @@ def set_(
         try:
             put(store, values)
         except Unreachable as error:
-            raise Unreachable(f"{error} Nothing was set.") from error
+            raise Unreachable(f"Nothing was set. {error.says}", error.fix) from error
     say(", ".join(f"{name.removesuffix('_s')} {seconds(v)}" for name, v in values.items()))
 
 

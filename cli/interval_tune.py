@@ -49,7 +49,8 @@ def tune(
         if found.rows < FEWEST:
             raise WorkFailed(
                 f"Too little to measure: of the rows that were looked at, {found.rows} have begun "
-                f"in the last hour, and {FEWEST} are needed. Run a batch first: `tracer seed`."
+                f"in the last hour, and {FEWEST} are needed. Seed a batch first.",
+                "tracer seed FILE --blueprint a,b",
             )
         target_s = given_s or now["latency_target_s"]
         poll_s = longest_poll_s(found.overhead_p95_s, target_s)
@@ -84,7 +85,7 @@ def schedule_fault() -> str | None:
         found = schedule.read_schedule(load_settings())
     except Unreachable as error:
         return str(error)
-    return None if found.deployed else schedule.NOT_DEPLOYED
+    return None if found.deployed else str(schedule.NotDeployed())
 
 
 def with_latency(found: Pickups, intervals: dict[str, float]) -> dict[str, float]:

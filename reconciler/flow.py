@@ -61,7 +61,8 @@ async def _run_window(settings: Settings, stop: Event, log: Callable[[str], None
     except BadInput as error:
         if settings.database_url:
             raise
-        raise BadInput(f"DATABASE_URL is not set where this run was started. {error}") from error
+        says = f"DATABASE_URL is not set where this run was started. {error.says}"
+        raise BadInput(says, error.fix) from error
     await page.write(outcome)
     return outcome
 

@@ -45,7 +45,9 @@ def inspect(
     if watch and company is not None:
         raise BadInput("--watch shows a batch: leave it out, or --company.")
     if company is None and batch is None:
-        raise BadInput("Name a batch (`tracer batches` lists them), or a company with --company.")
+        raise BadInput(
+            "Name a batch, or a company with --company. To list the batches", "tracer batches"
+        )
     with operator() as store:
         if company is not None:
             show_company(store, store.batch(batch) if batch is not None else None, company, as_json)

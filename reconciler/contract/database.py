@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.connection_errors import refusal
-from reconciler.contract.errors import BadInput, NotAllowed, Unreachable, WrongSchema
+from reconciler.contract.errors import GRANT, BadInput, NotAllowed, Unreachable, WrongSchema
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]
@@ -80,7 +80,8 @@ def connect(url: str) -> Connection:
             prepare_threshold=None,  # short-lived, and nothing has yet looked for a pooler
         )
     except psycopg.OperationalError as error:
-        raise Unreachable(f"Cannot reach the {where}: {refusal(error)}") from error
+        says, fix = refusal(error)
+        raise Unreachable(f"Cannot reach the {where}: {says}", fix) from error
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         connection.close()
@@ -122,14 +123,7 @@ def check_revision(connection: Connection) -> None:
     found = revision(connection)
     if found == SCHEMA_REVISION:
         return
-    says = "The database has no Tracer schema yet: run `tracer db upgrade`."
-    if found is not None:
-        fix = "run `tracer db upgrade`" if found < SCHEMA_REVISION else "update Tracer"
-        says = (
-            f"The database's schema is at revision {found}, "
-            f"and this Tracer needs {SCHEMA_REVISION}: {fix}."
-        )
-    raise WrongSchema(says, found, SCHEMA_REVISION)
+    raise WrongSchema(found, SCHEMA_REVISION)
 
 
 @contextmanager
@@ -143,11 +137,11 @@ def plainly(user: str, role: str = "the owner") -> Iterator[None]:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         denied = error.diag.message_primary
+        if user == role:
+            says = f"The role {user} lacks a grant that it needs ({denied})."
+            raise NotAllowed(f"{says} As the database's owner, grant it.", GRANT) from error
         raise NotAllowed(
-            f"The role {user} lacks a grant that it needs ({denied}): run `tracer db roles` as the "
-            "database's owner."
-            if user == role
-            else f"The role {user} may not do this, which is for {role} ({denied}): name another "
+            f"The role {user} may not do this, which is for {role} ({denied}): name another "
             "role in DATABASE_URL."
         ) from error
 

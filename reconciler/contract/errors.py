@@ -8,11 +8,14 @@
     │   └── WrongSchema    the schema is missing, older or newer than this code
     └── Unreachable    exit code 3: a service that is needed does not answer
 
-Every message is one sentence or two for a person: what is wrong, and what to do about it.
+Each says in a sentence or two what is wrong, and carries the command that fixes it if there is one.
 """
 
 import difflib
 from collections.abc import Iterable
+
+UPGRADE = "tracer db upgrade"
+GRANT = "tracer db roles"  # for the owner of the tables
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
@@ -22,10 +25,26 @@ def nearest(given: str, known: Iterable[str]) -> str:
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 
+def with_fix(says: str, fix: str | None) -> str:
+    """A sentence for a person: what is wrong, and the command to run."""
+    return f"{says.rstrip('.')}: run `{fix}`." if fix else says
+
+
 class TracerError(Exception):
-    """The root; its exit code is what the command line ends with."""
+    """The root: `says` is what is wrong, `fix` the command that fixes it, None if none does.
+
+    The exit code is what the command line ends with.
+    """
 
     exit_code = 1
+
+    def __init__(self, says: str, fix: str | None = None) -> None:
+        super().__init__(says)
+        self.says = says
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return with_fix(self.says, self.fix)
 
 
 class WorkFailed(TracerError):
@@ -47,21 +66,32 @@ class NotAllowed(BadInput):
 class NoPolling(BadInput):
     """The row that every tick reads was deleted."""
 
-    says = "The table `polling` has no row"
-    fix = "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'"
-
     def __init__(self) -> None:
-        super().__init__(f"{self.says}: {self.fix}")
+        super().__init__(
+            "The table `polling` has no row, which every tick reads",
+            "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
+        )
 
 
 class WrongSchema(BadInput):
-    """The schema is not the one that this code knows: it is at `found`, None where there is none,
-    and the code needs `needed`."""
+    """The schema is at revision `found`, None if there is none, and this code needs `needed`."""
 
-    def __init__(self, says: str, found: str | None, needed: str) -> None:
-        super().__init__(says)
+    def __init__(self, found: str | None, needed: str) -> None:
+        super().__init__(*_wrong_schema(found, needed))
         self.found = found
         self.needed = needed
+
+
+def _wrong_schema(found: str | None, needed: str) -> tuple[str, str | None]:
+    if found is None:
+        return "The database has no Tracer schema yet.", UPGRADE
+    if found < needed:
+        says = f"The schema is behind: it is at revision {found}, and this Tracer needs {needed}."
+        return says, UPGRADE
+    says = (
+        f"This Tracer is behind: the schema is at revision {found}, and this Tracer needs {needed}"
+    )
+    return f"{says}: update Tracer.", None
 
 
 class Unreachable(TracerError):

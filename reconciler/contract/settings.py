@@ -64,7 +64,9 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"Environment or .env: {wrong}.") from error
+        names = [str(e["loc"][0]) for e in error.errors() if e["loc"][0] in os.environ]
+        fix = f"unset {' '.join(names)}" if names else None  # .env is to be edited
+        raise BadInput(f"Environment or .env: {wrong}.", fix) from error
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise BadInput(f".env cannot be read: {why}.") from error

@@ -118,8 +118,9 @@ class Stack:
         found = load_stack(home)
         if found and found.owner.alive:
             raise BadInput(
-                f"A stack of {home} is running already, started by process {found.owner.pid}: "
-                "use it, or end it with `tracer down`."
+                f"A stack of {home} is running already, started by process {found.owner.pid}. "
+                "Use it, or end it.",
+                "tracer down",
             )
         stop_leftovers(home)
         for name in ("logs", "tmp"):

@@ -24,8 +24,9 @@ def existing_database_url(settings: Settings) -> str:
     home = settings.home.resolve()
     if not settings.database_url and not (home.exists() and locate(home).data.exists()):
         raise BadInput(
-            f"There is no Tracer in {settings.home}: `tracer up` or `tracer db upgrade` makes one "
-            "there. Or change to where yours is, or set TRACER_HOME or DATABASE_URL."
+            f"There is no Tracer in {settings.home}. Change to where yours is, set TRACER_HOME or "
+            "DATABASE_URL, or make one here.",
+            "tracer up",
         )
     return database_url(settings)
 

@@ -38,12 +38,11 @@ LOWEST, HIGHEST = -(2**31), 2**31 - 1  # priorities that the column takes
 
 def ended(name: str, status: str) -> BadInput:
     """What is wrong where a verb is for a batch that runs, and what there is to do."""
-    fix = (
-        f"nothing of it waits; `tracer retry {quote(name)}` takes up what failed, if anything did"
-        if status == BatchStatus.FINISHED
-        else "there is no way back: seed it again"
-    )
-    return BadInput(f"Batch {name!r} has ended already. It is {status}, and {fix}.")
+    says = f"Batch {name!r} has ended already. It is {status}, and "
+    if status == BatchStatus.FINISHED:
+        says += "nothing of it waits. To take up what failed, if anything did"
+        return BadInput(says, f"tracer retry {quote(name)}")
+    return BadInput(f"{says}there is no way back: seed it again.")
 
 
 def living(store: OperatorStore, batch: BatchView) -> list[Row]:

@@ -33,8 +33,9 @@ class OperatorStore(Explaining):
         found = self.rows(views.BATCH_BY_NAME, name=name)
         if not found:
             names = self.batch_names()
-            there = f"There are: {', '.join(names[:10])}." if names else "Seed one: `tracer seed`."
-            raise BadInput(f"There is no batch {name!r}.{nearest(name, names) or f' {there}'}")
+            there = f" There are: {', '.join(names[:10])}." if names else ""
+            says = f"There is no batch {name!r}.{nearest(name, names) or there}"
+            raise BadInput(says, None if names else "tracer seed FILE --blueprint a,b")
         return BatchView(**found[0])
 
     def batch_names(self) -> list[str]:
@@ -56,12 +57,11 @@ class OperatorStore(Explaining):
                 for column, value in values.items():
                     query = sql.SQL(views.SET_STEP).format(column=sql.Identifier(column))
                     if not connection.execute(query, {"value": value, "step": step}).rowcount:
-                        raise BadInput(f"There is no step {step!r}.{self._other_steps(step)}")
+                        near = nearest(step, (row["step_name"] for row in self.steps()))
+                        fix = None if near else "tracer steps"
+                        raise BadInput(f"There is no step {step!r}.{near}", fix)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
-
-    def _other_steps(self, step: str) -> str:
-        return nearest(step, (row["step_name"] for row in self.steps())) or " See `tracer steps`."
 
     def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> None:
         """Register a step, or its new place. Tuned values stay."""

@@ -17,7 +17,8 @@ from reconciler.local.stack_file import read_stack
 
 TIMEOUT = httpx.Timeout(10, connect=2)
 BUSY_PAUSES_S = (0.1, 0.3, 1.0, 2.0)
-NO_SERVER = "Start one with `tracer up`, or set PREFECT_API_URL."
+NO_SERVER = "Set PREFECT_API_URL, or start one."
+START = "tracer up"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def configured_place() -> Place:
 
     found = get_current_settings()
     if not found.api.url:
-        raise Unreachable(f"No Prefect server is known. {NO_SERVER}")
+        raise Unreachable(f"No Prefect server is known. {NO_SERVER}", START)
     headers, options = {}, dict[str, Any]()
     if found.api.key:
         headers["Authorization"] = f"Bearer {found.api.key.get_secret_value()}"
@@ -149,5 +150,5 @@ def speak(place: Place, timeout: httpx.Timeout = TIMEOUT) -> Iterator[Api]:
     except (httpx.TransportError, httpx.InvalidURL) as error:
         reason = type(error).__name__
         raise Unreachable(
-            f"No Prefect server answers at {place.shown} ({reason}). {NO_SERVER}"
+            f"No Prefect server answers at {place.shown} ({reason}). {NO_SERVER}", START
         ) from error

@@ -47,7 +47,7 @@ def read_run(settings: Settings, run_id: str) -> Run:
         try:
             return _run(api, api.call("GET", f"flow_runs/{run_id}"))
         except LookupError as error:
-            raise BadInput(f"Prefect has no flow run {run_id}: see `tracer interval`.") from error
+            raise BadInput(f"Prefect has no flow run {run_id}.", "tracer interval") from error
 
 
 def clear_dead(api: Api) -> None:

@@ -16,9 +16,15 @@ from reconciler.prefect.work_pool import read_pool
 FLOW, DEPLOYMENT, POOL, SLUG = "reconcile", "tracer", "tracer", "reconcile"
 PREFECT_FILE = Path(__file__).parent / "prefect.yaml"
 SHORTEST_S = 10.0  # a run needs about 6 s to start: at less, runs only take over from each other
-NOT_DEPLOYED = (
-    "Prefect has no deployment `reconcile/tracer`: run `prefect deploy --all` in the repository."
-)
+DEPLOY = "prefect deploy --all --no-prompt"
+SCHEDULE = "tracer interval set --every 2m"
+
+
+class NotDeployed(WorkFailed):
+    """Prefect has no deployment of the loop."""
+
+    def __init__(self) -> None:
+        super().__init__("Prefect has no deployment `reconcile/tracer`.", DEPLOY)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def deployed(api: Api) -> dict[str, Any]:
     """The deployment as Prefect has it; WorkFailed where there is none."""
     deployment = find_deployment(api)
     if deployment is None:
-        raise WorkFailed(NOT_DEPLOYED)
+        raise NotDeployed
     return deployment
 
 
@@ -175,7 +181,7 @@ def _write_slot(api: Api, deployment: dict[str, Any], change: dict[str, Any]) ->
     elif "schedule" in change:
         api.call("POST", f"{place}/schedules", [{"slug": SLUG, "active": True, **change}])
     else:
-        raise WorkFailed("The deployment has no schedule: run `tracer interval set --every 2m`.")
+        raise WorkFailed("The deployment has no schedule.", SCHEDULE)
     api.call("POST", f"{place}/schedule", {})
 
 

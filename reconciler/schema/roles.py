@@ -7,7 +7,7 @@ from psycopg import sql
 
 from reconciler.contract import grants as queries
 from reconciler.contract.database import Connection, Row, check_revision, connect, plainly
-from reconciler.contract.errors import NotAllowed, WorkFailed
+from reconciler.contract.errors import GRANT, NotAllowed, WorkFailed
 from reconciler.contract.grants import OPERATOR, ROLES
 from reconciler.contract.results import RESULTS_SCHEMA
 
@@ -25,8 +25,9 @@ def make_roles(connection: Connection) -> list[str]:
     owner = ownership(connection)
     if not owner["mine"]:
         raise NotAllowed(
-            f"The role {owner['me']} may not grant here: run `tracer db roles` as "
-            f"{owner['owner']}, which owns the tables."
+            f"The role {owner['me']} may not grant here. As {owner['owner']}, which owns the "
+            "tables, grant it.",
+            GRANT,
         )
     there = present(connection)
     made = [role for role in ROLES if role not in there]
@@ -36,8 +37,9 @@ def make_roles(connection: Connection) -> list[str]:
     except psycopg.errors.InsufficientPrivilege as error:
         wanted = "; ".join(f"CREATE ROLE {role} LOGIN" for role in made)
         raise NotAllowed(
-            f"The role {owner['me']} may not make roles: have one that may run `{wanted}`, then "
-            "run `tracer db roles` again."
+            f"The role {owner['me']} may not make roles. Have one that may run `{wanted}`, then "
+            "grant.",
+            GRANT,
         ) from error
     grant_all(connection, owner)
     return made
@@ -80,7 +82,8 @@ def grant_all(connection: Connection, owner: Row) -> None:
         except psycopg.errors.LockNotAvailable as error:
             raise WorkFailed(
                 "Nothing was granted, since something is reading workflow_states, perhaps an "
-                "export: run `tracer db roles` again when it is done."
+                "export. Grant again when it is done.",
+                GRANT,
             ) from error
 
 

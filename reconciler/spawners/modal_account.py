@@ -40,7 +40,7 @@ def deployed_functions(app_name: str, timeout_s: float) -> set[str]:
     try:
         return set(_bounded(lookup, timeout_s))
     except modal.exception.NotFoundError as error:
-        raise NotDeployed(f"The app {app_name!r} is not deployed: run `{DEPLOY}`.") from error
+        raise NotDeployed(f"The app {app_name!r} is not deployed.", DEPLOY) from error
 
 
 def server_url() -> str:
@@ -64,8 +64,9 @@ def _bounded(request: Coroutine[Any, Any, T], timeout_s: float) -> T:
         raise
     except (modal.exception.AuthError, modal.exception.PermissionDeniedError) as error:
         raise WorkFailed(
-            f"Modal does not accept the token ({said(error)}): `modal token new`, "
-            "or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET."
+            f"Modal does not accept the token ({said(error)}). Set MODAL_TOKEN_ID and "
+            "MODAL_TOKEN_SECRET, or make one.",
+            "modal token new",
         ) from error
     except FAULTS as error:
         raise Unreachable(

@@ -164,7 +164,7 @@ def serve(until_eof: bool = False) -> None:
     """
     settings = load_settings()
     if not settings.database_url:
-        raise BadInput("The worker host needs DATABASE_URL (`tracer up` sets it).")
+        raise BadInput("The worker host needs DATABASE_URL, which a local stack sets.", "tracer up")
     host = Host(settings.database_url, settings.worker_processes)
     path = workers_socket(settings.home)
     with listen(path, host) as server:

@@ -44,7 +44,7 @@ def conductor_says(state: Conductor, next_run_at: datetime | None, now: datetime
 def switched_off(facts: Facts) -> Iterator[Reason]:
     """Why every loop leaves before its next tick."""
     if facts.polling_paused is None:
-        yield Reason(f"{NoPolling.says}, which every tick reads", NoPolling.fix)
+        yield Reason(NoPolling().says, NoPolling().fix)
     if facts.polling_paused:
         yield Reason("Polling is paused", RESUME_POLLING)
 

@@ -24,8 +24,9 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
         raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
     for step in steps:
         if step not in known:
-            there = f" Registered: {', '.join(known)}." if known else " Run `tracer steps sync`."
-            raise BadInput(f"There is no step {step!r}.{nearest(step, known) or there}")
+            there = f" Registered: {', '.join(known)}." if known else ""
+            says = f"There is no step {step!r}.{nearest(step, known) or there}"
+            raise BadInput(says, None if known else "tracer steps sync")
         if steps.count(step) > 1:
             raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")
 
@@ -60,7 +61,8 @@ def load(
         if not rows.rejected:
             raise
         first = rows.rejected[0]
-        raise BadInput(f"{error} Line {first.line}: {first.reason}.") from error
+        says = f"{error.says} Line {first.line}: {first.reason}."
+        raise BadInput(says, error.fix) from error
     return {
         "batch": seeded.batch,
         "rows": rows.count,

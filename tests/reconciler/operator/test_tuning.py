@@ -207,7 +207,9 @@ def test_a_target_below_the_overhead_is_met_by_none(tracer: Terminal, world: Wor
 
 def test_without_rows_it_says_to_run_a_batch_first(tracer: Terminal, world: World) -> None:
     assert tracer("interval", "tune", code=1) == ""
-    assert "Run a batch first: `tracer seed`" in " ".join(tracer.err.split())
+    assert "Seed a batch first: run `tracer seed FILE --blueprint a,b`" in " ".join(
+        tracer.err.split()
+    )
     lived(world, 9)
     tracer("interval", "tune", code=1)
     assert "18 have begun in the last hour" in " ".join(tracer.err.split())

@@ -23,6 +23,7 @@ SELECT (SELECT jsonb_object_agg(oid::regclass, relacl::text) FROM pg_class
     (SELECT jsonb_object_agg(polname, oid) FROM pg_policy),
     (SELECT jsonb_object_agg(rolname, rolpassword) FROM pg_authid WHERE rolname LIKE 'tracer%')
 """
+OWNER_GRANTS = "As tracer, which owns the tables, grant it: run `tracer db roles`"
 
 
 @pytest.fixture
@@ -176,8 +177,8 @@ def test_what_a_role_may_beyond_its_grants_is_said(
         (OPERATOR, ("reconcile", "--once"), f"which is for {CONDUCTOR}"),
         (WORKER, ("reconcile", "--once"), f"which is for {CONDUCTOR}"),
         (OPERATOR, ("steps", "sync"), f"{OPERATOR} may not do this, which is for the owner"),
-        (OPERATOR, ("db", "roles"), "run `tracer db roles` as tracer"),
-        (CONDUCTOR, ("db", "roles"), "run `tracer db roles` as tracer"),
+        (OPERATOR, ("db", "roles"), OWNER_GRANTS),
+        (CONDUCTOR, ("db", "roles"), OWNER_GRANTS),
     ],
 )
 def test_the_wrong_role_is_told_in_a_sentence(

@@ -113,7 +113,7 @@ def test_a_result_that_may_not_be_written_says_so_in_its_row(world: RoleWorld) -
     world.sql(f"REVOKE ALL ON results.normalized FROM {WORKER}")
     world.claimed(1)
     assert world.work().failed == 1
-    assert "run `tracer db roles` as the database's owner" in world.rows()[0]["error"]
+    assert "As the database's owner, grant it: run `tracer db roles`" in world.rows()[0]["error"]
 
 
 @pytest.fixture
