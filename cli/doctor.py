@@ -11,9 +11,9 @@ from cli.render import AsJson, document, out, say, text
 from reconciler.contract.errors import TracerError
 from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
-from reconciler.operator.diagnosis import check_database
-from reconciler.operator.diagnosis.check_loop import Loop
-from reconciler.operator.diagnosis.finding import Check, Finding, examine
+from reconciler.operator.diagnosis import database_checks
+from reconciler.operator.diagnosis.doctor import Check, Finding, examine
+from reconciler.operator.diagnosis.loop_checks import Loop
 from workers.runtime.loading import load_steps
 
 # What each part is for: why a fault in it matters.
@@ -92,7 +92,7 @@ def checks(findings: Sequence[Finding]) -> dict[str, Check]:
     """What there is to look at, in an order in which the first fault is the cause of others;
     `findings` grows meanwhile."""
     loop = Loop(findings, tables, say)
-    common = check_database.checks(tables) | loop.checks()
+    common = database_checks.checks(tables) | loop.checks()
     try:
         on_modal = load_settings().workers == "modal"
     except TracerError:
@@ -100,7 +100,7 @@ def checks(findings: Sequence[Finding]) -> dict[str, Check]:
     if not on_modal:
         return common | {"workers": loop.workers}
     # Modal's client takes 0.7 s to import.
-    from reconciler.operator.diagnosis.check_modal import CHECKS
+    from reconciler.operator.diagnosis.modal_checks import CHECKS
 
     return common | CHECKS
 

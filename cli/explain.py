@@ -10,11 +10,11 @@ from rich.table import Table
 from cli.render import AsJson, BatchName, document, out, text
 from reconciler.contract.errors import WrongSchema
 from reconciler.contract.settings import load_settings
-from reconciler.operator.diagnosis.facts import COUNTED, Facts, Reason
-from reconciler.operator.diagnosis.locks import looking
+from reconciler.operator.diagnosis.explain import explain as reason_of
+from reconciler.operator.diagnosis.explain import other_schema
 from reconciler.operator.diagnosis.observers import at_server, look
-from reconciler.operator.diagnosis.reasons import explain as reason_of
-from reconciler.operator.diagnosis.reasons import other_schema
+from reconciler.operator.diagnosis.read_only import looking
+from reconciler.operator.diagnosis.row_facts import COUNTED, Facts, Reason
 from reconciler.operator.wording import counted, since, until, when
 
 CompanyKey = Annotated[str, typer.Argument(metavar="COMPANY", help="The company's key.")]

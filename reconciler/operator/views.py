@@ -13,7 +13,7 @@ from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator import failures as messages
 from reconciler.operator.batch import BatchView, no_company
-from reconciler.operator.diagnosis.facts import is_silent
+from reconciler.operator.diagnosis.row_facts import is_silent
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.sql import views
 from reconciler.operator.store import OperatorStore

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.contract import store, worker_store
 from reconciler.contract.states import IN_FLIGHT
-from reconciler.operator.diagnosis.reasons import explain
+from reconciler.operator.diagnosis.explain import explain
 from tests.system.crash import HEART, Place, Probe, statements
 from tests.system.crash_run import Run, Scenario
 from tests.system.crash_scenarios import SCENARIOS

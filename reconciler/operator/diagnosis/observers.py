@@ -10,8 +10,8 @@ from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.stack_file import read_stack
 from reconciler.local.worker_host import NO_HOST, RESTART, ask_host, host_fix
-from reconciler.operator.diagnosis.facts import Conductor, Facts, Outside
-from reconciler.operator.diagnosis.reasons import waits_for_a_tick, waits_for_a_worker
+from reconciler.operator.diagnosis.explain import waits_for_a_tick, waits_for_a_worker
+from reconciler.operator.diagnosis.row_facts import Conductor, Facts, Outside
 from reconciler.prefect.api import find_place, speak
 from reconciler.prefect.schedule import POOL, Schedule, read
 
@@ -71,7 +71,7 @@ def look_at_workers(settings: Settings, facts: Facts) -> Outside:
         )
     if facts.app is None or facts.function is None:
         return seen
-    from reconciler.operator.diagnosis.check_modal import (
+    from reconciler.operator.diagnosis.modal_checks import (
         is_deployed,
     )  # Modal's client takes 0.7 s to import
     from reconciler.spawners.modal_account import DEPLOY

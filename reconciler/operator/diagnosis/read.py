@@ -5,8 +5,8 @@ from dataclasses import replace
 from reconciler.contract.claimed import LIMIT
 from reconciler.contract.database import Connection, Database
 from reconciler.operator.batch import BatchView, no_company
-from reconciler.operator.diagnosis.facts import COUNTED, Facts, Turn
-from reconciler.operator.diagnosis.pending import waits_for_its_turn
+from reconciler.operator.diagnosis.row_facts import COUNTED, Facts, Turn
+from reconciler.operator.diagnosis.rules.pending import waits_for_its_turn
 from reconciler.operator.sql.diagnosis import EXPLAIN, SNAPSHOT, TURN
 
 

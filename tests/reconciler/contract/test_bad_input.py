@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import Company
 from reconciler.operator import views
-from reconciler.operator.diagnosis.reasons import explain
+from reconciler.operator.diagnosis.explain import explain
 from tests.terminal import Terminal
 from tests.world import World, doing
 from workers.kit import RetryAfter, step

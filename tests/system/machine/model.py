@@ -11,8 +11,8 @@ from reconciler.contract.claimed import Chunk
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
-from reconciler.operator.diagnosis.facts import Facts
-from reconciler.operator.diagnosis.reasons import explain
+from reconciler.operator.diagnosis.explain import explain
+from reconciler.operator.diagnosis.row_facts import Facts
 from reconciler.operator.sql.diagnosis import EXPLAIN
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA

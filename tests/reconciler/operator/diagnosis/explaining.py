@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from reconciler.operator.diagnosis.facts import Facts, Reason
-from reconciler.operator.diagnosis.reasons import explain
+from reconciler.operator.diagnosis.explain import explain
+from reconciler.operator.diagnosis.row_facts import Facts, Reason
 from tests.terminal import Terminal
 from tests.world import World
 

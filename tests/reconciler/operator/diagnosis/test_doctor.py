@@ -16,7 +16,7 @@ import pytest
 import reconciler.local.worker_host
 from cli.main import run
 from reconciler.contract.grants import CONDUCTOR, OPERATOR
-from reconciler.operator.diagnosis import check_loop, locks, observers
+from reconciler.operator.diagnosis import loop_checks, observers, read_only
 from reconciler.prefect.api import local_place
 from tests.reconciler.operator.diagnosis.breaking import (
     Break,
@@ -60,8 +60,8 @@ def well(
         monkeypatch.setattr(observers, "find_place", lambda _: local_place(prefect.url))
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
         monkeypatch.setattr(reconciler.local.worker_host, "ANSWER_S", 0.5)
-        monkeypatch.setattr(check_loop, "STARTS_S", 0.2)
-        monkeypatch.setattr(locks, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
+        monkeypatch.setattr(loop_checks, "STARTS_S", 0.2)
+        monkeypatch.setattr(read_only, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
         world.store.beat()
         if not world.sql("SELECT id FROM batches"):
             world.seed(1)
@@ -166,7 +166,7 @@ def test_a_loop_that_died_a_moment_ago_is_found_out(well: Well) -> None:
 def test_a_first_run_that_is_on_its_way_is_waited_for(
     well: Well, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_loop, "STARTS_S", 30.0)
+    monkeypatch.setattr(loop_checks, "STARTS_S", 30.0)
     with ticked("now() - interval '1 hour'")(well), ticking(well, after_s=1.0):
         found = well.findings(code=0)
     assert "Waiting for the run that Prefect is starting, 30 s at most." in well.tracer.err

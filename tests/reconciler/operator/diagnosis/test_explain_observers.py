@@ -13,7 +13,8 @@ import typer
 
 from cli.main import app
 from reconciler.local import worker_host
-from reconciler.operator.diagnosis import in_flight, loop, observers, pending, reasons
+from reconciler.operator.diagnosis import explain, observers
+from reconciler.operator.diagnosis.rules import in_flight, loop, pending
 from reconciler.prefect.api import local_place
 from reconciler.spawners.protocol import Spawned
 from tests.reconciler.operator.diagnosis.explaining import told
@@ -221,7 +222,7 @@ def commands(command: Any, path: str = "tracer") -> Iterator[str]:
 
 def test_every_fix_is_a_command_that_there_is() -> None:
     there = set(commands(typer.main.get_command(app)))
-    modules = (reasons, in_flight, loop, pending, worker_host)
+    modules = (explain, in_flight, loop, pending, worker_host)
     sources = [Path(str(module.__file__)).read_text() for module in modules]
     fixes = set(re.findall(r"\"((?:tracer|prefect|modal|python) [-\w. ]+)", "".join(sources)))
     assert len(fixes) > 10

@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.contract.database import Row
 from reconciler.contract.states import Status
-from reconciler.operator.diagnosis.facts import Facts
-from reconciler.operator.diagnosis.reasons import explain
+from reconciler.operator.diagnosis.explain import explain
+from reconciler.operator.diagnosis.row_facts import Facts
 from reconciler.tick import tick
 from tests.system.machine.conductors import Spoken
 from tests.system.machine.exploring import explore

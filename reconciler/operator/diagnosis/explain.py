@@ -5,10 +5,10 @@ from shlex import quote
 
 from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
-from reconciler.operator.diagnosis.facts import Facts, Reason
-from reconciler.operator.diagnosis.in_flight import SYNC, attempt, queued, running
-from reconciler.operator.diagnosis.loop import DOCTOR, RESUME_POLLING, switched_off, unticked
-from reconciler.operator.diagnosis.pending import more_in_flight, place_in_line, starved
+from reconciler.operator.diagnosis.row_facts import Facts, Reason
+from reconciler.operator.diagnosis.rules.in_flight import SYNC, attempt, queued, running
+from reconciler.operator.diagnosis.rules.loop import DOCTOR, RESUME_POLLING, switched_off, unticked
+from reconciler.operator.diagnosis.rules.pending import more_in_flight, place_in_line, starved
 from reconciler.operator.wording import operand, since, until
 
 UPGRADE = "tracer db upgrade"

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import load_settings
-from reconciler.operator.diagnosis.finding import Check, Fault
-from reconciler.operator.diagnosis.in_flight import SYNC
-from reconciler.operator.diagnosis.locks import looking
+from reconciler.operator.diagnosis.doctor import Check, Fault
+from reconciler.operator.diagnosis.read_only import looking
+from reconciler.operator.diagnosis.rules.in_flight import SYNC
 from reconciler.spawners.modal_account import (
     DEPLOY,
     NotDeployed,

@@ -8,7 +8,7 @@ import psycopg
 
 from reconciler.contract.database import Connection, check_revision, connect, plainly
 from reconciler.operator.connect import operator
-from reconciler.operator.diagnosis.finding import Fault
+from reconciler.operator.diagnosis.doctor import Fault
 from reconciler.operator.sql.health import HOLDERS
 from reconciler.operator.store import OperatorStore
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from reconciler.local.worker_host import NO_HOST
-from reconciler.operator.diagnosis.facts import Facts, Reason
-from reconciler.operator.diagnosis.loop import unticked
+from reconciler.operator.diagnosis.row_facts import Facts, Reason
+from reconciler.operator.diagnosis.rules.loop import unticked
 from reconciler.operator.wording import since, until
 
 SYNC = "tracer steps sync"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reconciler.contract.errors import NoPolling
-from reconciler.operator.diagnosis.facts import Conductor, Facts, Outside, Reason
+from reconciler.operator.diagnosis.row_facts import Conductor, Facts, Outside, Reason
 from reconciler.operator.wording import operand, since, span, when
 
 DEPLOY_FLOW = "prefect deploy --all --no-prompt"

@@ -11,11 +11,11 @@ from reconciler.contract.database import Row
 from reconciler.contract.errors import NoPolling, TracerError
 from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.local.worker_host import NO_HOST, ask_host, host_fix
-from reconciler.operator.diagnosis.facts import Conductor, is_silent
-from reconciler.operator.diagnosis.finding import Check, Fault, Finding, Tables
-from reconciler.operator.diagnosis.locks import looking
-from reconciler.operator.diagnosis.loop import RESUME_POLLING, conductor_fix, conductor_says
+from reconciler.operator.diagnosis.doctor import Check, Fault, Finding, Tables
 from reconciler.operator.diagnosis.observers import at_server, look_at_prefect
+from reconciler.operator.diagnosis.read_only import looking
+from reconciler.operator.diagnosis.row_facts import Conductor, is_silent
+from reconciler.operator.diagnosis.rules.loop import RESUME_POLLING, conductor_fix, conductor_says
 from reconciler.operator.sql.health import NEEDED
 from reconciler.operator.wording import seconds, since, span
 from reconciler.poll import HANDOVER_S

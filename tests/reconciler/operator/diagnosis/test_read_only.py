@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from reconciler.operator.diagnosis import locks
+from reconciler.operator.diagnosis import read_only
 from tests.reconciler.operator.diagnosis.breaking import locked
 from tests.reconciler.operator.diagnosis.explaining import told
 from tests.terminal import Terminal
@@ -14,7 +14,7 @@ from tests.world import World
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "WAIT", "SET LOCAL lock_timeout = '0.1s'")
+    monkeypatch.setattr(read_only, "WAIT", "SET LOCAL lock_timeout = '0.1s'")
 
 
 def migrate(url: str) -> None:

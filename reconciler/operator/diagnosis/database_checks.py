@@ -13,10 +13,10 @@ from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROL
 from reconciler.contract.results import RESULTS_SCHEMA
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url
-from reconciler.operator.diagnosis.finding import Check, Fault, Tables, command_in
-from reconciler.operator.diagnosis.in_flight import SYNC
-from reconciler.operator.diagnosis.locks import impatient, looking
-from reconciler.operator.diagnosis.reasons import UPGRADE
+from reconciler.operator.diagnosis.doctor import Check, Fault, Tables, command_in
+from reconciler.operator.diagnosis.explain import UPGRADE
+from reconciler.operator.diagnosis.read_only import impatient, looking
+from reconciler.operator.diagnosis.rules.in_flight import SYNC
 from reconciler.operator.sql import health
 
 VARIABLE = re.compile(r"\b(?:TRACER_[A-Z_]+|DATABASE_URL)\b")

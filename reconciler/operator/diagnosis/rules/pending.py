@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from reconciler.contract.claimed import LIMIT
 from reconciler.contract.states import BatchStatus, Status
-from reconciler.operator.diagnosis.facts import COUNTED, Facts, Reason, Turn
+from reconciler.operator.diagnosis.row_facts import COUNTED, Facts, Reason, Turn
 from reconciler.operator.wording import counted, operand, since
 
 
