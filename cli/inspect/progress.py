@@ -12,9 +12,11 @@ from rich.text import Text
 
 from cli.inspect.details import details
 from cli.render import cut_middle, one_line, text, visible
+from reconciler.contract.errors import with_fix
 from reconciler.contract.progress import state
 from reconciler.contract.states import BatchStatus
-from reconciler.operator.wording import clock, seconds, since, span
+from reconciler.operator.diagnosis.reason import Code
+from reconciler.operator.wording import clock, seconds, span
 
 NARROW = 72  # columns below which the space between them is less
 WIDE = 100  # columns from which on what is queued and what runs are told apart
@@ -92,14 +94,11 @@ def headlines(progress: dict[str, Any]) -> list[str]:
 
 def unticked(progress: dict[str, Any]) -> Iterator[str]:
     """Why no tick comes, and what fixes it; a loop that starts takes a while to its first."""
-    ticked_at, now = progress["ticked_at"], progress["now"]
-    if progress["polling_paused"]:
-        yield "polling is paused: `tracer interval resume`"
-    elif progress["silent"]:
-        last = f"since {since(ticked_at, now)}" if ticked_at else "yet"
-        early = now - progress["created_at"] < FIRST_TICK
-        awaited = f"the {'next' if ticked_at else 'first'} one is awaited"
-        yield f"no tick {last}: {awaited if early else 'see `tracer doctor`'}"
+    if reason := progress["loop"]:
+        early = progress["now"] - progress["created_at"] < FIRST_TICK
+        awaited = early and reason["code"] == Code.NO_TICK
+        says = f"{reason['says']}: the next tick is awaited"
+        yield says if awaited else with_fix(reason["says"], reason["fix"])
 
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:

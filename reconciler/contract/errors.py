@@ -15,6 +15,7 @@ import difflib
 from collections.abc import Iterable
 
 UPGRADE = "tracer db upgrade"
+DEPLOY_WORKERS = "modal deploy -m workers.app"
 GRANT = "tracer db roles"  # for the owner of the tables
 
 

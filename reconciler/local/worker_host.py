@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum, auto
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,27 @@ HOST = "python -m workers.host"
 RESTART = "tracer down && tracer up"
 ANSWER_S = 2.0
 READY_S = 30.0
-NO_HOST = "no worker host is running here"
-SILENT = "the worker host here does not answer"
-OTHER = "the worker host here is of another version of Tracer"
+
+
+class HostFault(StrEnum):
+    """Why a worker host says nothing of its steps."""
+
+    NOT_RUNNING = auto()
+    SILENT = auto()
+    OUTDATED = auto()  # it is of another version of Tracer
 
 
 @dataclass(frozen=True)
 class HostStatus:
-    """A worker host; where it answers nothing, `fault` says why, and the rest is empty.
+    """A worker host; if it does not answer, `fault` says why, and the rest is empty.
 
     `up_s` is for how many seconds it has been up; `pid` is None where the system does not tell.
     """
 
     steps: frozenset[str] = frozenset()
     up_s: float | None = None
-    fault: str | None = None
+    fault: HostFault | None = None
     pid: int | None = None
-
-    def lacks(self, step: str) -> str | None:
-        """Why a call of the step would not be worked, for a sentence."""
-        missing = f"the worker host here does not have the step {step}"
-        return self.fault or (None if step in self.steps else missing)
 
 
 def accepts(path: Path) -> bool:
@@ -60,28 +61,28 @@ def ask_host(settings: Settings) -> HostStatus:
         try:
             link.connect(str(workers_socket(settings.home)))
         except (BlockingIOError, TimeoutError):  # it accepts nobody, and its queue is full
-            return HostStatus(fault=SILENT)
+            return HostStatus(fault=HostFault.SILENT)
         except OSError:
-            return HostStatus(fault=NO_HOST)
+            return HostStatus(fault=HostFault.NOT_RUNNING)
         pid = _pid(link)
         try:
             found = _ask(link)
             return HostStatus(frozenset(found["steps"]), float(found["up_s"]), pid=pid)
         except KeyError:
-            return HostStatus(fault=OTHER, pid=pid)
+            return HostStatus(fault=HostFault.OUTDATED, pid=pid)
         except (OSError, ValueError):
-            return HostStatus(fault=SILENT, pid=pid)
+            return HostStatus(fault=HostFault.SILENT, pid=pid)
 
 
 def host_fix(settings: Settings, host: HostStatus) -> str:
     """The command that brings a host with all the steps."""
     start = HOST if settings.database_url else "tracer up"
-    if host.fault == NO_HOST:
+    if host.fault == HostFault.NOT_RUNNING:
         return start
     stack = load_stack(settings.home.resolve())
     if stack and stack.owner.alive:
         return RESTART
-    by_force = "-9 " if host.fault == SILENT else ""
+    by_force = "-9 " if host.fault == HostFault.SILENT else ""
     return f"kill {by_force}{host.pid} && {start}" if host.pid else start
 
 

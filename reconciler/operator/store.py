@@ -10,15 +10,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from reconciler.contract.database import Row
+from reconciler.contract.database import Database, Row
 from reconciler.contract.errors import BadInput, NoPolling, nearest
 from reconciler.contract.grants import OPERATOR
 from reconciler.operator.batch import BatchView
-from reconciler.operator.diagnosis.read import Explaining
 from reconciler.operator.sql import views
 
 
-class OperatorStore(Explaining):
+class OperatorStore(Database):
     """The brain as the operator sees it."""
 
     role = OPERATOR

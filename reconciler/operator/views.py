@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import inf
 
 from psycopg import sql
@@ -13,7 +14,8 @@ from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator import failures as messages
 from reconciler.operator.batch import BatchView, no_company
-from reconciler.operator.diagnosis.row_facts import is_silent
+from reconciler.operator.diagnosis.row_facts import LoopFacts
+from reconciler.operator.diagnosis.rules.loop import halted
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.sql import views
 from reconciler.operator.store import OperatorStore
@@ -41,10 +43,13 @@ def progress(
     The rate is lately's, over all working time where the batch has ended. `eta_s` is None where
     nothing tells, and while the batch or all polling is paused. Of the `failures` there are so
     many kinds at most; `failures_left_out` has the sums of the others: `kinds`, `count`,
-    `failed`. With `before`, an earlier look, its `DETAILS` are taken over.
+    `failed`. `loop` says why no tick comes, None if one does. With `before`, an earlier look, its
+    `DETAILS` are taken over.
     """
     counted = store.rows(COUNTS, batch_id=batch.id)
     polling = store.polling()
+    loop = LoopFacts.of(polling)
+    reason = next(halted(loop), None)
     found = {
         "batch": batch.name,
         "name": batch.name,
@@ -56,8 +61,9 @@ def progress(
         "now": batch.now,
         "steps": [by_status(step) for step in counted],
         "ticked_at": polling["ticked_at"],
-        "silent": is_silent(polling["now"], polling["ticked_at"], polling["idle_s"]),
+        "silent": loop.silent,
         "polling_paused": polling["paused"],
+        "loop": asdict(reason) if reason else None,
         **_pace(store, batch, counted, polling),
     }
     return found | (

@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ class Place:
     api_url: str
     ui_url: str | None
     options: dict[str, Any] = field(default_factory=dict, repr=False)
+    of_stack: bool = False  # Prefect's own commands do not know of a local stack's server
 
     @property
     def shown(self) -> str:
@@ -55,7 +56,7 @@ def find_place(settings: Settings) -> Place:
         Unreachable: none of them names a server.
     """
     stack = None if os.environ.get("PREFECT_API_URL") else read_stack(settings.home)
-    return local_place(stack.api_url) if stack else configured_place()
+    return replace(local_place(stack.api_url), of_stack=True) if stack else configured_place()
 
 
 def local_place(api_url: str) -> Place:

@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 import modal
 import modal.experimental
 
-from reconciler.contract.errors import Unreachable, WorkFailed
+from reconciler.contract.errors import DEPLOY_WORKERS, TracerError, Unreachable, WorkFailed
 from reconciler.spawners.modal_lane import FAULTS, said
 
 T = TypeVar("T")
-DEPLOY = "modal deploy -m workers.app"
 
 
 class NotDeployed(WorkFailed):
@@ -40,7 +39,17 @@ def deployed_functions(app_name: str, timeout_s: float) -> set[str]:
     try:
         return set(_bounded(lookup, timeout_s))
     except modal.exception.NotFoundError as error:
-        raise NotDeployed(f"The app {app_name!r} is not deployed.", DEPLOY) from error
+        raise NotDeployed(f"The app {app_name!r} is not deployed.", DEPLOY_WORKERS) from error
+
+
+def is_deployed(app_name: str, function: str, timeout_s: float) -> bool | None:
+    """Whether Modal has the function; None where it does not say."""
+    try:
+        return function in deployed_functions(app_name, timeout_s)
+    except NotDeployed:
+        return False
+    except TracerError:
+        return None
 
 
 def server_url() -> str:

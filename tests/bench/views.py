@@ -15,6 +15,7 @@ from statistics import median
 import psycopg
 
 from reconciler.operator import views
+from reconciler.operator.diagnosis.explain import read_row
 from reconciler.operator.store import OperatorStore
 from tests.bench.filling import Batch, fill, report, throwaway
 
@@ -58,7 +59,7 @@ def measure(rows: int) -> dict[str, object]:
             shown: dict[str, Callable[[], object]] = {
                 "inspect": lambda: views.progress(operator, batch),
                 "batches": lambda: views.batches(operator),
-                "explain": lambda: [operator.facts(batch, key) for key in companies],
+                "explain": lambda: [read_row(operator, batch, key) for key in companies],
                 "inspect_company": lambda: views.timeline(operator, batch, companies[1]),
             }
             first = {name: timed(view) for name, view in shown.items()}

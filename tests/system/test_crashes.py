@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.contract import store, worker_store
 from reconciler.contract.states import IN_FLIGHT
-from reconciler.operator.diagnosis.explain import explain
+from reconciler.operator.diagnosis.explain import explain, read_row
 from tests.system.crash import HEART, Place, Probe, statements
 from tests.system.crash_run import Run, Scenario
 from tests.system.crash_scenarios import SCENARIOS
@@ -80,7 +80,7 @@ def look(run: Run) -> None:
     for name, keys in run.scenario.batches.items():
         batch = world.operator.batch(name)
         for key in keys:
-            assert explain(world.operator.facts(batch, key)).says, "every row has a reason"
+            assert explain(read_row(world.operator, batch, key)).says, "every row has a reason"
     for key, times in run.paid.items():
         assert run.ran[key] == times, "nothing is paid twice after it was green"
 

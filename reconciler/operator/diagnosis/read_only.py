@@ -1,4 +1,4 @@
-"""Looks that do not wait for a table that someone else has locked."""
+"""A store for reading that does not wait for a table which someone else has locked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,29 +7,29 @@ from typing import Self
 import psycopg
 
 from reconciler.contract.database import Connection, check_revision, connect, plainly
+from reconciler.contract.errors import TracerError
 from reconciler.operator.connect import operator
-from reconciler.operator.diagnosis.doctor import Fault
 from reconciler.operator.sql.health import HOLDERS
 from reconciler.operator.store import OperatorStore
 
-WAIT = "SET LOCAL lock_timeout = '3s'"
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
 
 
-class Locked(Fault):
+class TableLocked(TracerError):
     """A table of the contract is locked, and stays so."""
 
     exit_code = 3
 
 
-class Impatient(OperatorStore):
-    """The operator's store, each look of which is one transaction that hardly waits for a lock."""
+class ReadOnlyStore(OperatorStore):
+    """The operator's store; each of its statements runs with a lock timeout."""
 
     @classmethod
     def connect(cls, url: str, max_size: int = 2) -> Self:
         """See `Database.connect`."""
         with (
             connect(url) as connection,
-            impatient(connection),
+            lock_timeout(connection),
             plainly(connection.info.user, cls.role),
         ):
             check_revision(connection)
@@ -37,7 +37,7 @@ class Impatient(OperatorStore):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with super()._connection() as connection, impatient(connection):
+        with super()._connection() as connection, lock_timeout(connection):
             yield connection
 
     @contextmanager
@@ -47,40 +47,39 @@ class Impatient(OperatorStore):
             yield connection
 
 
-def looking() -> OperatorStore:
-    """`operator`, for who only looks: see there.
+def read_only_store() -> OperatorStore:
+    """An open store; see `operator`.
 
     Raises:
-        Locked: someone has locked a table.
+        TableLocked: someone has locked a table.
     """
-    return operator(Impatient)
+    return operator(ReadOnlyStore)
 
 
 @contextmanager
-def impatient(connection: Connection) -> Iterator[None]:
+def lock_timeout(connection: Connection) -> Iterator[None]:
     """A transaction in which no lock is waited for longer than 3 s.
 
     Raises:
-        Locked: one was; the message says who holds it.
+        TableLocked: one was; the message says who holds it.
     """
     try:
         with connection.transaction():
-            connection.execute(WAIT)
+            connection.execute(LOCK_TIMEOUT)
             yield
     except psycopg.errors.LockNotAvailable as error:
         raise held_by(connection) from error
 
 
-def held_by(connection: Connection) -> Locked:
+def held_by(connection: Connection) -> TableLocked:
     """Who keeps a table of the contract from being read."""
     holders = connection.execute(HOLDERS).fetchall()
     if not holders:
-        return Locked("A table was locked for 3 s, and is no longer: try again", "tracer doctor")
+        return TableLocked("A table was locked for 3 s, and is no longer: try again.")
     tables = ", ".join(sorted({row["table"] for row in holders}))
     pids = list(dict.fromkeys(pid for row in holders for pid in row["pids"]))
-    end = f"SELECT pg_terminate_backend({pids[0]})"
-    return Locked(
+    return TableLocked(
         f"{tables} is locked by Postgres's process {', '.join(map(str, pids))}: let its "
-        f"transaction end, or end it with {end}",
-        f"psql \"$DATABASE_URL\" -c '{end}'",
+        f"transaction end, or end {pids[0]}.",
+        f"psql \"$DATABASE_URL\" -c 'SELECT pg_terminate_backend({pids[0]})'",
     )

@@ -1,10 +1,12 @@
-"""All that can explain where a row is: what the database knows, and what was seen outside of it."""
+"""What is known of a company's row: from the database, and from outside of it."""
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from reconciler.local.worker_host import NO_HOST
+from reconciler.contract.database import Row
+from reconciler.contract.error_kinds import NOT_SPAWNED
+from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.prefect.schedule import Schedule
 
 COUNTED = 10_001  # rows, at most: "more than 10,000" is as good as the number
 
@@ -13,66 +15,98 @@ COUNTED = 10_001  # rows, at most: "more than 10,000" is as good as the number
 SILENCE = timedelta(seconds=90)
 # With work to do, a loop ticks at the poll interval; a tick itself may take some seconds.
 QUIET = timedelta(seconds=5)
-# Of a lease, after which no beat was missed by chance alone: a worker beats every third of it.
-MUTE = 2 / 3
-
-
-class Conductor(StrEnum):
-    """How Prefect's schedule of the loop is."""
-
-    UNKNOWN = "no Prefect server is known"
-    UNREACHABLE = "Prefect does not answer"
-    NOT_DEPLOYED = "Prefect has no deployment of the loop"
-    NO_INTERVAL = "Prefect's deployment has no interval schedule"
-    PAUSED = "Prefect's schedule is paused"
-    NO_WORKER = "no Prefect worker polls the pool"
-    ELSEWHERE = "Prefect's deployment is on no work pool that a worker polls"
-    POOL_PAUSED = "Prefect's work pool is paused"
-    POOL_FULL = "Prefect's work pool has reached its concurrency limit"
-    QUEUE_PAUSED = "Prefect's work queue is paused"
-    QUEUE_FULL = "Prefect's work queue has reached its concurrency limit"
-    LATE = "Prefect's next run is late"
-    WELL = "Prefect's schedule is active"
+# A worker renews its lease after a third of it. After two thirds, that is no chance.
+WORKER_SILENT = 2 / 3
 
 
 @dataclass(frozen=True)
-class Outside:
-    """What was seen outside of the database; None where nobody looked, or could not.
+class Observed:
+    """What was seen outside of the database; None where nobody asked, or no answer came.
 
-    `workers_ready` says whether a call would find its worker: the local host has the step, or the
-    step's function is deployed on Modal, as `workers` has it. Where it would not, `workers_fault`
-    says why, for a sentence, and `workers_fix` is the command that fixes it. `host_since` is when
-    the local host was started.
+    `prefect` is what keeps Prefect from starting runs, and `schedule` what Prefect said. A call of
+    the row's step finds its worker if `workers_ready`; `workers_fault` is what is wrong with them.
+    `host_since` is when the local worker host was started.
     """
 
-    prefect: Conductor | None = None
-    prefect_url: str | None = None
-    prefect_pool: str | None = None
-    prefect_queue: str | None = None
-    next_run_at: datetime | None = None
+    prefect: Reason | None = None
+    schedule: Schedule | None = None
     workers: str | None = None
     workers_ready: bool | None = None
-    workers_fault: str | None = None
-    workers_fix: str | None = None
+    workers_fault: Reason | None = None
     host_since: datetime | None = None
 
     @property
+    def workers_fix(self) -> str | None:
+        """The command against what is wrong with the workers."""
+        return self.workers_fault.fix if self.workers_fault else None
+
+    @property
+    def host_gone(self) -> bool:
+        """Whether no worker host runs here."""
+        return self.workers_fault is not None and self.workers_fault.code == Code.NO_WORKER_HOST
+
+    @property
     def deserted(self) -> bool:
-        """Whether nothing that ticks is left here: neither a Prefect nor a host beside a loop."""
-        away = self.prefect in (Conductor.UNKNOWN, Conductor.UNREACHABLE)
-        return away and self.workers_fault == NO_HOST
+        """Whether nothing that ticks is left here: no Prefect, and no host beside a loop."""
+        away = (Code.PREFECT_UNKNOWN, Code.PREFECT_UNREACHABLE)
+        return self.host_gone and self.prefect is not None and self.prefect.code in away
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFacts:
+    """A step as the registry has it; None where it is not registered."""
+
+    step: str
+    enabled: bool | None
+    max_in_flight: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopFacts:
+    """The loop; what is of the table `polling` is None where that has no row."""
+
+    polling_paused: bool | None
+    ticked_at: datetime | None
+    poll_s: float | None
+    idle_s: float | None
+    now: datetime
+    observed: Observed = field(default_factory=Observed)
+
+    @staticmethod
+    def of(polling: Row) -> "LoopFacts":
+        """From the row of `polling`."""
+        return LoopFacts(
+            polling_paused=polling["paused"],
+            ticked_at=polling["ticked_at"],
+            poll_s=polling["poll_s"],
+            idle_s=polling["idle_s"],
+            now=polling["now"],
+        )
+
+    @property
+    def silent(self) -> bool:
+        """Whether no loop is left that ticks."""
+        longest = max(SILENCE, timedelta(seconds=2 * (self.idle_s or 0)))
+        return self._untouched_for(longest) or (self.quiet and self.observed.deserted)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a loop that has work to do would have ticked by now."""
+        return self._untouched_for(max(QUIET, timedelta(seconds=3 * (self.poll_s or 0))))
+
+    def _untouched_for(self, longest: timedelta) -> bool:
+        return self.ticked_at is None or self.now - self.ticked_at > longest
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A row's place in the next claim of its step, as that claim itself counts it.
+class NextClaim:
+    """A row's place in the next claim of its step, as the claim itself counts.
 
-    The claim may take `free` rows of the step, and `room` of them after batches of a higher
-    priority, which have `higher` rows; `highest` is the highest priority that waits. Each of the
-    `sharing` batches of this row's priority gets `mark` rows, if it has so many, and some get one
-    of the `spare` ones. `ahead` rows of its own batch come first. `arriving` rows are brought to
-    the step by the next tick, before its claim. The batch `rival` has the same company at the same
-    step, and goes first where both would be taken.
+    The claim may take `free` rows of the step. Batches of a higher priority have `higher` rows,
+    `highest` is the highest priority that waits, and `room` rows are left after them. Each of the
+    `sharing` batches of this row's priority gets `mark` rows, and some get one of the `spare` ones.
+    `ahead` rows of its own batch come first. The next tick brings `arriving` rows to the step
+    before it claims. The batch `rival` has the same company at the same step, and goes first.
     """
 
     free: int
@@ -87,14 +121,13 @@ class Turn:
     rival: str | None
 
 
-@dataclass(frozen=True)
-class Facts:
-    """A company's newest row in a batch, and what can keep it there, as `queries.explain.EXPLAIN`
-    reads it; the registry's columns are None where the step is not registered, and those of
-    `polling` where it has no row. `waiting` rows of the step have long been claimed and not begun.
+@dataclass(frozen=True, kw_only=True)
+class RowFacts(StepFacts, LoopFacts):
+    """A company's newest row in a batch, and what can keep it there, as `EXPLAIN` reads it.
+
+    `waiting` rows of the step have long been claimed and not begun.
     """
 
-    step: str
     number: int
     steps: int
     status: str
@@ -117,9 +150,7 @@ class Facts:
     priority: int
     app: str | None
     function: str | None
-    enabled: bool | None
     max_attempts: int | None
-    max_in_flight: int | None
     lease_s: float | None
     held_until: datetime | None
     allowance: int | None
@@ -128,13 +159,7 @@ class Facts:
     waiting: int
     expired: int
     working_batch: str | None
-    polling_paused: bool | None
-    ticked_at: datetime | None
-    poll_s: float | None
-    idle_s: float | None
-    now: datetime
-    turn: Turn | None = None
-    outside: Outside = field(default_factory=Outside)
+    next_claim: NextClaim | None = None
 
     @property
     def last(self) -> bool:
@@ -147,52 +172,34 @@ class Facts:
         return self.attempt - self.forgiven
 
     @property
-    def silent(self) -> bool:
-        """Whether no loop is left that ticks."""
-        long = is_silent(self.now, self.ticked_at, self.idle_s or 0)
-        return long or (self.quiet and self.outside.deserted)
+    def attempt_of(self) -> str:
+        """The number of the attempt, for a sentence."""
+        return f"attempt {self.tries} of {self.max_attempts or '?'}"
 
     @property
-    def quiet(self) -> bool:
-        """Whether no tick has come for longer than a loop that has work to do lets pass."""
-        longest = max(QUIET, timedelta(seconds=3 * (self.poll_s or 0)))
-        return self.ticked_at is None or self.now - self.ticked_at > longest
+    def not_spawned(self) -> bool:
+        """Whether the row's error is about its spawn, and not about its work."""
+        return self.error_kind in NOT_SPAWNED
 
     @property
-    def mute_since(self) -> datetime | None:
-        """When the row's worker last renewed the lease, where a living one would have since.
+    def lease_over(self) -> bool:
+        """Whether the row's lease has ended."""
+        return self.lease_expires_at is not None and self.lease_expires_at <= self.now
 
-        A lease that seems to have begun before the attempt was of another length: `steps set` has
+    @property
+    def throttled(self) -> bool:
+        """Whether the step is not spawned for a while."""
+        return self.held_until is not None and self.held_until > self.now
+
+    @property
+    def worker_silent_since(self) -> datetime | None:
+        """When the worker last renewed the lease, if one that lives would have since.
+
+        A lease that seems to have begun before the attempt had another length: `steps set` has
         changed it, and it tells nothing.
         """
         if not (self.lease_expires_at and self.started_at and self.lease_s):
             return None
         beat = self.lease_expires_at - timedelta(seconds=self.lease_s)
-        mute = self.now - beat > timedelta(seconds=MUTE * self.lease_s)
-        return beat if mute and beat >= self.started_at - timedelta(seconds=1) else None
-
-    def evidence(self) -> dict[str, object]:
-        """What is known, by name; nothing where there is nothing."""
-        forgiven = () if self.tries else ("queued_at", "started_at", "call_id")
-        found = known(self) | {"last": self.last}
-        return {name: value for name, value in found.items() if name not in forgiven}
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One sentence, and the command that would move the row where one would."""
-
-    says: str
-    fix: str | None = None
-
-
-def known(facts: object) -> dict[str, object]:
-    """The fields of a dataclass that have a value, those of its parts within them."""
-    found = ((part.name, getattr(facts, part.name)) for part in fields(facts))  # type: ignore[arg-type]
-    parts = ((name, known(value) if is_dataclass(value) else value) for name, value in found)
-    return {name: value for name, value in parts if value not in (None, {})}
-
-
-def is_silent(now: datetime, ticked_at: datetime | None, idle_s: float) -> bool:
-    """Whether no loop is left that ticks, by the last sign of life."""
-    return ticked_at is None or now - ticked_at > max(SILENCE, timedelta(seconds=2 * idle_s))
+        silent = self.now - beat > timedelta(seconds=WORKER_SILENT * self.lease_s)
+        return beat if silent and beat >= self.started_at - timedelta(seconds=1) else None

@@ -43,8 +43,8 @@ _LEVELS = CLAIM.partition("\n), share AS (")[0]
 
 # A row's place in the next claim of its step. Rows are counted no further than `counted`: a backlog
 # may have millions. `rival` is a batch whose row of the same company would be taken instead.
-TURN = f"""{_LEVELS}
-), turn AS (
+NEXT_CLAIM = f"""{_LEVELS}
+), in_line AS (
     SELECT batch_id, free, room, depth, mark,
         coalesce(sum(depth) OVER (ORDER BY priority DESC
             GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS higher,
@@ -85,5 +85,5 @@ SELECT coalesce(t.free, 0) AS free, coalesce(t.room, 0)::int AS room,
        AND (-b.priority, b.id) < (-%(priority)s, %(batch_id)s)
      ORDER BY -b.priority, b.id LIMIT 1) AS rival
 FROM (SELECT) AS always
-LEFT JOIN turn t ON t.batch_id = %(batch_id)s
+LEFT JOIN in_line t ON t.batch_id = %(batch_id)s
 """

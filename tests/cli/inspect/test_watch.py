@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from fcntl import ioctl
 from struct import pack
@@ -25,6 +26,8 @@ from cli.inspect import command
 from cli.inspect.progress import Overview
 from cli.render import cut_middle
 from reconciler.operator import views
+from reconciler.operator.diagnosis.row_facts import LoopFacts
+from reconciler.operator.diagnosis.rules import loop
 from reconciler.operator.store import OperatorStore
 from tests.terminal import Terminal
 from tests.world import World
@@ -58,6 +61,7 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
         "ticked_at": NOW,
         "silent": False,
         "polling_paused": False,
+        "loop": None,
         "rate_per_s": 1234.5,
         "eta_s": 3600,
         "steps": list(steps),
@@ -124,26 +128,32 @@ def test_names_are_cut_in_their_middle() -> None:
     assert cut_middle("enrich_website", 4) == "en…e"
 
 
+def halted(ticked_at: datetime | None, paused: bool = False) -> dict[str, Any]:
+    """Why no tick comes, as the view has it."""
+    polling = {"paused": paused, "ticked_at": ticked_at, "poll_s": 1, "idle_s": 10, "now": NOW}
+    return asdict(next(loop.halted(LoopFacts.of(polling))))
+
+
 def test_a_batch_nobody_ticks_for_says_so() -> None:
-    shown = screen(progress(step("a"), silent=True, ticked_at=NOW - timedelta(hours=2)), 80, 24)
-    assert "no tick since" in shown[2]
-    assert "see `tracer doctor`" in shown[2]
-    assert "no tick" not in "".join(screen(progress(step("a")), 80, 24))
+    shown = screen(progress(step("a"), loop=halted(ticked_at=NOW - timedelta(hours=2))), 80, 24)
+    assert shown[2].startswith("No loop has ticked since ")
+    assert shown[2].endswith(": run `tracer doctor`.")
+    assert "ticked" not in "".join(screen(progress(step("a")), 80, 24))
 
 
-@pytest.mark.parametrize(("age_s", "says"), [(59, "the first one is awaited"), (61, "doctor")])
+@pytest.mark.parametrize(("age_s", "says"), [(59, "the next tick is awaited"), (61, "doctor")])
 def test_the_first_tick_is_awaited_for_a_minute(age_s: int, says: str) -> None:
-    new = {"silent": True, "ticked_at": None, "created_at": NOW - timedelta(seconds=age_s)}
+    new = {"loop": halted(ticked_at=None), "created_at": NOW - timedelta(seconds=age_s)}
     line = screen(progress(step("a"), **new), 80, 24)[2]
-    assert line.startswith("no tick yet: ")
+    assert line.startswith("No loop has ever ticked: ")
     assert says in line
 
 
 def test_polling_that_is_paused_is_told_in_place_of_the_silence_and_of_an_eta() -> None:
-    paused = {"polling_paused": True, "eta_s": None, "silent": True}
+    paused = {"polling_paused": True, "eta_s": None, "loop": halted(ticked_at=None, paused=True)}
     shown = screen(progress(step("a"), **paused), 80, 24)
-    assert shown[2] == "polling is paused: `tracer interval resume`"
-    assert not re.search("no tick|ETA", "\n".join(shown))
+    assert shown[2] == "Polling is paused: run `tracer interval resume`."
+    assert not re.search("ticked|ETA", "\n".join(shown))
     over = {"status": "FINISHED", "finished_at": NOW}
     assert "polling" not in "\n".join(screen(progress(step("a"), **paused | over), 80, 24))
 
@@ -221,7 +231,7 @@ def test_a_watch_writes_that_polling_was_paused(
     pause = lambda: world.operator.set_polling(paused=True)  # noqa: E731
     with meanwhile(monkeypatch, pause, world.work, world.tick):
         lines = tracer("inspect", "batch", "--watch").splitlines()
-    assert ["polling is paused" in line for line in lines] == [False, True, True, False]
+    assert ["Polling is paused" in line for line in lines] == [False, True, True, False]
 
 
 def test_a_watch_of_json_writes_a_document_per_change(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import Company
 from reconciler.operator import views
-from reconciler.operator.diagnosis.explain import explain
+from reconciler.operator.diagnosis.explain import explain, read_row
 from tests.terminal import Terminal
 from tests.world import World, doing
 from workers.kit import RetryAfter, step
@@ -27,7 +27,7 @@ FIXED = settings(
 
 
 def reason(world: World, batch: str, key: str = "company-0") -> str:
-    return explain(world.operator.facts(world.operator.batch(batch), key)).says
+    return explain(read_row(world.operator, world.operator.batch(batch), key)).says
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from reconciler.contract.claimed import Throttle
 from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
+from reconciler.operator.diagnosis.explain import read_row
 from reconciler.operator.export import export_rows
 from reconciler.operator.history import read_history
 from reconciler.prefect.overview import overview
@@ -92,7 +93,7 @@ def look_and_tune(world: RoleWorld, name: str) -> None:
     assert views.batches(operator)
     assert views.progress(operator, batch)["companies"] == 6
     assert views.timeline(operator, batch, "company-1")[1]
-    assert operator.facts(batch, "company-1")
+    assert read_row(operator, batch, "company-1")
     operator.set_step("step_a", {"max_in_flight": 7})
     operator.sync_step("another", "tracer", {})
     operator.set_polling(poll_s=0.5, paused=False)

@@ -12,7 +12,7 @@ from reconciler.contract.database import Connection, Row
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
 from reconciler.operator.diagnosis.explain import explain
-from reconciler.operator.diagnosis.row_facts import Facts
+from reconciler.operator.diagnosis.row_facts import RowFacts
 from reconciler.operator.sql.diagnosis import EXPLAIN
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
@@ -269,4 +269,4 @@ def check_priority(at: Seen, now: Seen, moment: datetime, claimed: Iterable[Key]
 def check_reasons(connection: Connection) -> None:
     """Whatever has not ended has a reason."""
     for row in connection.execute(EXPLAINED.encode()):
-        assert explain(Facts(**row)).says
+        assert explain(RowFacts(**row)).says

@@ -13,8 +13,7 @@ from threading import enumerate as enumerate_
 import pytest
 
 from reconciler.contract.settings import Settings, workers_socket
-from reconciler.local import worker_host
-from reconciler.local.worker_host import SILENT, accepts, ask_host
+from reconciler.local.worker_host import HostFault, accepts, ask_host
 from reconciler.spawners.local import NO_HOST, UNSENT, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
@@ -137,13 +136,13 @@ def test_a_host_that_is_stopped_is_not_waited_for(
     os.kill(host.pid, signal.SIGSTOP)
     with ExitStack() as callers:
         for _ in range(8):  # more than its queue takes
-            assert ask_host(settings).fault == SILENT
+            assert ask_host(settings).fault == HostFault.SILENT
             caller = callers.enter_context(socket.socket(socket.AF_UNIX))
             caller.setblocking(False)
             caller.connect_ex(str(workers_socket(home)))
     host.kill()
     host.wait()
-    assert ask_host(settings).fault == worker_host.NO_HOST
+    assert ask_host(settings).fault == HostFault.NOT_RUNNING
 
 
 @pytest.mark.usefixtures("host")

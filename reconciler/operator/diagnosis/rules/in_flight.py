@@ -2,100 +2,76 @@
 
 from collections.abc import Iterator
 
-from reconciler.local.worker_host import NO_HOST
-from reconciler.operator.diagnosis.row_facts import Facts, Reason
-from reconciler.operator.diagnosis.rules.loop import unticked
+from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.diagnosis.row_facts import RowFacts
+from reconciler.operator.diagnosis.rules import loop, step
 from reconciler.operator.wording import since, until
 
-SYNC = "tracer steps sync"
+
+def queued(row: RowFacts) -> Iterator[Reason]:
+    """Why no worker has begun it."""
+    yield from _lease_over(row)
+    yield from (reason for reason in step.switched_off(row) if row.enabled is None)
+    seen, says = row.observed, "Claimed, and not begun"
+    if gone := _host_gone(row):
+        lost = f"{says}: its call was lost with the worker host, and {_next_attempt(row)}. {gone}"
+        yield Reason(Code.WORKER_HOST_GONE, lost, seen.workers_fix)
+    if fault := seen.workers_fault:
+        lease = f"The lease of {row.attempt_of} runs until {_lease(row)}"
+        yield Reason(fault.code, f"{says}. {fault.says}. {lease}", fault.fix)
+    code = Code.SPAWN_UNANSWERED if row.not_spawned else Code.CLAIMED
+    error = f": {row.error}" if row.error else ""
+    yield Reason(code, f"{says}: {_call(row)} has until {_lease(row)} to begin {row.step}{error}")
 
 
-def queued(facts: Facts) -> Iterator[Reason]:
-    """Why a QUEUED row has not begun."""
-    yield from _late(facts)
-    step, outside = facts.step, facts.outside
-    if facts.enabled is None:
-        yield Reason(f"The step {step} is no longer registered", SYNC)
-    if gone := _gone(facts):
-        yield Reason(
-            f"Claimed, and not begun: its call was lost with the worker host ({gone}), and "
-            f"{_judged(facts)}",
-            outside.workers_fix,
-        )
-    if outside.workers_ready is False:
-        yield Reason(
-            f"Claimed, and not begun: {outside.workers_fault}. The lease of {attempt(facts)} "
-            f"runs until {_lease(facts)}",
-            outside.workers_fix,
-        )
-    why = f": {facts.error}" if facts.error else ""
-    yield Reason(
-        f"Claimed, and not begun: {_call(facts)} has until {_lease(facts)} to begin {step}{why}"
-    )
-
-
-def running(facts: Facts) -> Iterator[Reason]:
-    """What an IN_PROGRESS row's worker does."""
-    yield from _late(facts)
-    began = f" {since(facts.started_at, facts.now)}" if facts.started_at else ""
-    gone, mute = _gone(facts), facts.mute_since
-    if mute:
-        where = f" ({gone})" if gone else ""
-        yield Reason(
-            f"{facts.step} was begun at{began}, and its worker has been silent since "
-            f"{since(mute, facts.now)}{where}: {_judged(facts)}",
-            facts.outside.workers_fix if gone else None,
-        )
+def running(row: RowFacts) -> Iterator[Reason]:
+    """What its worker does."""
+    yield from _lease_over(row)
+    began = f" {since(row.started_at, row.now)}" if row.started_at else ""
+    gone, fix = _host_gone(row), row.observed.workers_fix
+    if silent_since := row.worker_silent_since:
+        silent = f"its worker has been silent since {since(silent_since, row.now)}"
+        says = f"{row.step} was begun at{began}, and {silent}: {_next_attempt(row)}"
+        where = f". {gone}" if gone else ""
+        yield Reason(Code.WORKER_SILENT, f"{says}{where}", fix if gone else None)
     if gone:
-        yield Reason(
-            f"{facts.step} was begun at{began} by a worker host that is gone ({gone}): "
-            f"{_judged(facts)}",
-            facts.outside.workers_fix,
-        )
-    yield Reason(
-        f"{facts.step} is running{began and f' since{began}'} on {_call(facts)}: "
-        f"{attempt(facts)}, and its lease runs until {_lease(facts)}"
-    )
+        says = f"{row.step} was begun at{began} by a worker host that is gone"
+        yield Reason(Code.WORKER_HOST_GONE, f"{says}: {_next_attempt(row)}. {gone}", fix)
+    says = f"{row.step} is running{began and f' since{began}'} on {_call(row)}: {row.attempt_of}"
+    yield Reason(Code.RUNNING, f"{says}, and its lease runs until {_lease(row)}")
 
 
-def attempt(facts: Facts) -> str:
-    """The number of the attempt, for a sentence."""
-    return f"attempt {facts.tries} of {facts.max_attempts or '?'}"
+def _lease_over(row: RowFacts) -> Iterator[Reason]:
+    """The next tick judges an attempt whose lease has ended."""
+    if row.lease_over:
+        yield from loop.halted(row)
+        says = f"{row.attempt_of.capitalize()} of {row.step} is over, since "
+        says += row.error or "no worker has renewed its lease"
+        yield Reason(Code.LEASE_OVER, f"{says}; the next tick decides on another one")
 
 
-def _late(facts: Facts) -> Iterator[Reason]:
-    """A lease that has ended is the next tick's to judge."""
-    if facts.lease_expires_at and facts.lease_expires_at <= facts.now:
-        yield from unticked(facts)
-        why = facts.error or "no worker has renewed its lease"
-        yield Reason(
-            f"{attempt(facts).capitalize()} of {facts.step} is over, since {why}; the next tick "
-            "decides on another one"
-        )
-
-
-def _gone(facts: Facts) -> str | None:
-    """How one sees that the local host is gone that took the row; calls of Modal have an id."""
-    outside, taken = facts.outside, facts.started_at or facts.queued_at
-    if outside.workers != "local" or facts.call_id:
+def _host_gone(row: RowFacts) -> str | None:
+    """Evidence that the host which had this row is gone, else None. Modal's calls have an id."""
+    seen, taken = row.observed, row.started_at or row.queued_at
+    if seen.workers != "local" or row.call_id:
         return None
-    if outside.workers_fault == NO_HOST:
-        return NO_HOST
-    if outside.host_since and taken and outside.host_since > taken:
-        return f"the one here was started at {since(outside.host_since, facts.now)}"
+    if seen.workers_fault and seen.host_gone:
+        return seen.workers_fault.says
+    if seen.host_since and taken and seen.host_since > taken:
+        return f"The one here was started at {since(seen.host_since, row.now)}"
     return None
 
 
-def _judged(facts: Facts) -> str:
+def _next_attempt(row: RowFacts) -> str:
     """What becomes of an attempt that nobody works."""
-    left = facts.tries < (facts.max_attempts or 0)
-    then = "takes it up again" if left else f"ends it as FAILED, after {attempt(facts)}"
-    return f"the tick after {_lease(facts)} {then}"
+    left = row.tries < (row.max_attempts or 0)
+    then = "takes it up again" if left else f"ends it as FAILED, after {row.attempt_of}"
+    return f"the tick after {_lease(row)} {then}"
 
 
-def _call(facts: Facts) -> str:
-    return f"call {facts.call_id}" if facts.call_id else "a worker"
+def _call(row: RowFacts) -> str:
+    return f"call {row.call_id}" if row.call_id else "a worker"
 
 
-def _lease(facts: Facts) -> str:
-    return until(facts.lease_expires_at, facts.now) if facts.lease_expires_at else "?"
+def _lease(row: RowFacts) -> str:
+    return until(row.lease_expires_at, row.now) if row.lease_expires_at else "?"

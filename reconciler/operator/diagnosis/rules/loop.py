@@ -1,76 +1,153 @@
-"""Why no tick comes, and what would bring one."""
+"""Why no tick comes, and what brings one."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
-from reconciler.contract.errors import NoPolling
-from reconciler.operator.diagnosis.row_facts import Conductor, Facts, Outside, Reason
+from reconciler.contract.errors import NoPolling, TracerError, WrongSchema
+from reconciler.local.worker_host import RESTART
+from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.diagnosis.row_facts import LoopFacts, Observed
 from reconciler.operator.wording import operand, since, span, when
+from reconciler.prefect.schedule import DEPLOY, POOL, SCHEDULE, Schedule
 
-DEPLOY_FLOW = "prefect deploy --all --no-prompt"
 RESUME_POLLING = "tracer interval resume"
+RECONCILE = "tracer reconcile --until-done"
 DOCTOR = "tracer doctor"
-
-# What brings a tick where Prefect's schedule is so.
-FIXES = {
-    Conductor.UNKNOWN: "tracer up",
-    Conductor.UNREACHABLE: "tracer reconcile --until-done",
-    Conductor.NOT_DEPLOYED: DEPLOY_FLOW,
-    Conductor.NO_INTERVAL: "tracer interval set --every 2m",
-    Conductor.PAUSED: RESUME_POLLING,
-    Conductor.NO_WORKER: "prefect worker start --pool {pool} --type process",
-    Conductor.ELSEWHERE: DEPLOY_FLOW,
-    Conductor.POOL_PAUSED: "prefect work-pool resume {pool}",
-    Conductor.POOL_FULL: "prefect work-pool clear-concurrency-limit {pool}",
-    Conductor.QUEUE_PAUSED: "prefect work-queue resume {queue} --pool {pool}",
-    Conductor.QUEUE_FULL: "prefect work-queue clear-concurrency-limit {queue} --pool {pool}",
-    Conductor.LATE: "prefect worker start --pool {pool} --type process",  # one more
-    Conductor.WELL: RESUME_POLLING,  # which starts a run
-}
+HERE = ("127.0.0.1", "localhost", "::1")
+LATE = timedelta(seconds=30)  # Prefect's worker starts a run 2 to 17 s after it is due
+CRON = timedelta(seconds=65)  # within which cron's next tick comes
 
 
-def conductor_fix(state: Conductor, pool: str | None, queue: str | None) -> str:
-    """The command that brings a tick, given the names that Prefect has for where runs wait."""
-    names = {"pool": operand(pool or "tracer"), "queue": operand(queue or "default")}
-    return FIXES[state].format(**names)
-
-
-def conductor_says(state: Conductor, next_run_at: datetime | None, now: datetime) -> str:
-    """How Prefect's schedule is, for a sentence."""
-    late = state is Conductor.LATE and next_run_at
-    return f"{state}, by {span(now - late)}" if late else str(state)
-
-
-def switched_off(facts: Facts) -> Iterator[Reason]:
-    """Why every loop leaves before its next tick."""
-    if facts.polling_paused is None:
-        yield Reason(NoPolling().says, NoPolling().fix)
-    if facts.polling_paused:
-        yield Reason("Polling is paused", RESUME_POLLING)
-
-
-def unticked(facts: Facts) -> Iterator[Reason]:
+def halted(loop: LoopFacts) -> Iterator[Reason]:
     """Why no tick comes."""
-    yield from switched_off(facts)
-    if facts.silent:
-        heard = f"since {since(facts.ticked_at, facts.now)}" if facts.ticked_at else "so far"
-        yield Reason(f"No reconciler has ticked {heard}{_cause(facts)}", _fix(facts.outside))
+    yield from switched_off(loop)
+    yield from no_tick(loop)
 
 
-def _fix(outside: Outside) -> str:
-    if outside.prefect is None:
-        return DOCTOR
-    return conductor_fix(outside.prefect, outside.prefect_pool, outside.prefect_queue)
+def switched_off(loop: LoopFacts) -> Iterator[Reason]:
+    """Why every loop leaves before its next tick."""
+    if loop.polling_paused is None:
+        yield polling_row_missing()
+    if loop.polling_paused:
+        yield Reason(Code.POLLING_PAUSED, "Polling is paused", RESUME_POLLING)
 
 
-def _cause(facts: Facts) -> str:
-    """What is wrong with Prefect, as the end of a sentence."""
-    outside = facts.outside
-    if outside.prefect is None:
-        return ""
-    if outside.prefect is not Conductor.WELL:
-        also = f", and {outside.workers_fault}" if outside.deserted else ""
-        return f": {conductor_says(outside.prefect, outside.next_run_at, facts.now)}{also}"
-    run = outside.next_run_at
-    due = f"its next run is due at {when(run, facts.now)}" if run else "it has planned no run"
-    return f"; {outside.prefect}, and {due}"
+def wrong_schema(error: WrongSchema) -> Reason:
+    """Neither a tick nor a worker touches a schema of another revision."""
+    behind = Code.SCHEMA_BEHIND if (error.found or "") < error.needed else Code.TRACER_BEHIND
+    code = behind if error.found else Code.SCHEMA_MISSING
+    return Reason(code, error.says.rstrip("."), error.fix)
+
+
+def polling_row_missing() -> Reason:
+    """Somebody has deleted the row that every tick reads."""
+    error = NoPolling()
+    return Reason(Code.POLLING_ROW_MISSING, error.says, error.fix)
+
+
+def no_tick(loop: LoopFacts) -> Iterator[Reason]:
+    """No loop is left that ticks; the code is that of the cause, if it is known."""
+    if loop.silent:
+        seen = loop.observed
+        code = seen.prefect.code if seen.prefect else Code.NO_TICK
+        yield Reason(code, ". ".join([_unticked(loop), *_causes(seen, loop.now)]), tick_fix(seen))
+
+
+def no_next_tick(loop: LoopFacts) -> Reason:
+    """Nothing is seen that starts the next tick, whether or not the last one was lately."""
+    if loop.ticked_at is None or loop.now - loop.ticked_at >= CRON:
+        return Reason(Code.NO_TICK, _unticked(loop), tick_fix(loop.observed))
+    heard = since(loop.ticked_at, loop.now)
+    says = f"Last ticked at {heard}, and nothing is seen that would start the next one"
+    return Reason(Code.NO_NEXT_TICK, says, tick_fix(loop.observed))
+
+
+def _unticked(loop: LoopFacts) -> str:
+    if loop.ticked_at is None:
+        return "No loop has ever ticked"
+    return f"No loop has ticked since {since(loop.ticked_at, loop.now)}"
+
+
+def tick_fix(seen: Observed) -> str | None:
+    """The command that brings a tick."""
+    if seen.prefect is None:
+        return RESUME_POLLING if seen.schedule else DOCTOR  # the former starts a run
+    return RECONCILE if seen.prefect.code == Code.PREFECT_UNREACHABLE else seen.prefect.fix
+
+
+def _causes(seen: Observed, now: datetime) -> list[str]:
+    if seen.prefect:
+        also = [seen.workers_fault.says] if seen.workers_fault and seen.deserted else []
+        return [seen.prefect.says, *also]
+    if seen.schedule:
+        run = seen.schedule.next_run_at
+        due = f"its next run is due at {when(run, now)}" if run else "it has planned no run"
+        return [f"Prefect's schedule is active, and {due}"]
+    return []
+
+
+def prefect_unknown(error: TracerError) -> Reason:
+    """No Prefect server is configured."""
+    return Reason(Code.PREFECT_UNKNOWN, "No Prefect server is known", error.fix)
+
+
+def prefect_unreachable(error: TracerError, api_url: str) -> Reason:
+    """Prefect does not answer at `api_url`, or does not let us in."""
+    here = urlsplit(api_url).hostname in HERE
+    fix = "prefect server start" if here else "prefect config view"
+    return Reason(Code.PREFECT_UNREACHABLE, error.says.rstrip("."), fix)
+
+
+def schedule_faults(found: Schedule, now: datetime, stack_url: str | None) -> Iterator[Reason]:
+    """What keeps Prefect from starting runs.
+
+    A local stack runs a server of its own at `stack_url`: Prefect's own commands do not know of it,
+    and its worker is started with all else.
+    """
+    server = f"PREFECT_API_URL={stack_url} " if stack_url else ""
+    pool, queue = operand(found.pool or POOL), operand(found.queue or "default")
+    deploy = f"{server}{DEPLOY}"
+    more = RESTART if stack_url else f"prefect worker start --pool {pool} --type process"
+    if not found.deployed:
+        says = "Prefect has no deployment of the loop"
+        yield Reason(Code.PREFECT_NOT_DEPLOYED, says, deploy)
+    if found.every_s is None:
+        says = "Prefect's deployment has no interval schedule"
+        yield Reason(Code.PREFECT_NO_INTERVAL, says, SCHEDULE)
+    if found.paused:
+        yield Reason(Code.PREFECT_PAUSED, "Prefect's schedule is paused", RESUME_POLLING)
+    if not found.pool_online and found.pool in (None, POOL):
+        yield Reason(Code.PREFECT_NO_WORKER, "No Prefect worker polls the pool", more)
+    if not found.pool_online or found.pool is None:
+        says = "Prefect's deployment is on no work pool that a worker polls"
+        yield Reason(Code.PREFECT_OTHER_POOL, says, deploy)
+    late = now - found.next_run_at if found.next_run_at else timedelta()
+    is_late, where = late > LATE, f"{queue} --pool {pool}"
+    yield from _pool_faults(found, is_late, f"{server}prefect work-pool", pool)
+    yield from _queue_faults(found, is_late, f"{server}prefect work-queue", where)
+    if is_late:
+        yield Reason(Code.PREFECT_LATE, f"Prefect's next run is late, by {span(late)}", more)
+
+
+def _pool_faults(found: Schedule, late: bool, command: str, pool: str) -> Iterator[Reason]:
+    if found.pool_paused:
+        fix = f"{command} resume {pool}"
+        yield Reason(Code.PREFECT_POOL_PAUSED, "Prefect's work pool is paused", fix)
+    if _full(found.pool_limit, late):
+        says = "Prefect's work pool has reached its concurrency limit"
+        yield Reason(Code.PREFECT_POOL_FULL, says, f"{command} clear-concurrency-limit {pool}")
+
+
+def _queue_faults(found: Schedule, late: bool, command: str, queue: str) -> Iterator[Reason]:
+    if found.queue_paused:
+        fix = f"{command} resume {queue}"
+        yield Reason(Code.PREFECT_QUEUE_PAUSED, "Prefect's work queue is paused", fix)
+    if _full(found.queue_limit, late):
+        says = "Prefect's work queue has reached its concurrency limit"
+        yield Reason(Code.PREFECT_QUEUE_FULL, says, f"{command} clear-concurrency-limit {queue}")
+
+
+def _full(limit: int | None, late: bool) -> bool:
+    """Whether a limit of runs at once keeps the next one waiting."""
+    return limit == 0 or (late and limit is not None)

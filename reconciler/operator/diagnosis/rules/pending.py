@@ -1,99 +1,163 @@
-"""Whether the next claim takes a row, and who is before it: what a PENDING row waits for."""
+"""Why a PENDING row is not claimed yet, and who comes before it."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import LIMIT
-from reconciler.contract.states import BatchStatus, Status
-from reconciler.operator.diagnosis.row_facts import COUNTED, Facts, Reason, Turn
-from reconciler.operator.wording import counted, operand, since
+from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
+from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.diagnosis.row_facts import COUNTED, NextClaim, RowFacts
+from reconciler.operator.diagnosis.rules import loop, step
+from reconciler.operator.wording import counted, operand, since, until
 
 
-def waits_for_its_turn(facts: Facts) -> bool:
-    """Whether nothing but the capacity, and what the next claim takes, decides on the row."""
+def only_the_claim_decides(row: RowFacts) -> bool:
+    """Whether nothing but the capacity and the next claim decides on the row."""
     return (
-        facts.status == Status.PENDING
-        and facts.batch_status == BatchStatus.RUNNING
-        and not facts.batch_paused
-        and bool(facts.enabled)
-        and facts.available_at <= facts.now
-        and (facts.held_until is None or facts.held_until <= facts.now)
-        and facts.working_batch is None
+        row.status == Status.PENDING
+        and row.batch_status == BatchStatus.RUNNING
+        and not row.batch_paused
+        and bool(row.enabled)
+        and row.available_at <= row.now
+        and not row.throttled
+        and row.working_batch is None
     )
 
 
-def place_in_line(facts: Facts, turn: Turn) -> Reason:
-    """What the next claim does with the row, as far as that is certain before the tick."""
-    step = facts.step
+def cancel_unfinished(row: RowFacts) -> Iterator[Reason]:
+    """The batch was cancelled, and this row was not."""
+    if row.batch_status == BatchStatus.CANCELLED and row.status in (Status.PENDING, *IN_FLIGHT):
+        says = "The batch was cancelled, and the cancel ended before it came to this row"
+        yield Reason(Code.CANCEL_UNFINISHED, says, f"tracer cancel {operand(row.batch)}")
+
+
+def reasons(row: RowFacts) -> Iterator[Reason]:
+    """In the order in which one keeps the next from counting."""
+    if row.batch_paused:
+        fix = f"tracer resume {operand(row.batch)}"
+        yield Reason(Code.BATCH_PAUSED, "The batch is paused", fix)
+    yield from step.switched_off(row)
+    yield from loop.switched_off(row)
+    if row.available_at > row.now:
+        yield _not_yet(row)
+    yield from loop.no_tick(row)
+    yield from _kept_from_the_claim(row)
+    if claim := row.next_claim:
+        yield from _behind(row, claim)
+        yield from _in_line(row, claim)
+        yield _claimed_next(row)
+    yield Reason(Code.IN_LINE, f"{row.step} waits for the next tick")
+
+
+def _not_yet(row: RowFacts) -> Reason:
+    """It waits after a spawn that was not taken, or an attempt that failed."""
+    if row.not_spawned:
+        says = waits_until(row.step, row.available_at, row.now, str(row.error))
+        return Reason(Code.SPAWN_FAILED, says, row.observed.workers_fix or loop.DOCTOR)
+    error = f"{row.attempt_of} failed: {row.error}" if row.error else "an attempt failed"
+    return Reason(Code.BACKOFF, waits_until(row.step, row.available_at, row.now, error))
+
+
+def waits_until(step: str, available_at: datetime, now: datetime, since: str) -> str:
+    """That a row may not be claimed before a moment, and why."""
+    return f"{step} waits until {until(available_at, now)}, since {since}"
+
+
+def _kept_from_the_claim(row: RowFacts) -> Iterator[Reason]:
+    name = row.step
+    if row.throttled and row.held_until:
+        says = f"No {name} is spawned until {until(row.held_until, row.now)}, since the last spawns"
+        fix = row.observed.workers_fix or loop.DOCTOR
+        yield Reason(Code.THROTTLED, f"{says} were not all taken: {row.held_because}", fix)
+    if row.working_batch:
+        says = f"The batch {row.working_batch!r} has {name} of this company in flight"
+        yield Reason(Code.COMPANY_IN_FLIGHT, says)
+    if not row.max_in_flight:
+        yield step.capacity_zero(name, _more_in_flight(row))
+    elif row.in_flight - row.expired >= row.max_in_flight:
+        used = f"{row.in_flight} in flight, of {row.max_in_flight}{_starved(row)}"
+        says = f"The capacity of {name} is used up: {used}"
+        yield Reason(Code.CAPACITY_USED_UP, says, _more_in_flight(row))
+
+
+def _behind(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
+    """The next claim does not take it."""
+    takes = f"the next tick takes {_share(row, claim)}"
+    if not claim.room and not row.expired:
+        wait = (
+            f"at least {counted(claim.higher, COUNTED)} of {row.step} wait in batches of a higher"
+        )
+        fix = f"tracer priority {operand(row.batch, str(claim.highest))}"
+        yield Reason(Code.HIGHER_PRIORITY, f"Not its turn: {wait} priority, and {takes}", fix)
     # Leases that the tick finds over free as many places; what it brings only takes some.
-    places = turn.free + facts.expired if facts.expired else turn.mark + bool(turn.spare)
-    if not turn.room and not facts.expired:
-        return Reason(
-            f"Not its turn: at least {counted(turn.higher, COUNTED)} of {step} wait in batches of "
-            f"a higher priority, and the next tick takes {_share(facts, turn)}",
-            f"tracer priority {operand(facts.batch, str(turn.highest))}",
-        )
-    if turn.ahead >= places:
-        return Reason(
-            f"Not its turn: {counted(turn.ahead, COUNTED)} of this batch come before it, and the "
-            f"next tick takes {_share(facts, turn)}",
-            more_in_flight(facts) if _by_capacity(facts, turn) else None,
-        )
-    if facts.expired or turn.arriving:
-        return Reason(f"{step} is in line for the next tick, which first {_first(facts, turn)}")
-    if turn.rival:
-        return Reason(
-            f"{step} is in line for the next tick, and so is that of the same company in the "
-            f"batch {turn.rival!r}, which goes first where both would be taken"
-        )
-    if turn.ahead >= turn.mark:
-        return Reason(
-            f"{step} is in line for the next tick, which takes one more row of {turn.spare} of "
-            f"the {turn.sharing} batches of its priority"
-        )
-    heard, silence = "", timedelta(seconds=2 * (facts.idle_s or 0))
-    if facts.ticked_at and facts.now - facts.ticked_at > silence:
-        heard = f"; the last one was at {since(facts.ticked_at, facts.now)}"
-    return Reason(f"Its turn has come: the next tick claims {step}{heard}")
+    places = claim.free + row.expired if row.expired else claim.mark + bool(claim.spare)
+    if claim.ahead >= places:
+        before = f"{counted(claim.ahead, COUNTED)} of this batch come before it"
+        fix_it = _more_in_flight(row) if _by_capacity(row, claim) else None
+        yield Reason(Code.BEHIND_IN_BATCH, f"Not its turn: {before}, and {takes}", fix_it)
 
 
-def _share(facts: Facts, turn: Turn) -> str:
+def _in_line(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
+    """The next claim may take it, by what is not known before the tick."""
+    says = f"{row.step} is in line for the next tick"
+    if row.expired or claim.arriving:
+        yield Reason(Code.IN_LINE, f"{says}, which first {_first(row, claim)}")
+    if claim.rival:
+        rival = f"so is that of the same company in the batch {claim.rival!r}"
+        says += f", and {rival}, which goes first where both would be taken"
+        yield Reason(Code.IN_LINE, says)
+    if claim.ahead >= claim.mark:
+        some = f"{claim.spare} of the {claim.sharing} batches of its priority"
+        yield Reason(Code.IN_LINE, f"{says}, which takes one more row of {some}")
+
+
+def _claimed_next(row: RowFacts) -> Reason:
+    heard, silence = "", timedelta(seconds=2 * (row.idle_s or 0))
+    if row.ticked_at and row.now - row.ticked_at > silence:
+        heard = f"; the last one was at {since(row.ticked_at, row.now)}"
+    return Reason(Code.CLAIMED_NEXT, f"Its turn has come: the next tick claims {row.step}{heard}")
+
+
+def _share(row: RowFacts, claim: NextClaim) -> str:
     """What the next claim takes of the step, and why no more."""
-    if _by_capacity(facts, turn):
-        why = f"{facts.in_flight} of {facts.max_in_flight} are in flight{starved(facts)}"
-    elif turn.free == facts.allowance:
+    if _by_capacity(row, claim):
+        why = f"{row.in_flight} of {row.max_in_flight} are in flight{_starved(row)}"
+    elif claim.free == row.allowance:
         why = "it is slowed down after spawns that were not all taken"
     else:
         why = "no tick takes more"
-    shared = turn.sharing > 1 and turn.room
-    each = f", {turn.mark} of each of {turn.sharing} batches" if shared else ""
-    return f"{turn.free:,}{each} ({why})"
+    shared = claim.sharing > 1 and claim.room
+    each = f", {claim.mark} of each of {claim.sharing} batches" if shared else ""
+    return f"{claim.free:,}{each} ({why})"
 
 
-def _by_capacity(facts: Facts, turn: Turn) -> bool:
-    return turn.free == (facts.max_in_flight or 0) - facts.in_flight
+def _by_capacity(row: RowFacts, claim: NextClaim) -> bool:
+    return claim.free == (row.max_in_flight or 0) - row.in_flight
 
 
-def _first(facts: Facts, turn: Turn) -> str:
+def _first(row: RowFacts, claim: NextClaim) -> str:
     """What a tick does before its claim that changes who is taken."""
-    over = f"judges {facts.expired} of {facts.step} whose lease is over" if facts.expired else ""
-    more = f"brings {counted(turn.arriving, COUNTED)} to it" if turn.arriving else ""
+    over = f"judges {row.expired} of {row.step} whose lease is over" if row.expired else ""
+    more = f"brings {counted(claim.arriving, COUNTED)} to it" if claim.arriving else ""
     return " and ".join(filter(None, (over, more)))
 
 
-def starved(facts: Facts) -> str:
-    """What is to be said where much of the capacity is claimed, and no worker has begun it."""
-    if 2 * facts.waiting < (facts.max_in_flight or 0) or not facts.waiting:
+def _starved(row: RowFacts) -> str:
+    """That much of the capacity is claimed and no worker has begun it, if so."""
+    if 2 * row.waiting < (row.max_in_flight or 0) or not row.waiting:
         return ""
-    return f", {facts.waiting} of them not begun: the workers are the limit"
+    return f", {row.waiting} of them not begun: the workers are the limit"
 
 
-def more_in_flight(facts: Facts) -> str | None:
-    """The command that raises the step's capacity so far that the next claim takes the row; None
-    where no capacity does."""
-    turn = facts.turn
-    before = turn.higher + max(1, turn.sharing) * (turn.ahead + 1) - 1 if turn else 0
-    if before >= LIMIT or starved(facts):
+def _more_in_flight(row: RowFacts) -> str | None:
+    """The command that raises the capacity so far that the next claim takes the row.
+
+    None where no capacity does.
+    """
+    claim = row.next_claim
+    before = claim.higher + max(1, claim.sharing) * (claim.ahead + 1) - 1 if claim else 0
+    if before >= LIMIT or _starved(row):
         return None
-    wanted = facts.in_flight + before + 1
+    wanted = row.in_flight + before + 1
     rounding = 10 ** max(0, len(str(wanted)) - 2)
-    return f"tracer steps set {facts.step} max_in_flight={-(-wanted // rounding) * rounding}"
+    return step.more_in_flight(row.step, -(-wanted // rounding) * rounding)

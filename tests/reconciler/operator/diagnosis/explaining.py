@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
-from reconciler.operator.diagnosis.explain import explain
-from reconciler.operator.diagnosis.row_facts import Facts, Reason
+from reconciler.operator.diagnosis.explain import explain, read_row
+from reconciler.operator.diagnosis.reason import Reason
+from reconciler.operator.diagnosis.row_facts import RowFacts
 from tests.terminal import Terminal
 from tests.world import World
 
 
-def facts(world: World, key: str = "company-0", batch: str = "batch") -> Facts:
-    return world.operator.facts(world.operator.batch(batch), key)
+def facts(world: World, key: str = "company-0", batch: str = "batch") -> RowFacts:
+    return read_row(world.operator, world.operator.batch(batch), key)
 
 
 def reason(world: World, key: str = "company-0", batch: str = "batch") -> Reason:

@@ -17,6 +17,7 @@ import reconciler.local.worker_host
 from cli.main import run
 from reconciler.contract.grants import CONDUCTOR, OPERATOR
 from reconciler.operator.diagnosis import loop_checks, observers, read_only
+from reconciler.operator.diagnosis.reason import Code
 from reconciler.prefect.api import local_place
 from tests.reconciler.operator.diagnosis.breaking import (
     Break,
@@ -61,7 +62,7 @@ def well(
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
         monkeypatch.setattr(reconciler.local.worker_host, "ANSWER_S", 0.5)
         monkeypatch.setattr(loop_checks, "STARTS_S", 0.2)
-        monkeypatch.setattr(read_only, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
+        monkeypatch.setattr(read_only, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '0.3s'")
         world.store.beat()
         if not world.sql("SELECT id FROM batches"):
             world.seed(1)
@@ -71,20 +72,23 @@ def well(
 def test_all_is_well(well: Well) -> None:
     found = well.findings(code=0)
     assert tuple(found) == PARTS
-    assert all(f["ok"] and f["why"] is None and f["fix"] is None for f in found.values())
+    assert all(f["ok"] for f in found.values())
+    assert not any(f["code"] or f["why"] or f["fix"] for f in found.values())
     assert found["batches"]["says"] == "the steps of running batches: normalize"
     well.tracer("doctor")
     assert "All is well: the next tick does its work." in well.tracer.err
 
 
-@pytest.mark.parametrize(("broken", "part", "says", "fix"), BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(
+    ("broken", "part", "code", "says", "fix"), BROKEN.values(), ids=BROKEN.keys()
+)
 def test_each_fault_is_one_finding(
-    well: Well, broken: Break, part: str, says: str, fix: str
+    well: Well, broken: Break, part: str, code: Code, says: str, fix: str
 ) -> None:
     with broken(well):
         found = well.findings(code=1)
     faults = [finding for finding in found.values() if not finding["ok"]]
-    assert [finding["part"] for finding in faults] == [part]
+    assert [(finding["part"], finding["code"]) for finding in faults] == [(part, code)]
     assert says in faults[0]["says"]
     assert (faults[0]["fix"] or "").startswith(fix)
     assert bool(faults[0]["fix"]) == bool(fix)
@@ -104,7 +108,7 @@ def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
     with normalize("enabled = false")(well):
         well.tracer("doctor", code=1)
     shown = " ".join(well.tracer.out.split())
-    assert "batches FIX normalize is disabled, and a running batch needs it" in shown
+    assert "batches FIX The step normalize is disabled, and a running batch needs it" in shown
     assert "Its rows stay PENDING until someone does something about it." in shown
     assert "$ tracer steps set normalize enabled=true" in shown
     assert "1 part needs fixing." in well.tracer.err
@@ -205,7 +209,7 @@ def test_cron_on_a_machine_that_knows_no_prefect_is_well(well: Well, tmp_path: P
         said = subprocess.run(command, env=seen, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
     found = {finding["part"]: finding for finding in json.loads(said.stdout)}
-    assert found["prefect"]["says"].startswith("not used: no Prefect server is known")
+    assert found["prefect"]["says"].startswith("not used: No Prefect server is known")
 
 
 def test_without_prefect_and_without_ticks_nothing_is_well(well: Well) -> None:

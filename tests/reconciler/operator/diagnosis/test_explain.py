@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from cli.explain import told
 from reconciler.contract.claimed import Verdict
 from reconciler.operator import steering
+from reconciler.operator.diagnosis.evidence import by_name, in_words
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from tests.reconciler.operator.diagnosis.explaining import facts, reason
 from tests.world import World
@@ -166,11 +166,11 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
         "normalize FAILED at ",
         "tracer retry --company=company-0 batch && tracer interval resume",
     ),
-    "never ticked": (run(NEVER), "No reconciler has ticked so far", "tracer doctor"),
-    "silent": (run(LONG_AGO), "No reconciler has ticked since ", "tracer doctor"),
+    "never ticked": (run(NEVER), "No loop has ever ticked", "tracer doctor"),
+    "silent": (run(LONG_AGO), "No loop has ticked since ", "tracer doctor"),
     "expired, and silent": (
         lambda world: [expired(world), world.sql(LONG_AGO)],
-        "No reconciler has ticked since ",
+        "No loop has ticked since ",
         "tracer doctor",
     ),
 }
@@ -209,21 +209,21 @@ def test_a_retry_gives_attempts_that_count_from_one(world: World) -> None:
     found = facts(world)
     assert found.tries == 0
     assert found.queued_at
-    assert not {"queued_at", "call_id"} & found.evidence().keys()
-    assert not {"claimed", "call"} & dict(told(found)).keys()
+    assert not {"queued_at", "call_id"} & by_name(found).keys()
+    assert not {"claimed", "call"} & in_words(found).keys()
     claimed(world)
     assert facts(world).tries == 1
-    assert {"claimed", "call"} <= dict(told(facts(world))).keys()
+    assert {"claimed", "call"} <= in_words(facts(world)).keys()
 
 
 def test_what_else_holds_a_row_is_in_the_evidence(world: World) -> None:
     world.seed(1)
     world.sql(PAUSED)
-    assert "polling" not in dict(told(facts(world)))
+    assert "polling" not in in_words(facts(world))
     world.sql(NOT_POLLING)
-    assert dict(told(facts(world)))["polling"] == "paused"
+    assert in_words(facts(world))["polling"] == "paused"
     world.sql("DELETE FROM polling")
-    assert dict(told(facts(world)))["polling"] == "has no row"
+    assert in_words(facts(world))["polling"] == "has no row"
 
 
 def test_what_completed_waits_for_the_tick_that_advances_it(world: World) -> None:

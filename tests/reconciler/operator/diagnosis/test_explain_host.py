@@ -7,11 +7,12 @@ import pytest
 
 from reconciler.contract.settings import Settings
 from reconciler.local.stack_file import StackFile, running, write_stack
-from reconciler.local.worker_host import NO_HOST, HostStatus, host_fix
+from reconciler.local.worker_host import HostFault, HostStatus, host_fix
 from reconciler.operator.diagnosis import observers
 from reconciler.spawners.protocol import Refused, Spawned
 from tests.reconciler.operator.diagnosis.breaking import listening, mute
 from tests.reconciler.operator.diagnosis.explaining import reason, told
+from tests.standins.prefect_api import scheduling
 from tests.terminal import Terminal
 from tests.world import World
 
@@ -43,26 +44,25 @@ def home(tmp_path: Path) -> Path:
 def test_a_call_is_lost_with_its_host(tracer: Terminal, world: World, home: Path) -> None:
     claimed(world)
     found = told(tracer)
-    assert found["reason"].startswith(
-        "Claimed, and not begun: its call was lost with the worker host (no worker host is running "
-        "here), and the tick after "
+    assert found["says"].startswith(
+        "Claimed, and not begun: its call was lost with the worker host, and the tick after "
     )
-    assert found["reason"].endswith(" takes it up again")
+    assert found["says"].endswith(" takes it up again. No worker host is running here")
     assert found["fix"] == HOST
     with listening(home):
         found = told(tracer)
-    assert " with the worker host (the one here was started at " in found["reason"]
+    assert " takes it up again. The one here was started at " in found["says"]
     assert found["fix"] is None
     world.sql("UPDATE workflow_states SET attempt = 5")
-    assert told(tracer)["reason"].endswith(" ends it as FAILED, after attempt 5 of 5")
+    assert " ends it as FAILED, after attempt 5 of 5. " in told(tracer)["says"]
 
 
 def test_a_call_waits_in_the_host_that_took_it(tracer: Terminal, world: World, home: Path) -> None:
     with listening(home):
         world.claimed(1)
         found = told(tracer)
-    assert found["reason"].startswith("Claimed, and not begun: a worker has until ")
-    seen = found["evidence"]["outside"]
+    assert found["says"].startswith("Claimed, and not begun: a worker has until ")
+    seen = found["evidence"]["observed"]
     assert seen.pop("host_since") < found["evidence"]["queued_at"]
     assert seen == {"workers": "local", "workers_ready": True}
 
@@ -70,7 +70,7 @@ def test_a_call_waits_in_the_host_that_took_it(tracer: Terminal, world: World, h
 def test_a_call_of_modal_is_not_lost_with_a_host_here(tracer: Terminal, world: World) -> None:
     world.spawner.answer = Spawned("fc-7")
     claimed(world)
-    assert "lost" not in told(tracer)["reason"]
+    assert "lost" not in told(tracer)["says"]
 
 
 def test_a_host_that_does_not_answer(
@@ -80,7 +80,7 @@ def test_a_host_that_does_not_answer(
     claimed(world)
     with mute(home):
         found = told(tracer)
-        assert "begun: the worker host here does not answer. The lease of " in found["reason"]
+        assert "begun. The worker host here does not answer. The lease of " in found["says"]
         assert found["fix"].startswith("kill -9 ")
         assert found["fix"].endswith(f" && {HOST}")
         home.mkdir(exist_ok=True)
@@ -92,20 +92,25 @@ def test_a_host_that_does_not_answer(
 def test_a_command_of_prefects_is_for_the_server_of_the_stack(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRACER_HOME", str(home))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    assert (
-        observers.at_server("prefect work-pool resume tracer") == "prefect work-pool resume tracer"
-    )
+    here = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": None})
     home.mkdir()
-    (server,) = running("prefect-server", {os.getpid()})
-    write_stack(home, StackFile("http://127.0.0.1:9/api", server, [server]))
-    assert observers.at_server("prefect work-pool resume tracer") == (
-        "PREFECT_API_URL=http://127.0.0.1:9/api prefect work-pool resume tracer"
-    )
-    assert observers.at_server("prefect worker start --pool tracer") == "tracer down && tracer up"
-    assert observers.at_server("tracer interval resume") == "tracer interval resume"
-    assert observers.at_server(None) is None
+    with scheduling() as scheduler:
+        (server,) = running("prefect-server", {os.getpid()})
+        write_stack(home, StackFile(scheduler.url, server, [server]))
+        prefect = f"PREFECT_API_URL={scheduler.url} prefect"
+        for name, value, fix in (
+            ("pool_paused", True, f"{prefect} work-pool resume tracer"),
+            ("deployed", False, f"{prefect} deploy --all --no-prompt"),
+            ("workers", 0, "tracer down && tracer up"),
+            ("active", False, "tracer interval resume"),
+        ):
+            before = getattr(scheduler, name)
+            setattr(scheduler, name, value)
+            fault = observers.observe_prefect(here).prefect
+            assert fault
+            assert fault.fix == fix
+            setattr(scheduler, name, before)
 
 
 def test_a_host_that_does_not_have_the_step(tracer: Terminal, world: World, home: Path) -> None:
@@ -115,15 +120,16 @@ def test_a_host_that_does_not_have_the_step(tracer: Terminal, world: World, home
     world.tick()
     with listening(home, "normalize"):
         found = told(tracer)
-    assert " since spawn refused: the worker host has no step 'normalize'" in found["reason"]
+    assert " since spawn refused: the worker host has no step 'normalize'" in found["says"]
     assert found["fix"].startswith("kill ")
-    evidence = found["evidence"]["outside"]
-    assert evidence["workers_fault"] == "the worker host here does not have the step normalize"
+    fault = found["evidence"]["observed"]["workers_fault"]
+    assert fault["code"] == "worker_host_lacks_step"
+    assert fault["says"] == "The worker host here does not have the step normalize"
 
 
 def test_without_a_database_url_a_stack_brings_the_host(home: Path) -> None:
     here = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": None})
-    assert host_fix(here, HostStatus(fault=NO_HOST)) == "tracer up"
+    assert host_fix(here, HostStatus(fault=HostFault.NOT_RUNNING)) == "tracer up"
     assert host_fix(here, HostStatus(pid=7)) == "kill 7 && tracer up"
 
 
@@ -133,7 +139,7 @@ def test_a_spawn_that_no_host_took(tracer: Terminal, world: World) -> None:
     world.spawner.answer = Refused("no worker host is running")
     world.tick()
     found = told(tracer)
-    assert " since spawn refused: no worker host is running" in found["reason"]
+    assert " since spawn refused: no worker host is running" in found["says"]
     assert found["fix"] == HOST
 
 
@@ -162,16 +168,17 @@ def test_a_host_that_died_is_said_of_what_it_worked(
 ) -> None:
     begun(world, ago_s=300, beat_s=10)
     found = told(tracer)
-    assert " by a worker host that is gone (no worker host is running here): " in found["reason"]
+    assert " by a worker host that is gone: the tick after " in found["says"]
+    assert found["says"].endswith(". No worker host is running here")
     assert found["fix"] == HOST
     with listening(home):
         found = told(tracer)
-    assert " that is gone (the one here was started at " in found["reason"]
+    assert ". The one here was started at " in found["says"]
     assert found["fix"] is None
     world.sql("UPDATE workflow_states SET lease_expires_at = now() + interval '10 seconds'")
     found = told(tracer)
-    assert "silent since " in found["reason"]
-    assert "(no worker host is running here): the tick after " in found["reason"]
+    assert "silent since " in found["says"]
+    assert found["says"].endswith(". No worker host is running here")
 
 
 def test_a_stack_that_was_stopped_is_said_at_once(
@@ -181,15 +188,15 @@ def test_a_stack_that_was_stopped_is_said_at_once(
     world.seed(1)
     world.sql("UPDATE polling SET ticked_at = now() - interval '20 seconds'")
     found = told(tracer)
-    assert found["reason"].startswith("No reconciler has ticked since ")
-    assert found["reason"].endswith(
-        "(20 s ago): Prefect does not answer, and no worker host is running here"
+    assert found["says"].startswith("No loop has ticked since ")
+    assert found["says"].endswith(
+        "Set PREFECT_API_URL, or start one. No worker host is running here"
     )
     assert found["fix"] == "tracer reconcile --until-done"
     with listening(home):
-        assert told(tracer)["reason"].startswith("Its turn has come")
+        assert told(tracer)["says"].startswith("Its turn has come")
     world.sql("UPDATE polling SET ticked_at = now() - interval '3 seconds'")
-    looked: list[object] = []
-    monkeypatch.setattr(observers, "look_at_prefect", looked.append)
-    assert told(tracer)["reason"].startswith("Its turn has come")
-    assert not looked
+    asked: list[object] = []
+    monkeypatch.setattr(observers, "observe_prefect", asked.append)
+    assert told(tracer)["says"].startswith("Its turn has come")
+    assert not asked

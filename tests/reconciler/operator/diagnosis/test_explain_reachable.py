@@ -8,9 +8,9 @@ import os
 import pytest
 
 from reconciler.contract.database import Row
-from reconciler.contract.states import Status
-from reconciler.operator.diagnosis.explain import explain
-from reconciler.operator.diagnosis.row_facts import Facts
+from reconciler.operator.diagnosis.explain import explain, read_row
+from reconciler.operator.diagnosis.reason import Code
+from reconciler.operator.diagnosis.row_facts import RowFacts
 from reconciler.tick import tick
 from tests.system.machine.conductors import Spoken
 from tests.system.machine.exploring import explore
@@ -34,7 +34,7 @@ class Explained(Interleavings):
             self.settle(self.held[0])
         eyes = self.sides.eyes
         views = {batch.id: batch for batch in map(self.batch, range(len(self.seen.batches)))}
-        found = [eyes.facts(views[row["batch_id"]], row["key"]) for row in eyes.rows(COMPANIES)]
+        found = [read_row(eyes, views[row["batch_id"]], row["key"]) for row in eyes.rows(COMPANIES)]
         before = read(line(eyes).only)
         spawner = Spoken()
         tick(self.sides.stores[0], spawner, self.sides.stores[0].now())
@@ -43,29 +43,30 @@ class Explained(Interleavings):
             check_reason(facts, before, after, set(claimed))
 
 
-def check_reason(facts: Facts, before: Seen, after: Seen, claimed: set[Key]) -> None:
+def check_reason(facts: RowFacts, before: Seen, after: Seen, claimed: set[Key]) -> None:
     """What is said of a row agrees with what the tick after it did."""
-    says = explain(facts).says
+    reason = explain(facts)
+    says, code = reason.says, reason.code
     key = Key(facts.company_id, facts.step, facts.batch_id)
     told = f"{says!r} of {key}, and then {after.rows[key]}; {facts}"
     assert says, told
-    if says.startswith("Its turn has come"):
+    if code == Code.CLAIMED_NEXT:
         assert key in claimed, told
-    elif says.startswith("Not its turn"):
+    elif code in (Code.HIGHER_PRIORITY, Code.BEHIND_IN_BATCH):
         assert key not in claimed, told
-    elif "the next tick takes it to the step after" in says:
+    elif code == Code.STEP_DONE:
         assert after.rows[key]["advanced"], told
         assert len(steps_of(key, after)) == len(steps_of(key, before)) + 1, told
-    elif "the next tick decides on another one" in says:
+    elif code == Code.LEASE_OVER:
         assert moved(key, before, after), told
-    elif not may_move(facts, says):
+    elif not may_move(facts, code):
         assert not moved(key, before, after), told
 
 
-def may_move(facts: Facts, says: str) -> bool:
+def may_move(facts: RowFacts, code: Code) -> bool:
     """Whether the tick may do one thing or another, by what it does to other rows first."""
-    over = "in flight" in says and facts.expired > 0
-    return facts.status == Status.PENDING and ("is in line for the next tick" in says or over)
+    of_others = code in (Code.CAPACITY_USED_UP, Code.COMPANY_IN_FLIGHT) and facts.expired > 0
+    return code == Code.IN_LINE or of_others
 
 
 def moved(key: Key, before: Seen, after: Seen) -> bool:

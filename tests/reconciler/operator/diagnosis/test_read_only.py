@@ -14,7 +14,7 @@ from tests.world import World
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_only, "WAIT", "SET LOCAL lock_timeout = '0.1s'")
+    monkeypatch.setattr(read_only, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '0.1s'")
 
 
 def migrate(url: str) -> None:

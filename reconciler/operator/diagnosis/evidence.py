@@ -1,0 +1,108 @@
+"""What a reason goes by: the facts that have a value, by name for programs, in words for people."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
+from reconciler.contract.states import Status
+from reconciler.operator.diagnosis.row_facts import COUNTED, RowFacts
+from reconciler.operator.wording import counted, since, until, when
+
+OF_AN_ATTEMPT = ("queued_at", "started_at", "call_id")  # which a retry has forgiven
+
+
+def by_name(row: RowFacts) -> dict[str, object]:
+    """What is known, by name; nothing where there is nothing."""
+    forgiven = () if row.tries else OF_AN_ATTEMPT
+    found = _known(row) | {"last": row.last}
+    return {name: value for name, value in found.items() if name not in forgiven}
+
+
+def _known(facts: object) -> dict[str, object]:
+    """The fields of a dataclass that have a value, those of its parts within them."""
+    found = ((part.name, getattr(facts, part.name)) for part in fields(facts))  # type: ignore[arg-type]
+    parts = ((name, _known(value) if is_dataclass(value) else value) for name, value in found)
+    return {name: value for name, value in parts if value not in (None, {})}
+
+
+def in_words(row: RowFacts) -> dict[str, str]:
+    """A label and a line for each thing that is known."""
+    return dict(_lines(row))
+
+
+def _lines(row: RowFacts) -> Iterator[tuple[str, str]]:
+    paused = ", paused" if row.batch_paused else ""
+    yield "step", f"{row.step}, {row.number} of {row.steps}"
+    yield "status", f"{row.status}, {_tries(row)}"
+    yield "batch", f"{row.batch}: {row.batch_status}{paused}, priority {row.priority}"
+    yield from _moments(row)
+    if row.call_id and row.tries:
+        yield "call", row.call_id
+    if row.error:
+        yield "last error", row.error
+    if row.status == Status.PENDING:
+        yield from _queue(row)
+    if row.polling_paused is not False:
+        yield "polling", "paused" if row.polling_paused else "has no row"
+    yield "last tick", since(row.ticked_at, row.now) if row.ticked_at else "none so far"
+    yield from _observed(row)
+
+
+def _tries(row: RowFacts) -> str:
+    most = row.max_attempts or "?"
+    if not row.tries:
+        return f"no attempt yet, of {most}"
+    failed = " failed" if row.status == Status.PENDING else ""
+    return f"attempt {row.tries} of {most}{failed}"
+
+
+def _moments(row: RowFacts) -> Iterator[tuple[str, str]]:
+    if row.status == Status.PENDING:
+        yield "available", when(row.available_at, row.now)
+    if row.queued_at and row.tries:
+        yield "claimed", since(row.queued_at, row.now)
+    if row.started_at and row.tries:
+        yield "begun", since(row.started_at, row.now)
+    if lease := row.lease_expires_at:
+        ran_out = f"ran out at {since(lease, row.now)}"
+        yield "lease", ran_out if row.lease_over else f"runs until {until(lease, row.now)}"
+    if row.finished_at:
+        yield "ended", since(row.finished_at, row.now)
+
+
+def _queue(row: RowFacts) -> Iterator[tuple[str, str]]:
+    """What a claim of the step would go by."""
+    if row.enabled is None:
+        yield "registry", f"{row.step} is not in it"
+        return
+    over = f", {row.expired} with a lease that is over" if row.expired else ""
+    disabled = "" if row.enabled else "; the step is disabled"
+    yield "in flight", f"{row.in_flight} of {row.max_in_flight}{over}{disabled}"
+    if row.throttled and row.held_until:
+        yield "slowed down", f"until {until(row.held_until, row.now)}: {row.held_because}"
+    elif row.allowance:
+        why = row.held_because or "twice as many with each claim that is taken, after refusals"
+        yield "slowed down", f"{row.allowance} rows at a time: {why}"
+    if claim := row.next_claim:
+        sharing = claim.sharing - 1
+        others = f" and {sharing} more batches of its priority" if sharing > 0 else ""
+        yield "before it", f"{counted(claim.ahead, COUNTED)} of its batch"
+        yield "next claim", f"{claim.free:,} rows at most, {claim.mark:,} of its batch{others}"
+        if claim.higher:
+            yield "higher priority", f"{claim.higher:,} rows, of priority {claim.highest} at most"
+
+
+def _observed(row: RowFacts) -> Iterator[tuple[str, str]]:
+    seen = row.observed
+    if seen.prefect:
+        yield "Prefect", seen.prefect.says
+    if seen.schedule:
+        yield "Prefect's API", seen.schedule.api_url
+        if seen.schedule.next_run_at:
+            yield "next run", when(seen.schedule.next_run_at, row.now)
+    if seen.workers_fault:
+        yield "workers", f"{seen.workers}: {seen.workers_fault.says}"
+    elif seen.workers_ready:
+        there = "deployed function" if seen.workers == "modal" else "worker host"
+        yield "workers", f"{seen.workers}: {there} there"
+    if seen.host_since:
+        yield "host started", since(seen.host_since, row.now)

@@ -1,0 +1,96 @@
+"""A reason: its code for programs, its sentence for people, and the command that fixes it."""
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+
+class Code(StrEnum):
+    """Every reason that `explain`, `doctor` and `inspect` give. Scripts read these: they stay."""
+
+    # The row has ended.
+    ALL_STEPS_DONE = auto()
+    STEP_DONE = auto()
+    FAILED = auto()
+    CANCELLED = auto()
+    BATCH_CANCELLED = auto()
+    CANCEL_UNFINISHED = auto()
+
+    # The row waits to be claimed.
+    BATCH_PAUSED = auto()
+    BACKOFF = auto()
+    SPAWN_FAILED = auto()
+    THROTTLED = auto()
+    COMPANY_IN_FLIGHT = auto()
+    CAPACITY_ZERO = auto()
+    CAPACITY_USED_UP = auto()
+    HIGHER_PRIORITY = auto()
+    BEHIND_IN_BATCH = auto()
+    IN_LINE = auto()
+    CLAIMED_NEXT = auto()
+
+    # The row was claimed.
+    CLAIMED = auto()
+    SPAWN_UNANSWERED = auto()
+    RUNNING = auto()
+    WORKER_SILENT = auto()
+    LEASE_OVER = auto()
+    WORKER_HOST_GONE = auto()
+
+    # The step.
+    STEP_NOT_REGISTERED = auto()
+    STEP_DISABLED = auto()
+    STEP_CODE_MISSING = auto()
+    STEP_CODE_BROKEN = auto()
+
+    # The loop, and Prefect's schedule of it.
+    POLLING_PAUSED = auto()
+    POLLING_ROW_MISSING = auto()
+    NO_TICK = auto()
+    NO_NEXT_TICK = auto()
+    PREFECT_UNKNOWN = auto()
+    PREFECT_UNREACHABLE = auto()
+    PREFECT_NOT_DEPLOYED = auto()
+    PREFECT_NO_INTERVAL = auto()
+    PREFECT_PAUSED = auto()
+    PREFECT_NO_WORKER = auto()
+    PREFECT_OTHER_POOL = auto()
+    PREFECT_POOL_PAUSED = auto()
+    PREFECT_POOL_FULL = auto()
+    PREFECT_QUEUE_PAUSED = auto()
+    PREFECT_QUEUE_FULL = auto()
+    PREFECT_LATE = auto()
+    SCHEDULE_GAP = auto()
+
+    # The workers, here and on Modal.
+    NO_WORKER_HOST = auto()
+    WORKER_HOST_SILENT = auto()
+    WORKER_HOST_OUTDATED = auto()
+    WORKER_HOST_LACKS_STEP = auto()
+    MODAL_UNREACHABLE = auto()
+    MODAL_REFUSES = auto()
+    MODAL_APP_MISSING = auto()
+    MODAL_APP_DIFFERS = auto()
+    FUNCTION_NOT_DEPLOYED = auto()
+    FUNCTION_NOT_REGISTERED = auto()
+
+    # Settings and the database.
+    SETTING_INVALID = auto()
+    DATABASE_UNREACHABLE = auto()
+    DATABASE_READ_ONLY = auto()
+    SCHEMA_MISSING = auto()
+    SCHEMA_BEHIND = auto()
+    TRACER_BEHIND = auto()
+    SCHEMA_DAMAGED = auto()
+    TABLE_LOCKED = auto()
+    RESULT_TABLE_MISSING = auto()
+    ROLE_LACKS_GRANT = auto()
+    ROLE_OF_WORKERS = auto()
+
+
+@dataclass(frozen=True)
+class Reason:
+    """`says` has no full stop at its end; `fix` is None if no command fixes it."""
+
+    code: Code
+    says: str
+    fix: str | None = None

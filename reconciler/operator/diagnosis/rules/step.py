@@ -1,0 +1,46 @@
+"""Why a step is not worked by anybody."""
+
+from collections.abc import Iterator
+
+from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.diagnosis.row_facts import StepFacts
+
+SYNC = "tracer steps sync"
+DEFAULT_CAPACITY = 1000  # as the registry has it
+
+
+def switched_off(step: StepFacts) -> Iterator[Reason]:
+    """Why no claim takes it."""
+    if step.enabled is None:
+        yield Reason(Code.STEP_NOT_REGISTERED, f"The step {step.step} is not registered", SYNC)
+    if step.enabled is False:
+        fix = f"tracer steps set {step.step} enabled=true"
+        yield Reason(Code.STEP_DISABLED, f"The step {step.step} is disabled", fix)
+
+
+def unworked(step: StepFacts, batches: int, here: set[str] | None) -> Iterator[Reason]:
+    """Why running batches wait for it; the workers here have the steps `here`, if any are here."""
+    needed = f"{'a running batch needs' if batches == 1 else f'{batches} running batches need'} it"
+    for reason in switched_off(step):
+        yield Reason(reason.code, f"{reason.says}, and {needed}", reason.fix)
+    if not step.max_in_flight:
+        reason = capacity_zero(step.step, more_in_flight(step.step, DEFAULT_CAPACITY))
+        yield Reason(reason.code, f"{reason.says}, and {needed}", reason.fix)
+    if here is not None and step.step not in here:
+        says = f"workers/steps/ here has no {step.step}, and {needed}"
+        yield Reason(Code.STEP_CODE_MISSING, says, "git status workers/steps")
+
+
+def unregistered(steps: list[str]) -> Reason:
+    """These steps have code here, and are not registered."""
+    return Reason(Code.STEP_NOT_REGISTERED, f"Not registered: {', '.join(steps)}", SYNC)
+
+
+def capacity_zero(step: str, fix: str | None) -> Reason:
+    """None of it may be in flight."""
+    return Reason(Code.CAPACITY_ZERO, f"The capacity of {step} is set to 0", fix)
+
+
+def more_in_flight(step: str, rows: int) -> str:
+    """The command that sets the step's capacity."""
+    return f"tracer steps set {step} max_in_flight={rows}"

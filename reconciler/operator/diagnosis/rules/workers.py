@@ -1,0 +1,49 @@
+"""Why a call would not find its worker: on this machine, or on Modal."""
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.contract.errors import DEPLOY_WORKERS
+from reconciler.local.worker_host import HostFault, HostStatus
+from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.diagnosis.rules.step import SYNC
+
+Place = tuple[str, str]  # an app of Modal, and a function of it
+HOST_FAULTS = {
+    HostFault.NOT_RUNNING: (Code.NO_WORKER_HOST, "No worker host is running here"),
+    HostFault.SILENT: (Code.WORKER_HOST_SILENT, "The worker host here does not answer"),
+    HostFault.OUTDATED: (
+        Code.WORKER_HOST_OUTDATED,
+        "The worker host here is of another version of Tracer",
+    ),
+}
+
+
+def host_faults(host: HostStatus, steps: Iterable[str], fix: str) -> Iterator[Reason]:
+    """The local worker host does not answer, or has not all of `steps`."""
+    if host.fault:
+        yield Reason(*HOST_FAULTS[host.fault], fix)
+    for step in steps:
+        if step not in host.steps:
+            says = f"The worker host here does not have the step {step}"
+            yield Reason(Code.WORKER_HOST_LACKS_STEP, says, fix)
+
+
+def function_missing(app: str, function: str) -> Reason:
+    """Modal does not have the step's function."""
+    says = f"The function {function} of the app {app} is not deployed on Modal"
+    return Reason(Code.FUNCTION_NOT_DEPLOYED, says, DEPLOY_WORKERS)
+
+
+def functions_differ(deployed: set[Place], registered: set[Place]) -> Iterator[Reason]:
+    """Modal and the registry do not have the same functions."""
+    if missing := registered - deployed:
+        says = f"Not deployed: {_listed(missing)}"
+        yield Reason(Code.FUNCTION_NOT_DEPLOYED, says, f"{SYNC} && {DEPLOY_WORKERS}")
+    if unknown := deployed - registered:
+        says = f"Deployed, and not in the registry: {_listed(unknown)}; where their code is not "
+        says += "here, a deploy replaces them with what is"
+        yield Reason(Code.FUNCTION_NOT_REGISTERED, says, SYNC)
+
+
+def _listed(places: Iterable[Place]) -> str:
+    return ", ".join(f"{function} (app {app})" for app, function in sorted(places))
