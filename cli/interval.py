@@ -1,6 +1,8 @@
 """`tracer interval`: how often the loop ticks, and how often Prefect starts a fresh one."""
 
 import re
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +11,7 @@ from cli.render import AsJson, document, out, say, table, text
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
+from reconciler.operator.diagnosis.rules.loop import schedule_faults
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import seconds
 from reconciler.prefect import schedule
@@ -46,8 +49,10 @@ def read_prefect() -> dict[str, Any]:
         return {"error": str(error)}
     if not found.deployed:
         return {**vars(found), "last_run": None, "error": str(schedule.NotDeployed())}
+    fault = next(schedule_faults(found, datetime.now(UTC)), None)
     last = next(iter(recent_runs(load_settings(), 1)), None)
-    return {**vars(found), "last_run": vars(last) if last else None, "error": None}
+    more = {"last_run": vars(last) if last else None, "fault": asdict(fault) if fault else None}
+    return {**vars(found), **more, "error": None}
 
 
 def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
@@ -63,9 +68,9 @@ def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
     there = f"Prefect's deployment {schedule.FLOW}/{schedule.DEPLOYMENT} at {prefect['api_url']}"
     every = seconds(prefect["every_s"]) + (", paused" if prefect["paused"] else "")
     lines.append(["schedule", every, f"{there}{schedule_gap(polling, prefect['every_s'])}"])
-    worker = "" if prefect["pool_online"] else f"; no worker polls the pool {schedule.POOL}"
+    fault = f"; {prefect['fault']['says']}" if prefect["fault"] else ""
     planned = prefect["next_run_at"] or ("none" if prefect["paused"] else "planned in a minute")
-    lines.append(["next run", planned, f"{there}{worker}"])
+    lines.append(["next run", planned, f"{there}{fault}"])
     if last := prefect["last_run"]:
         lines.append(["last run", last["started_at"], f"{last['name']}, {last['state']}"])
     return lines

@@ -13,6 +13,7 @@ from reconciler.contract.store import Store
 from reconciler.dispatch import settle, settled
 from reconciler.local.worker_host import running_host
 from reconciler.operator.connect import database_url
+from reconciler.operator.diagnosis.rules.loop import POLLING_PAUSED
 from reconciler.poll import poll
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import tick
@@ -38,7 +39,7 @@ def reconcile(
         if once:
             polling = store.beat()
             if polling.paused:
-                say("Polling is paused: `tracer interval resume`.")
+                say(str(POLLING_PAUSED))
                 return
             report = tick(store, spawner, polling.now)
             report = report.with_late(settle(store, spawner, polling.now))

@@ -16,6 +16,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.contract.states import Status
 from reconciler.operator import views
 from reconciler.operator.batch import BatchView
+from reconciler.operator.diagnosis.rules.pending import waits_until
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import since, span, until
 from workers.runtime.loading import load_steps
@@ -153,10 +154,11 @@ def moments(attempt: dict[str, Any], day: Day) -> Iterator[str]:
 
 def waits(row: dict[str, Any], day: Day) -> str:
     """What a PENDING row waits for, as far as it says itself."""
-    why = f", since {row['error']}" if row["error"] and not row["attempts"] else ""
+    error = None if row["attempts"] else row["error"]  # an attempt's is shown with it
     if row["available_at"] > row["now"]:
-        return f"may be claimed at {until(row['available_at'], row['now'])}{why}"
-    return f"waits since {day.time(row['available_at'])}{why}"
+        why = error or "an attempt failed"
+        return waits_until(row["step"], row["available_at"], row["now"], why)
+    return f"waits since {day.time(row['available_at'])}{f', since {error}' if error else ''}"
 
 
 def show_result(result: dict[str, Any]) -> None:

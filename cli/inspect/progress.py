@@ -12,10 +12,9 @@ from rich.text import Text
 
 from cli.inspect.details import details
 from cli.render import cut_middle, one_line, text, visible
-from reconciler.contract.errors import with_fix
 from reconciler.contract.progress import state
 from reconciler.contract.states import BatchStatus
-from reconciler.operator.diagnosis.reason import Code
+from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.wording import clock, seconds, span
 
 NARROW = 72  # columns below which the space between them is less
@@ -98,7 +97,7 @@ def unticked(progress: dict[str, Any]) -> Iterator[str]:
         early = progress["now"] - progress["created_at"] < FIRST_TICK
         awaited = early and reason["code"] == Code.NO_TICK
         says = f"{reason['says']}: the next tick is awaited"
-        yield says if awaited else with_fix(reason["says"], reason["fix"])
+        yield says if awaited else str(Reason(**reason))
 
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:

@@ -41,7 +41,7 @@ def database() -> str | Reason:
     try:
         connection = connect(url)
     except TracerError as error:
-        return Reason(Code.DATABASE_UNREACHABLE, error.says, error.fix or OTHER_URL)
+        raise TracerError(error.says, error.fix or OTHER_URL) from error
     with connection:
         row = connection.execute(health.WRITES).fetchone() or {}
         version, role = connection.info.server_version, connection.info.user

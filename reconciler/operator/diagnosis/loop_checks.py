@@ -22,7 +22,6 @@ from reconciler.poll import HANDOVER_S
 
 PAUSE_S = 0.5
 STARTS_S = 30.0  # that a run of Prefect's takes at most until its first tick: 2 to 17, and 8 more
-UNUSED = (Code.PREFECT_UNKNOWN, Code.PREFECT_NOT_DEPLOYED)
 
 
 class LoopChecks:
@@ -112,7 +111,8 @@ class LoopChecks:
 
     @property
     def _without_prefect(self) -> bool:
-        return self._seen.prefect is not None and self._seen.prefect.code in UNUSED
+        code = self._seen.prefect.code if self._seen.prefect else None
+        return code in (Code.PREFECT_UNKNOWN, Code.PREFECT_NOT_DEPLOYED)
 
     def _unused(self) -> bool:
         """Whether a loop ticks though Prefect is not set up to start one: cron's, or a person's."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
+from reconciler.contract.errors import with_fix
+
 
 class Code(StrEnum):
     """Every reason that `explain`, `doctor` and `inspect` give. Scripts read these: they stay."""
@@ -94,3 +96,6 @@ class Reason:
     code: Code
     says: str
     fix: str | None = None
+
+    def __str__(self) -> str:
+        return with_fix(self.says, self.fix)

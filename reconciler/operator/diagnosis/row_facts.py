@@ -48,8 +48,8 @@ class Observed:
     @property
     def deserted(self) -> bool:
         """Whether nothing that ticks is left here: no Prefect, and no host beside a loop."""
-        away = (Code.PREFECT_UNKNOWN, Code.PREFECT_UNREACHABLE)
-        return self.host_gone and self.prefect is not None and self.prefect.code in away
+        code = self.prefect.code if self.prefect else None
+        return self.host_gone and code in (Code.PREFECT_UNKNOWN, Code.PREFECT_UNREACHABLE)
 
 
 @dataclass(frozen=True, kw_only=True)

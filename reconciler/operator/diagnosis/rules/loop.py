@@ -15,6 +15,7 @@ RESUME_POLLING = "tracer interval resume"
 RECONCILE = "tracer reconcile --until-done"
 DOCTOR = "tracer doctor"
 HERE = ("127.0.0.1", "localhost", "::1")
+POLLING_PAUSED = Reason(Code.POLLING_PAUSED, "Polling is paused", RESUME_POLLING)
 LATE = timedelta(seconds=30)  # Prefect's worker starts a run 2 to 17 s after it is due
 CRON = timedelta(seconds=65)  # within which cron's next tick comes
 
@@ -30,7 +31,7 @@ def switched_off(loop: LoopFacts) -> Iterator[Reason]:
     if loop.polling_paused is None:
         yield polling_row_missing()
     if loop.polling_paused:
-        yield Reason(Code.POLLING_PAUSED, "Polling is paused", RESUME_POLLING)
+        yield POLLING_PAUSED
 
 
 def wrong_schema(error: WrongSchema) -> Reason:
@@ -99,7 +100,9 @@ def prefect_unreachable(error: TracerError, api_url: str) -> Reason:
     return Reason(Code.PREFECT_UNREACHABLE, error.says.rstrip("."), fix)
 
 
-def schedule_faults(found: Schedule, now: datetime, stack_url: str | None) -> Iterator[Reason]:
+def schedule_faults(
+    found: Schedule, now: datetime, stack_url: str | None = None
+) -> Iterator[Reason]:
     """What keeps Prefect from starting runs.
 
     A local stack runs a server of its own at `stack_url`: Prefect's own commands do not know of it,

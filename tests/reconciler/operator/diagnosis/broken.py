@@ -189,7 +189,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         ticked("now() - interval '5 minutes'"),
         "loop",
         Code.NO_TICK,
-        "(5 min 00 s ago)",
+        "(5 min 0",
         RESUME,
     ),
     "no intervals": (

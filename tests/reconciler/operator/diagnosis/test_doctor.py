@@ -100,8 +100,17 @@ def test_a_step_whose_code_is_not_here(well: Well) -> None:
     with sql(PUT_BACK.format("headcount"), forget)(well):
         assert "without code here: headcount" in well.findings(code=0)["steps"]["says"]
         with blueprint("normalize", "headcount")(well):
-            found = well.findings(code=1)["batches"]["says"]
-            assert found == "workers/steps/ here has no headcount, and a running batch needs it"
+            found = well.findings(code=1)["batches"]
+            assert found["code"] == Code.STEP_CODE_MISSING
+            says = "workers/steps/ here has no headcount, and a running batch needs it"
+            assert found["says"] == says
+
+
+def test_steps_that_cannot_be_loaded(well: Well) -> None:
+    well.setenv("TRACER_STEPS", "no.such.steps")
+    found = well.findings(code=1)
+    codes = {part: finding["code"] for part, finding in found.items() if not finding["ok"]}
+    assert codes == dict.fromkeys(("steps", "batches"), Code.STEP_CODE_BROKEN)
 
 
 def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
@@ -183,6 +192,7 @@ def test_what_is_wrong_is_said_without_a_wait_for_a_tick(well: Well) -> None:
     with ticked("now() - interval '5 seconds'")(well), normalize("enabled = false")(well):
         found = well.findings(code=1)
     assert "Waiting" not in well.tracer.err
+    assert found["loop"]["code"] == Code.NO_NEXT_TICK
     says = found["loop"]["says"]
     assert says.endswith(" (5 s ago), and nothing is seen that would start the next one")
     faults = [part for part, finding in found.items() if not finding["ok"]]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.operator.diagnosis.reason import Code
 from tests.standins.controlplane.client import environment
 from tests.standins.controlplane.faults import dead_url, silent_server
 from tests.standins.controlplane.plane import ControlPlane
@@ -12,6 +13,10 @@ from tests.terminal import Terminal
 from tests.world import World
 
 PARTS = ("modal", "app", "functions")
+CODES = {
+    *(Code.MODAL_UNREACHABLE, Code.MODAL_REFUSES, Code.MODAL_APP_DIFFERS, Code.MODAL_APP_MISSING),
+    *(Code.FUNCTION_NOT_DEPLOYED, Code.FUNCTION_NOT_REGISTERED),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +48,7 @@ def test_a_modal_that_does_not_answer(tracer: Terminal, away: str) -> None:
             found = findings(tracer)
     assert list(found) == ["modal"]
     assert not found["modal"]["ok"]
+    assert found["modal"]["code"] == Code.MODAL_UNREACHABLE
     assert found["modal"]["says"].startswith(f"Modal does not answer at {url} (")
 
 
@@ -52,6 +58,7 @@ def test_a_token_that_is_not_accepted(tracer: Terminal, plane: ControlPlane) -> 
     assert list(found) == ["modal"]
     assert "does not accept the token" in found["modal"]["says"]
     assert found["modal"]["fix"] == "modal token new"
+    assert found["modal"]["code"] == Code.MODAL_REFUSES
     assert "as-wrong" not in str(found)
 
 
@@ -68,6 +75,7 @@ def test_an_app_that_is_not_deployed(
 ) -> None:
     world.sql("UPDATE enrichment_registry SET app_name = 'tracer-staging'")
     found = findings(tracer)["app"]
+    assert found["code"] == Code.MODAL_APP_DIFFERS
     assert found["says"] == (
         "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or let "
         "the registry follow"
@@ -78,6 +86,7 @@ def test_an_app_that_is_not_deployed(
     assert list(found) == ["modal", "app"]
     assert found["app"]["says"].startswith("The app 'tracer-staging' is not deployed")
     assert found["app"]["fix"] == "modal deploy -m workers.app"
+    assert found["app"]["code"] == Code.MODAL_APP_MISSING
 
 
 @pytest.mark.usefixtures("plane")
@@ -88,6 +97,7 @@ def test_a_registered_function_that_is_not_deployed(tracer: Terminal, world: Wor
     )
     found = findings(tracer)["functions"]
     assert found["says"] == "Not deployed: headcount (app tracer)"
+    assert found["code"] == Code.FUNCTION_NOT_DEPLOYED
     assert found["fix"] == "tracer steps sync && modal deploy -m workers.app"
 
 
@@ -96,6 +106,7 @@ def test_a_deployed_function_that_is_not_registered(tracer: Terminal, world: Wor
     world.sql("DELETE FROM enrichment_registry WHERE step_name = 'step_b'")
     found = findings(tracer)["functions"]
     assert found["says"].startswith("Deployed, and not in the registry: step_b (app tracer); ")
+    assert found["code"] == Code.FUNCTION_NOT_REGISTERED
     assert found["fix"] == "tracer steps sync"
 
 
