@@ -1,6 +1,7 @@
 """`tracer demo`: the whole system on this machine, with a small batch."""
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 
-from cli.export import flat_rows
+from cli.export import result_tables
 from cli.inspect.progress import overview
 from cli.render import out, table, text
 from cli.seed import print_report
@@ -18,6 +19,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.local.stack import Stack
 from reconciler.operator import views
 from reconciler.operator.connect import user
+from reconciler.operator.export import flat_rows
 from reconciler.operator.seeding.file import open_seed_file
 from reconciler.operator.seeding.load import load
 from reconciler.operator.store import OperatorStore
@@ -76,7 +78,7 @@ def show(store: OperatorStore, running: Stack, name: str, started: float) -> Non
 def results(store: OperatorStore, name: str) -> RenderableType:
     """The first results of the steps."""
     batch = store.batch(name)
-    rows = [flat for flat, _ in zip(flat_rows(store, batch), range(SHOWN), strict=False)]
+    rows = list(islice(flat_rows(store, batch, result_tables(batch)), SHOWN))
     columns = ("normalize.short_name", "normalize.legal_form", "normalize.domain")
     shown = table(
         ["company", "short name", "legal form", "domain"],

@@ -8,8 +8,8 @@ from textwrap import wrap
 from typing import Any
 
 from rich.text import Text
+from sqlalchemy import Table
 
-from cli.export import places
 from cli.render import document, out, say, text
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
@@ -41,7 +41,7 @@ def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_jso
         show_result(result)
 
 
-def tables(steps: set[str]) -> dict[str, tuple[str, str]]:
+def tables(steps: set[str]) -> dict[str, Table]:
     """The domain tables of those steps whose code is here."""
     try:
         found = load_steps()
@@ -53,7 +53,7 @@ def tables(steps: set[str]) -> dict[str, tuple[str, str]]:
         say(
             f"Results are shown where the step's code is: there is no {missing[0]!r} in {packages}."
         )
-    return places({step: found[step].table.__table__ for step in sorted(steps & found.keys())})  # type: ignore[attr-defined]
+    return {step: found[step].table.__table__ for step in sorted(steps & found.keys())}  # type: ignore[attr-defined]
 
 
 def show_batch(name: str, rows: list[dict[str, Any]]) -> None:

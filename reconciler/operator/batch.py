@@ -5,7 +5,16 @@ from datetime import datetime
 
 from reconciler.contract.database import Database
 from reconciler.contract.errors import BadInput
-from reconciler.operator.sql.views import SIMILAR_KEYS
+
+# Keys that have what was typed in them, of one batch or of all.
+SIMILAR_KEYS = """
+SELECT key FROM companies c
+WHERE strpos(lower(key), lower(%(key)s)) > 0
+  AND (%(batch_id)s::int IS NULL OR (SELECT true FROM batch_companies m
+                                     WHERE m.batch_id = %(batch_id)s AND m.company_id = c.id))
+ORDER BY length(key), key
+LIMIT 3
+"""
 
 
 @dataclass(frozen=True)

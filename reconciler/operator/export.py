@@ -1,26 +1,80 @@
-"""All of a batch's companies with their results, streamed."""
+"""All of a batch's companies with their results: streamed, flat or nested, to a file."""
 
-from collections.abc import Iterator, Mapping
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any, BinaryIO, TypeAlias
 
 from psycopg import sql
+from sqlalchemy import Boolean, Float, Integer, Table
 
 from reconciler.contract.database import Row
 from reconciler.operator.batch import BatchView
-from reconciler.operator.sql import views
+from reconciler.operator.seeding.columns import unique_names
 from reconciler.operator.store import OperatorStore
 
+Place: TypeAlias = "tuple[str | None, str | None]"  # a step (None: the input), and its column
+Columns: TypeAlias = Mapping[str, Place]
+Tables: TypeAlias = Mapping[str, Table]  # each step's domain table
+
+WRITTEN_BY_US = {"company_id"}
+CRLF = "\r\n"
 EXPORT_ROWS = 2000  # fetched at a time
+PARQUET_ROWS = 10_000  # per row group, which is what is held in memory
+
+# {results} joins the domain tables of the batch's steps, {fields} names what is read of them.
+EXPORT = """
+SELECT c.key, c.name, c.domain, c.attributes{fields}
+FROM batch_companies m
+JOIN companies c ON c.id = m.company_id
+{results}
+WHERE m.batch_id = %(batch_id)s
+ORDER BY c.id
+"""
+EXPORT_FIELDS = ", {state}.status AS {status_name}, row_to_json({result}.*) AS {result_name}"
+EXPORT_JOIN = """
+LEFT JOIN workflow_states {state}
+    ON {state}.company_id = c.id AND {state}.batch_id = m.batch_id AND {state}.step_name = {step}
+LEFT JOIN {table} {result} ON {result}.company_id = c.id AND {state}.status = 'COMPLETED'
+"""
 
 
-def export_rows(
-    store: OperatorStore, batch: BatchView, tables: Mapping[str, tuple[str, str]]
-) -> Iterator[Row]:
-    """One row per company of the batch, streamed; `tables` names each step's (schema, table).
+class Format(StrEnum):
+    """What a file can hold: flat rows in CSV and Parquet, nested ones in JSON lines."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+def write_batch(
+    store: OperatorStore, batch: BatchView, tables: Tables, format_: Format, file: BinaryIO
+) -> int:
+    """Write the batch's companies to `file`; returns how many there are."""
+    rows = read_companies(store, batch, tables)
+    if format_ is Format.JSONL:
+        return _write_jsonl(file, rows, tables)
+    write = _write_csv if format_ is Format.CSV else _write_parquet
+    return write(file, rows, columns_of(batch, tables), tables)
+
+
+def flat_rows(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterator[Row]:
+    """The flat form of a batch's companies, streamed."""
+    columns = columns_of(batch, tables)
+    for row in read_companies(store, batch, tables):
+        yield {name: value(row, place) for name, place in columns.items()}
+
+
+def read_companies(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterator[Row]:
+    """One row per company of the batch, streamed.
 
     Each has key, name, domain, attributes, and per step `STEP.status` and `STEP.result`.
     """
-    parts = [_export_step(i, step, *tables[step]) for i, step in enumerate(batch.blueprint)]
-    query = sql.SQL(views.EXPORT).format(
+    parts = [_of_step(n, step, tables[step]) for n, step in enumerate(batch.blueprint)]
+    query = sql.SQL(EXPORT).format(
         fields=sql.SQL("").join(fields for fields, _ in parts),
         results=sql.SQL("").join(join for _, join in parts),
     )
@@ -30,17 +84,102 @@ def export_rows(
         yield from cursor
 
 
-def _export_step(
-    number: int, step: str, schema: str, table: str
-) -> tuple[sql.Composed, sql.Composed]:
+def _of_step(number: int, step: str, table: Table) -> tuple[sql.Composed, sql.Composed]:
     state, result = sql.Identifier(f"s{number}"), sql.Identifier(f"r{number}")
-    fields = sql.SQL(views.EXPORT_FIELDS).format(
+    fields = sql.SQL(EXPORT_FIELDS).format(
         state=state,
         result=result,
         status_name=sql.Identifier(f"{step}.status"),
         result_name=sql.Identifier(f"{step}.result"),
     )
-    join = sql.SQL(views.EXPORT_JOIN).format(
-        state=state, result=result, step=sql.Literal(step), table=sql.Identifier(schema, table)
+    place = sql.Identifier(str(table.schema), table.name)
+    join = sql.SQL(EXPORT_JOIN).format(
+        state=state, result=result, step=sql.Literal(step), table=place
     )
     return fields, join
+
+
+def columns_of(batch: BatchView, tables: Tables) -> dict[str, Place]:
+    """The flat form's columns, no two of one name: key, the input's own, and `STEP.status`,
+    `STEP.COLUMN` per step. One of the input that has another's name is numbered: `key_2`."""
+    results: list[Place] = []
+    for step, table in tables.items():
+        names = [c.name for c in table.columns if c.name not in WRITTEN_BY_US]
+        results += [(step, None), *((step, name) for name in names)]
+    of_results = [f"{step}.{column or 'status'}" for step, column in results]
+    names = unique_names(["key", *of_results, *batch.columns])
+    places = [(None, None), *results, *((None, column) for column in batch.columns)]
+    at, ours = dict(zip(names, places, strict=True)), 1 + len(results)
+    return {name: at[name] for name in (names[0], *names[ours:], *names[1:ours])}
+
+
+def value(row: Row, place: Place) -> Any:
+    """What a company has there."""
+    match place:
+        case (None, None):
+            return row["key"]
+        case (None, column):
+            return row["attributes"].get(column)
+        case (step, None):
+            return row[f"{step}.status"]
+        case (step, column):
+            return (row[f"{step}.result"] or {}).get(column)
+
+
+def _write_csv(file: BinaryIO, rows: Iterable[Row], columns: Columns, _: Tables) -> int:
+    # With both as the end of a line, the module quotes cells that have either of them.
+    lines = SimpleNamespace(write=lambda line: file.write(f"{line.removesuffix(CRLF)}\n".encode()))
+    writer = csv.writer(lines, lineterminator=CRLF)
+    writer.writerow(columns)
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - counted
+        cells = (value(row, place) for place in columns.values())
+        writer.writerow(_text(cell) if isinstance(cell, dict | list) else cell for cell in cells)
+    return count
+
+
+def _write_jsonl(file: BinaryIO, rows: Iterable[Row], tables: Tables) -> int:
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - counted
+        steps = {s: {"status": row[f"{s}.status"], "result": row[f"{s}.result"]} for s in tables}
+        given = {name: row[name] for name in ("key", "name", "domain", "attributes")}
+        file.write(json.dumps({**given, "steps": steps}, ensure_ascii=False).encode() + b"\n")
+    return count
+
+
+def _write_parquet(file: BinaryIO, rows: Iterable[Row], columns: Columns, tables: Tables) -> int:
+    import pyarrow as arrow  # a quarter of a second, which the other formats need not pay
+    from pyarrow import parquet
+
+    kinds = {name: _kind(tables, place) for name, place in columns.items()}
+    schema = arrow.schema([arrow.field(name, kind) for name, kind in kinds.items()])
+    count, rows = 0, iter(rows)
+    with parquet.ParquetWriter(file, schema) as writer:
+        while group := list(islice(rows, PARQUET_ROWS)):
+            found = [
+                {n: _typed(value(row, columns[n]), kinds[n]) for n in columns} for row in group
+            ]
+            writer.write_table(arrow.Table.from_pylist(found, schema))
+            count += len(group)
+    return count
+
+
+def _kind(tables: Tables, place: Place) -> str:
+    """Arrow's type for a column; what is no number of a result is text."""
+    step, column = place
+    if step is None or column is None:
+        return "string"
+    of = tables[step].columns[column].type
+    kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
+    return next((kind for sql, kind in kinds if isinstance(of, sql)), "string")
+
+
+def _typed(cell: Any, kind: str) -> Any:
+    return _text(cell) if kind == "string" else cell
+
+
+def _text(cell: Any) -> str | None:
+    """A cell as text: what is none is written as JSON."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    return json.dumps(cell, ensure_ascii=False)

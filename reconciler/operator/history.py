@@ -7,8 +7,21 @@ from psycopg.types.json import Jsonb
 from reconciler.contract.column_types import kept_text
 from reconciler.contract.database import Connection, Row
 from reconciler.operator.batch import BatchView
-from reconciler.operator.sql import history as queries
 from reconciler.operator.store import OperatorStore
+
+# A line is written in the transaction of what it tells.
+NOTE = """
+INSERT INTO history (batch_id, who, verb, detail, rows)
+VALUES (%(batch_id)s, %(who)s, %(verb)s, %(detail)s, %(rows)s)
+RETURNING id
+"""
+
+# A verb that moves its rows in several transactions adds to its line in each of them.
+NOTE_MORE = "UPDATE history SET rows = rows + %(rows)s WHERE id = %(line)s"
+
+HISTORY = """
+SELECT at, who, verb, detail, rows FROM history WHERE batch_id = %(batch_id)s ORDER BY id
+"""
 
 
 @dataclass
@@ -24,15 +37,15 @@ class Line:
     def add(self, connection: Connection, rows: int) -> None:
         """Note that `rows` more were moved, in the transaction that moves them."""
         if self.id is not None:
-            connection.execute(queries.NOTE_MORE, {"line": self.id, "rows": rows})
+            connection.execute(NOTE_MORE, {"line": self.id, "rows": rows})
             return
         values = {"batch_id": self.batch_id, "who": kept_text(self.who), "verb": self.verb}
         about = {"detail": Jsonb(self.detail), "rows": rows}
-        made = connection.execute(queries.NOTE, values | about).fetchone()
+        made = connection.execute(NOTE, values | about).fetchone()
         assert made is not None
         self.id = made["id"]
 
 
 def read_history(store: OperatorStore, batch: BatchView) -> list[Row]:
     """What was done to the batch, in that order: `at`, `who`, `verb`, `detail`, `rows`."""
-    return store.rows(queries.HISTORY, batch_id=batch.id)
+    return store.rows(HISTORY, batch_id=batch.id)

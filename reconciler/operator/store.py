@@ -14,7 +14,51 @@ from reconciler.contract.database import Database, Row
 from reconciler.contract.errors import BadInput, NoPolling, nearest
 from reconciler.contract.grants import OPERATOR
 from reconciler.operator.batch import BatchView
-from reconciler.operator.sql import views
+
+BATCH_BY_NAME = """
+SELECT id, name, blueprint, columns, status, priority, paused, created_at, finished_at,
+    (SELECT coalesce(sum(arrived), 0)::int FROM progress p
+     WHERE p.batch_id = b.id AND p.position = 0) AS companies, now() AS now
+FROM batches b
+WHERE name = %(name)s
+"""
+
+BATCH_NAMES = "SELECT name FROM batches ORDER BY created_at DESC"
+
+STEPS = """
+SELECT step_name, app_name, function_name, max_attempts, lease_s, start_deadline_s, backoff_s,
+    backoff_max_s, max_in_flight, chunk_size, enabled
+FROM enrichment_registry
+ORDER BY step_name
+"""
+
+# {column} is one of the registry's own, as a quoted identifier.
+SET_STEP = """
+UPDATE enrichment_registry SET {column} = %(value)s WHERE step_name = %(step)s RETURNING step_name
+"""
+
+# A step that is there keeps what was tuned: only its place may have moved.
+# {columns} and {values} are the settings that its decorator names.
+SYNC_STEP = """
+INSERT INTO enrichment_registry (step_name, app_name, function_name{columns})
+VALUES (%(step_name)s, %(app_name)s, %(function_name)s{values})
+ON CONFLICT (step_name) DO UPDATE
+SET app_name = excluded.app_name, function_name = excluded.function_name
+"""
+
+POLLING = """
+SELECT poll_s, idle_s, every_s, latency_target_s, paused, changed_at, ticked_at, now() AS now
+FROM polling
+"""
+
+SET_POLLING = """
+UPDATE polling
+SET poll_s = coalesce(%(poll_s)s, poll_s), idle_s = coalesce(%(idle_s)s, idle_s),
+    every_s = coalesce(%(every_s)s, every_s), paused = coalesce(%(paused)s, paused),
+    latency_target_s = coalesce(%(latency_target_s)s, latency_target_s),
+    changed_at = now()
+RETURNING true
+"""
 
 
 class OperatorStore(Database):
@@ -29,7 +73,7 @@ class OperatorStore(Database):
         Raises:
             BadInput: there is none; the message lists those that there are.
         """
-        found = self.rows(views.BATCH_BY_NAME, name=name)
+        found = self.rows(BATCH_BY_NAME, name=name)
         if not found:
             names = self.batch_names()
             there = f" There are: {', '.join(names[:10])}." if names else ""
@@ -39,11 +83,11 @@ class OperatorStore(Database):
 
     def batch_names(self) -> list[str]:
         """The names of all batches, the newest first."""
-        return [row["name"] for row in self.rows(views.BATCH_NAMES)]
+        return [row["name"] for row in self.rows(BATCH_NAMES)]
 
     def steps(self) -> list[Row]:
         """The registry."""
-        return self.rows(views.STEPS)
+        return self.rows(STEPS)
 
     def set_step(self, step: str, values: Mapping[str, Any]) -> None:
         """Change registry columns of one step, all or none.
@@ -54,7 +98,7 @@ class OperatorStore(Database):
         try:
             with self.transaction() as connection:
                 for column, value in values.items():
-                    query = sql.SQL(views.SET_STEP).format(column=sql.Identifier(column))
+                    query = sql.SQL(SET_STEP).format(column=sql.Identifier(column))
                     if not connection.execute(query, {"value": value, "step": step}).rowcount:
                         near = nearest(step, (row["step_name"] for row in self.steps()))
                         fix = None if near else "tracer steps"
@@ -65,7 +109,7 @@ class OperatorStore(Database):
     def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> None:
         """Register a step, or its new place. Tuned values stay."""
         names = list(settings)
-        query = sql.SQL(views.SYNC_STEP).format(
+        query = sql.SQL(SYNC_STEP).format(
             columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(n)) for n in names),
             values=sql.SQL("").join(sql.SQL(", {}").format(sql.Placeholder(n)) for n in names),
         )
@@ -79,7 +123,7 @@ class OperatorStore(Database):
         Raises:
             NoPolling: somebody has deleted the row.
         """
-        found = self.rows(views.POLLING)
+        found = self.rows(POLLING)
         if not found:
             raise NoPolling
         return found[0]
@@ -106,7 +150,7 @@ class OperatorStore(Database):
             "latency_target_s": latency_target_s,
         }
         try:
-            if not self.rows(views.SET_POLLING, **values):
+            if not self.rows(SET_POLLING, **values):
                 raise NoPolling
         except psycopg.IntegrityError as error:
             raise BadInput(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from math import inf
 
 from psycopg import sql
+from sqlalchemy import Table
 
 from reconciler.contract.database import Row
 from reconciler.contract.error_kinds import NOT_SPAWNED
@@ -89,23 +90,18 @@ def timeline(store: OperatorStore, batch: BatchView | None, key: str) -> tuple[R
     return found[0], rows
 
 
-def results(
-    store: OperatorStore, company_id: int, tables: Mapping[str, tuple[str, str]]
-) -> list[Row]:
-    """The company's domain rows: `step`, `table` and `row` of each.
-
-    `tables` has each step's (schema, table).
-    """
-    names = {step: sql.Identifier(*place).as_string() for step, place in tables.items()}
-    there = {r["name"] for r in store.rows(views.TABLES_THERE, names=list(names.values()))}
+def results(store: OperatorStore, company_id: int, tables: Mapping[str, Table]) -> list[Row]:
+    """The company's domain rows: `step`, `table` and `row` of each; `tables` are the steps'."""
+    names = {step: f"{table.schema}.{table.name}" for step, table in tables.items()}
+    places = {s: sql.Identifier(str(t.schema), t.name) for s, t in tables.items()}
+    asked = [place.as_string() for place in places.values()]
+    there = {row["name"] for row in store.rows(views.TABLES_THERE, names=asked)}
     parts = [
         sql.SQL(views.RESULT).format(
-            step=sql.Literal(step),
-            name=sql.Literal(".".join(place)),
-            table=sql.Identifier(*place),
+            step=sql.Literal(step), name=sql.Literal(names[step]), table=place
         )
-        for step, place in tables.items()
-        if names[step] in there
+        for step, place in places.items()
+        if place.as_string() in there
     ]
     if not parts:
         return []

@@ -4,9 +4,16 @@ from reconciler.contract import progress
 from reconciler.contract.database import Database, Row
 from reconciler.contract.sql.progress import COUNTS
 from reconciler.contract.states import Status
-from reconciler.prefect.sql import SHOWN
 
 MOST = 50  # batches
+
+# Those that run come first, then the newest; what is counted of them is `COUNTS`.
+SHOWN = """
+SELECT id, name, status, paused
+FROM batches
+ORDER BY (status = 'RUNNING') DESC, id DESC
+LIMIT %(most)s
+"""
 
 
 def overview(database: Database) -> list[Row]:

@@ -1,4 +1,8 @@
-"""What a report on a batch shows, added up by Postgres; no row of it is read here."""
+"""What a report on a batch shows, added up by Postgres; no row of it is read here.
+
+What comes back has a row per span of time, step, message or number of attempts, however many
+company-steps there are. Each statement reads the batch's rows once.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,14 +11,13 @@ from reconciler.contract.database import Database, Row
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator.batch import BatchView
 from reconciler.operator.failures import HEX, MOMENT, NAME, QUOTED, READ, UUID
-from reconciler.operator.sql import report
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 MOST_ATTEMPTS = 8  # that are told apart
 MOST_MESSAGES = 7
 MOST_SPANS = 80
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-# `messages.VARYING`, in Postgres's words.
+# `failures.VARYING`, in Postgres's words.
 KINDS = {
     "read": READ,
     "name": NAME,
@@ -27,6 +30,90 @@ WIDTHS_S = (
     *(HOUR_S * n for n in (1, 2, 4, 6, 12)),
     *(DAY_S * n for n in (1, 2, 7, 14, 30, 90, 365)),
 )
+
+# Spans begin at whole multiples of their width.
+_BIN = "date_bin(%(width)s, {at}, timestamptz '2000-01-01 00:00Z')"
+
+# What ticks logged as COMPLETED.
+THROUGHPUT = f"""
+SELECT {_BIN.format(at="p.at")} AS at, b.blueprint ->> p.position AS step,
+    sum(p.completed)::int AS rows
+FROM progress p
+JOIN batches b ON b.id = p.batch_id
+WHERE p.batch_id = %(batch_id)s AND p.completed > 0
+GROUP BY 1, p.position, b.blueprint
+ORDER BY 1, p.position
+"""
+
+# Of the attempt that succeeded: from its claim to its begin, and from there to its end.
+LATENCY = """
+SELECT step_name AS step, count(*)::int AS rows,
+    percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM started_at - queued_at)::float8) AS start_s,
+    percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM finished_at - started_at)::float8) AS work_s
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status = 'COMPLETED'
+GROUP BY step_name, position
+ORDER BY position
+"""
+
+# How many attempts the rows that have ended took; `most` stands for as many and more.
+ATTEMPTS = """
+SELECT step_name AS step, least(attempt, %(most)s) AS attempts, status, count(*)::int AS rows
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status IN ('COMPLETED', 'FAILED')
+GROUP BY step_name, position, 2, status
+ORDER BY position, 2, status
+"""
+
+# As `failures.kind` does it, since a million messages are not brought to Python.
+KIND = """
+btrim(regexp_replace(regexp_replace(error, %(quoted)s, '…', 'gi'), %(varying)s, '#', 'gi'))
+"""
+
+# The error without the company's names, as `failures.kind` leaves them out.
+NAMELESS = """
+replace(replace(replace(left(coalesce(error, 'no message'), %(read)s),
+    CASE WHEN length(c.name) >= %(name)s THEN c.name ELSE '' END, '…'),
+    CASE WHEN length(c.domain) >= %(name)s THEN c.domain ELSE '' END, '…'),
+    CASE WHEN length(c.key) >= %(name)s THEN c.key ELSE '' END, '…')
+"""
+
+# Attempts that failed, whether another one followed (`attempts`) or none (the row itself). Beyond
+# the `most` frequent messages, step and message are null. Digits are made alike first: that is
+# quick, and leaves few texts for the patterns, which take 40 µs each.
+FAILURES = f"""
+WITH failed AS (
+    SELECT step_name, company_id, ended_at AS at, error FROM attempts
+    WHERE batch_id = %(batch_id)s
+    UNION ALL
+    SELECT step_name, company_id, finished_at, error FROM workflow_states
+    WHERE batch_id = %(batch_id)s AND status = 'FAILED'
+), alike AS (
+    SELECT step_name, {_BIN.format(at="at")} AS at,
+        translate({NAMELESS}, '123456789', '000000000') AS error,
+        count(*) AS rows
+    FROM failed
+    JOIN companies c ON c.id = company_id
+    GROUP BY 1, 2, 3
+), kinds AS MATERIALIZED (
+    SELECT step_name, at, {KIND} AS message, sum(rows) AS rows
+    FROM alike
+    GROUP BY 1, 2, 3
+), ranked AS (
+    SELECT step_name, message,
+        row_number() OVER (ORDER BY sum(rows) DESC, step_name, message) AS rank
+    FROM kinds
+    GROUP BY step_name, message
+)
+SELECT k.at, f.step_name AS step, f.message, sum(k.rows)::int AS rows
+FROM kinds k
+LEFT JOIN ranked f
+    ON (f.step_name, f.message) = (k.step_name, k.message) AND f.rank <= %(most)s
+GROUP BY k.at, f.step_name, f.message
+ORDER BY k.at, f.step_name, f.message
+"""
 
 
 @dataclass(frozen=True)
@@ -52,10 +139,10 @@ def read_report(database: Database, batch: BatchView) -> Report:
     binned = {**of, "width": timedelta(seconds=width_s)}
     return Report(
         width_s=width_s,
-        throughput=database.rows(report.THROUGHPUT, **binned),
-        latency=database.rows(report.LATENCY, **of, shares=list(SHARES.values())),
-        failures=database.rows(report.FAILURES, **binned, **KINDS, most=MOST_MESSAGES),
-        attempts=database.rows(report.ATTEMPTS, **of, most=MOST_ATTEMPTS),
+        throughput=database.rows(THROUGHPUT, **binned),
+        latency=database.rows(LATENCY, **of, shares=list(SHARES.values())),
+        failures=database.rows(FAILURES, **binned, **KINDS, most=MOST_MESSAGES),
+        attempts=database.rows(ATTEMPTS, **of, most=MOST_ATTEMPTS),
     )
 
 

@@ -61,7 +61,7 @@ def test_no_call_is_cancelled_under_a_worker_that_came_to_cancelled_rows(
             )
             world.wait_for_blocked()
         assert begun.result(10).fetchall() == []
-        assert threads.submit(world.tick).result(10).call_cancelled == 1
+        assert threads.submit(world.tick).result(10).calls_cancelled == 1
         assert not world.rows()[0]["call_cancelled"]
     world.tick()
     assert world.rows()[0]["call_cancelled"]

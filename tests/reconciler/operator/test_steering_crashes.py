@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from reconciler.operator import steering
+from reconciler.operator import history, steering
 from reconciler.operator.batch import BatchView
 from reconciler.operator.history import read_history
-from reconciler.operator.sql import history as told
 from reconciler.operator.sql import steering as queries
 from reconciler.operator.store import OperatorStore
 from tests.system.crash import Death, Place, Probe, probing, statements
@@ -123,6 +122,6 @@ def test_every_statement_of_the_operator_is_a_place(url: str, world: World) -> N
         for look in (steering.living, steering.failed, steering.rivals, read_history):
             look(operator, batch)
     sent += [place.what for place in reads.crossed]
-    named = statements(queries, told)
+    named = statements(queries, history)
     assert len(named) > 10
     assert [n for n, pattern in named.items() if not any(map(pattern.fullmatch, sent))] == []

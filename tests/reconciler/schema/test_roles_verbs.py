@@ -13,7 +13,7 @@ from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
 from reconciler.operator.diagnosis.explain import read_row
-from reconciler.operator.export import export_rows
+from reconciler.operator.export import read_companies
 from reconciler.operator.history import read_history
 from reconciler.prefect.overview import overview
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
@@ -22,7 +22,7 @@ from tests.roles import RoleWorld, role_world
 from tests.world import STEPS
 from workers.steps.normalize import Normalized
 
-TABLES = {name: ("results", str(step.table.__tablename__)) for name, step in STEPS.items()}
+TABLES = {name: step.table.__table__ for name, step in STEPS.items()}  # type: ignore[attr-defined]
 BLUEPRINT = ("normalize", "step_a", "step_b")
 LATER = timedelta(hours=1)
 
@@ -98,7 +98,7 @@ def look_and_tune(world: RoleWorld, name: str) -> None:
     operator.sync_step("another", "tracer", {})
     operator.set_polling(poll_s=0.5, paused=False)
     assert operator.polling()["poll_s"] == 0.5
-    rows = list(export_rows(operator, batch, {step: TABLES[step] for step in BLUEPRINT}))
+    rows = list(read_companies(operator, batch, {step: TABLES[step] for step in BLUEPRINT}))
     assert sum(row["step_b.result"] is not None for row in rows) == 5
 
 

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from reconciler.operator.failures import kind
-from reconciler.operator.report.figures import KINDS, MOST_MESSAGES, SHARES, read_report, width
+from reconciler.operator.report.figures import (
+    KIND,
+    KINDS,
+    MOST_MESSAGES,
+    NAMELESS,
+    SHARES,
+    read_report,
+    width,
+)
 from reconciler.operator.report.plots import ticks
-from reconciler.operator.sql.report import KIND, NAMELESS
 from tests import browser as chromium
 from tests.reconciler.operator.report.reporting import SCRIPT, make_past
 from tests.terminal import SEED, Terminal
