@@ -2,7 +2,9 @@
 
 import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -24,6 +26,7 @@ REST, REST_OF_DETAILS = 100, 200
 SHORTEST_S, LONGEST_S = 0.5, 10.0
 LINE_S = 1.0  # at least, between two lines in a pipe
 
+Seen: TypeAlias = tuple[dict[str, Any], float]  # a batch's progress, and until the next one
 MaybeBatch = Annotated[
     str | None,
     typer.Argument(
@@ -58,53 +61,49 @@ def inspect(
             document(progress) if as_json else out.print(overview(progress))
 
 
-class Watch:
-    """Looks at one batch, as often as costs the database 1 % of a core."""
-
-    def __init__(self, store: OperatorStore, name: str) -> None:
-        self._store, self._name = store, name
-        self._seen: dict[str, Any] | None = None
-        self._details_at = 0.0
-        self.rest_s = SHORTEST_S
-
-    def look(self) -> dict[str, Any]:
-        """The batch now; its details may be from an earlier look. Sets `rest_s`, until the next."""
-        started = time.monotonic()
-        batch = self._store.batch(self._name)
-        # What any statement takes on its way is no work of the database.
-        way_s = time.monotonic() - started
-        over = batch.status != BatchStatus.RUNNING
-        before = None if over or started >= self._details_at else self._seen
-        self._seen = views.progress(self._store, batch, before=before)
-        took_s = max(0.0, time.monotonic() - started - (STATEMENTS + 1) * way_s)
-        if before is None:
-            self._details_at = time.monotonic() + REST_OF_DETAILS * took_s
-        self.rest_s = min(LONGEST_S, max(SHORTEST_S, REST * took_s))
-        return self._seen
-
-
 def follow(store: OperatorStore, name: str, as_json: bool) -> None:
     """Show a batch until nothing is left to run, or until Ctrl-C."""
-    watch = Watch(store, name)
+    found = watched(store, name)
     moves = out.is_terminal and not out.is_dumb_terminal and sys.stdout.isatty()
     try:
-        draw(watch) if moves and not as_json else write(watch, as_json)
+        draw(found) if moves and not as_json else write(found, as_json)
     except KeyboardInterrupt:
         say("The batch goes on.")
 
 
-def draw(watch: Watch) -> None:
+def watched(store: OperatorStore, name: str) -> Iterator[Seen]:
+    """The batch as it is, until it has ended, and the seconds until it should be read again.
+
+    Reading it so costs the database 1 % of a core. Its details may be from an earlier time.
+    """
+    seen, details_at = None, 0.0
+    while True:
+        started = time.monotonic()
+        batch = store.batch(name)
+        # What any statement takes on its way is no work of the database.
+        way_s = time.monotonic() - started
+        over = batch.status != BatchStatus.RUNNING
+        before = None if over or started >= details_at else seen
+        seen = views.progress(store, batch, before=before)
+        took_s = max(0.0, time.monotonic() - started - (STATEMENTS + 1) * way_s)
+        if before is None:
+            details_at = time.monotonic() + REST_OF_DETAILS * took_s
+        yield seen, min(LONGEST_S, max(SHORTEST_S, REST * took_s))
+        if over:
+            return
+
+
+def draw(found: Iterator[Seen]) -> None:
     """Draw until the batch has ended, and leave the last picture behind."""
-    progress = watch.look()
-    if ended(progress):
-        out.print(picture(progress))
+    first = next(found)
+    if ended(first[0]):
+        out.print(picture(first[0]))
         return
-    with Screen(picture(progress)) as screen:
-        while not ended(progress):
+    with Screen(picture(first[0])) as screen:
+        for progress, rest_s in chain([first], found):
             screen.draw(picture(progress))
-            screen.rest(watch.rest_s)
-            progress = watch.look()
-        screen.draw(picture(progress))
+            if not ended(progress):
+                screen.rest(rest_s)
 
 
 def picture(progress: dict[str, Any]) -> Overview:
@@ -117,19 +116,17 @@ def ended(progress: dict[str, Any]) -> bool:
     return bool(progress["status"] != BatchStatus.RUNNING)
 
 
-def write(watch: Watch, as_json: bool) -> None:
+def write(found: Iterator[Seen], as_json: bool) -> None:
     """Write a line for every change, one a second at most: to a file, or to another program."""
     last = None
-    while True:
-        progress = watch.look()
+    for progress, rest_s in found:
         changed = [progress[name] for name in ("steps", "status", "paused", "polling_paused")]
         if changed != last:
             document(progress) if as_json else typer.echo(line(progress))
             sys.stdout.flush()
             last = changed
-        if ended(progress):
-            return
-        time.sleep(max(LINE_S, watch.rest_s))
+        if not ended(progress):
+            time.sleep(max(LINE_S, rest_s))
 
 
 def line(progress: dict[str, Any]) -> str:

@@ -247,9 +247,9 @@ def test_a_watch_rests_so_long_that_it_costs_a_hundredth(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.seed(3)
-    watch = command.Watch(world.operator, "batch")
-    assert watch.look()["waiting"] == []
-    assert command.SHORTEST_S <= watch.rest_s <= command.LONGEST_S
+    seen, rest_s = next(command.watched(world.operator, "batch"))
+    assert seen["waiting"] == []
+    assert command.SHORTEST_S <= rest_s <= command.LONGEST_S
     progress = views.progress
     known: list[bool] = []
 
@@ -259,10 +259,10 @@ def test_a_watch_rests_so_long_that_it_costs_a_hundredth(
         return progress(store, batch, before=before)
 
     monkeypatch.setattr(views, "progress", slow)
-    watch = command.Watch(world.operator, "batch")
-    watch.look()
-    assert watch.rest_s >= command.REST * 0.02
-    watch.look()
+    watched = command.watched(world.operator, "batch")
+    _, rest_s = next(watched)
+    assert rest_s >= command.REST * 0.02
+    next(watched)
     assert known == [False, True]  # details are looked at less often
 
 
