@@ -133,44 +133,34 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what is there: the results first, since one that will not go in is a failure."""
-        self._complete()
-        self._fail()
+        done, self.done = self.done, []
+        if done:
+            self._complete(done)
+        failed, self.failed = self.failed, []
+        if failed:
+            won = patiently(lambda: self.store.fail(*_columns(failed)), RESULTS_PATIENCE_S)
+            self.report.failed += len(won)
+            self._written(failed, won)
         self.written_at = monotonic()
 
-    def _complete(self) -> None:
-        done, self.done = self.done, []
-        if not done:
-            return
+    def _complete(self, done: Sequence[tuple[Attempt, StepResult]]) -> None:
+        """In one transaction, or, once one of them has spoilt that, each in its own."""
         try:
             won = patiently(lambda: self.store.complete(*_columns(done)), RESULTS_PATIENCE_S)
-        except UNWRITABLE:
-            for attempt, result in done:
-                self._complete_alone(attempt, result)
-            return
-        self.report.completed += len(won)
-        self.report.stale += len(done) - len(won)
-        self.heart.release(attempt for attempt, _ in done)
-
-    def _complete_alone(self, attempt: Attempt, result: StepResult) -> None:
-        """A transaction of its own, once one of them has spoilt the common one."""
-        try:
-            won = patiently(lambda: self.store.complete([attempt], [result]), RESULTS_PATIENCE_S)
         except UNWRITABLE as error:
+            if len(done) > 1:
+                for one in done:
+                    self._complete([one])
+                return
             text = f"result not written: {first_line(error)}"
-            self.failed.append((attempt, Failure(text, kind=ErrorKind.NOT_WRITTEN)))
+            self.failed.append((done[0][0], Failure(text, kind=ErrorKind.NOT_WRITTEN)))
             return
         self.report.completed += len(won)
-        self.report.stale += 1 - len(won)
-        self.heart.release([attempt])
+        self._written(done, won)
 
-    def _fail(self) -> None:
-        failed, self.failed = self.failed, []
-        if not failed:
-            return
-        won = patiently(lambda: self.store.fail(*_columns(failed)), RESULTS_PATIENCE_S)
-        self.report.failed += len(won)
-        self.report.stale += len(failed) - len(won)
-        self.heart.release(attempt for attempt, _ in failed)
+    def _written(self, rows: Sequence[tuple[Attempt, object]], won: set[int]) -> None:
+        self.report.stale += len(rows) - len(won)
+        self.heart.release(attempt for attempt, _ in rows)
 
 
 class Heart:

@@ -135,15 +135,11 @@ def _latency(report: Report) -> Iterator[str]:
     yield _legend((share, f"var(--q{number})") for number, share in enumerate(SHARES))
     columns = ["step", *(f"{kind} {share}" for kind in ("begin", "work") for share in SHARES)]
     rows = [
-        [row["step"], *(took(value) for name in ("start_s", "work_s") for value in row[name] or [])]
+        [row["step"], *map(took, [*(row["start_s"] or []), *(row["work_s"] or [])]), row["rows"]]
         for row in report.latency
     ]
-    yield _details(_table([*columns, "company-steps"], _with(rows, report.latency)))
+    yield _details(_table([*columns, "company-steps"], rows))
     yield "</section>"
-
-
-def _with(rows: list[list[str]], latency: list[dict[str, Any]]) -> list[list[str]]:
-    return [[*row, f"{found['rows']:,}"] for row, found in zip(rows, latency, strict=True)]
 
 
 def _failures(report: Report, kinds: dict[str, int]) -> Iterator[str]:
