@@ -15,7 +15,7 @@ import difflib
 from collections.abc import Iterable
 
 UPGRADE = "tracer db upgrade"
-DEPLOY_WORKERS = "modal deploy -m workers.app"
+DEPLOY_WORKERS = "tracer modal deploy"
 GRANT = "tracer db roles"  # for the owner of the tables
 
 

@@ -17,7 +17,7 @@ from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.python import PYTHON, child_environment
 from reconciler.local.stack_file import load_stack
 
-HOST = "python -m workers.host"
+HOST = "tracer workers"
 RESTART = "tracer down && tracer up"
 ANSWER_S = 2.0
 READY_S = 30.0

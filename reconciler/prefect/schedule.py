@@ -16,7 +16,7 @@ from reconciler.prefect.work_pool import read_pool
 FLOW, DEPLOYMENT, POOL, SLUG = "reconcile", "tracer", "tracer", "reconcile"
 PREFECT_FILE = Path(__file__).parent / "prefect.yaml"
 SHORTEST_S = 10.0  # a run needs about 6 s to start: at less, runs only take over from each other
-DEPLOY = "prefect deploy --all --no-prompt"
+DEPLOY = "tracer prefect deploy"
 SCHEDULE = "tracer interval set --every 2m"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from reconciler.contract.claimed import Chunk
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unanswered, Unknown
 
-NO_HOST = "no worker host is running: start `tracer up`, or `python -m workers.host`"
+NO_HOST = "no worker host is running: start `tracer up`, or `tracer workers`"
 
 UNSENT = "the worker host did not answer for an earlier call, so that this one was not sent"
 

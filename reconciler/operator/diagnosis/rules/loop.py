@@ -110,11 +110,10 @@ def schedule_faults(
     """
     server = f"PREFECT_API_URL={stack_url} " if stack_url else ""
     pool, queue = operand(found.pool or POOL), operand(found.queue or "default")
-    deploy = f"{server}{DEPLOY}"
     more = RESTART if stack_url else f"prefect worker start --pool {pool} --type process"
     if not found.deployed:
         says = "Prefect has no deployment of the loop"
-        yield Reason(Code.PREFECT_NOT_DEPLOYED, says, deploy)
+        yield Reason(Code.PREFECT_NOT_DEPLOYED, says, DEPLOY)
     if found.every_s is None:
         says = "Prefect's deployment has no interval schedule"
         yield Reason(Code.PREFECT_NO_INTERVAL, says, SCHEDULE)
@@ -124,7 +123,7 @@ def schedule_faults(
         yield Reason(Code.PREFECT_NO_WORKER, "No Prefect worker polls the pool", more)
     if not found.pool_online or found.pool is None:
         says = "Prefect's deployment is on no work pool that a worker polls"
-        yield Reason(Code.PREFECT_OTHER_POOL, says, deploy)
+        yield Reason(Code.PREFECT_OTHER_POOL, says, DEPLOY)
     late = now - found.next_run_at if found.next_run_at else timedelta()
     is_late, where = late > LATE, f"{queue} --pool {pool}"
     yield from _pool_faults(found, is_late, f"{server}prefect work-pool", pool)

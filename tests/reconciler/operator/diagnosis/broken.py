@@ -35,7 +35,7 @@ NOBODY = "postgresql://127.0.0.1:9/tracer"
 POOL = "prefect worker start --pool tracer --type process"
 UNLIMIT_POOL = "prefect work-pool clear-concurrency-limit tracer"
 UNLIMIT_QUEUE = "prefect work-queue clear-concurrency-limit default --pool tracer"
-EVERY, DEPLOY = "tracer interval set --every 2m", "prefect deploy --all --no-prompt"
+EVERY, DEPLOY = "tracer interval set --every 2m", "tracer prefect deploy"
 LONG_AGO = "2026-01-02T03:04:05+00:00"
 LIMIT_0 = "tracer steps set normalize max_in_flight=1000"
 WORKER_URL = f"{WORKER} may work rows, and neither tick nor look"
@@ -322,7 +322,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         "workers",
         Code.NO_WORKER_HOST,
         "No worker host is running",
-        "python -m workers.host",
+        "tracer workers",
     ),
     "a silent host": (
         a_silent_host,

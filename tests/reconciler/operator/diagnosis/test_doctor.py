@@ -228,8 +228,8 @@ def test_without_prefect_and_without_ticks_nothing_is_well(well: Well) -> None:
     with ticked("now() - interval '1 hour'")(well):
         found = well.findings(code=1)
     faults = {part: finding["fix"] for part, finding in found.items() if not finding["ok"]}
-    deploy = "prefect deploy --all --no-prompt"
-    assert faults == {"loop": deploy, "prefect": deploy, "workers": "python -m workers.host"}
+    deploy = "tracer prefect deploy"
+    assert faults == {"loop": deploy, "prefect": deploy, "workers": "tracer workers"}
 
 
 def test_every_fix_of_ours_is_a_command_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:

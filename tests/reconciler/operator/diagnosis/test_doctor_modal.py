@@ -85,7 +85,7 @@ def test_an_app_that_is_not_deployed(
     found = findings(tracer)
     assert list(found) == ["modal", "app"]
     assert found["app"]["says"].startswith("The app 'tracer-staging' is not deployed")
-    assert found["app"]["fix"] == "modal deploy -m workers.app"
+    assert found["app"]["fix"] == "tracer modal deploy"
     assert found["app"]["code"] == Code.MODAL_APP_MISSING
 
 
@@ -98,7 +98,7 @@ def test_a_registered_function_that_is_not_deployed(tracer: Terminal, world: Wor
     found = findings(tracer)["functions"]
     assert found["says"] == "Not deployed: headcount (app tracer)"
     assert found["code"] == Code.FUNCTION_NOT_DEPLOYED
-    assert found["fix"] == "tracer steps sync && modal deploy -m workers.app"
+    assert found["fix"] == "tracer steps sync && tracer modal deploy"
 
 
 @pytest.mark.usefixtures("plane")

@@ -16,7 +16,7 @@ from tests.standins.prefect_api import scheduling
 from tests.terminal import Terminal
 from tests.world import World
 
-HOST = "python -m workers.host"
+HOST = "tracer workers"
 
 
 def claimed(world: World, ago_s: int = 5) -> None:
@@ -101,7 +101,7 @@ def test_a_command_of_prefects_is_for_the_server_of_the_stack(
         prefect = f"PREFECT_API_URL={scheduler.url} prefect"
         for name, value, fix in (
             ("pool_paused", True, f"{prefect} work-pool resume tracer"),
-            ("deployed", False, f"{prefect} deploy --all --no-prompt"),
+            ("deployed", False, "tracer prefect deploy"),
             ("workers", 0, "tracer down && tracer up"),
             ("active", False, "tracer interval resume"),
         ):
