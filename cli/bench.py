@@ -20,6 +20,7 @@ def bench(
     chunk: Annotated[int, typer.Option(min=1, help="Companies per call.")] = 500,
     in_flight: Annotated[int, typer.Option(min=1, help="Rows of a step in flight.")] = 20_000,
     poll_s: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="As it is without.")] = False,  # noqa: ARG001
 ) -> None:
     """Measure the whole lifecycle on this machine, in a Postgres made for it; one JSON line.
 

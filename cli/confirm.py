@@ -35,14 +35,14 @@ def running(batch: BatchView) -> BatchView:
     return batch
 
 
-def confirm(what: str, batch: BatchView, counts: Sequence[Row], yes: bool) -> None:
+def confirm(what: str, batch: BatchView, counts: Sequence[Row], yes: bool, as_json: bool) -> None:
     """Say what will be done, and ask; a script says --yes.
 
     Raises:
         BadInput: nobody is there to ask.
         typer.Abort: the person said no.
     """
-    if not yes and not sys.stdin.isatty():
+    if not yes and (as_json or not sys.stdin.isatty()):
         raise BadInput(f"{what}. Nothing was done: say --yes.")
     show(what, batch, counts)
     if not yes:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.render import AsJson, document, say
+from cli.render import AsJson, answer, document, say
+from cli.steps import UP_TO_DATE
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.database import connect, place, revision
 from reconciler.contract.errors import BadInput
@@ -21,17 +22,17 @@ app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: tracer db upgrade")
-def upgrade() -> None:
+def upgrade(as_json: AsJson = False) -> None:
     """Run the migrations, then register the steps of the packages in TRACER_STEPS."""
     url = database_url(load_settings())
     before = upgrade_schema(url)
-    say(
-        f"Schema: {before or 'none'} -> {SCHEMA_REVISION}"
-        if before != SCHEMA_REVISION
-        else "Schema: up to date"
-    )
-    for line in sync_steps(url, load_steps()):
-        say(line)
+    moved = f"{before or 'none'} -> {SCHEMA_REVISION}"
+    schema = f"Schema: {moved}" if before != SCHEMA_REVISION else "Schema: up to date"
+    if not as_json:
+        say(schema)  # before the steps, which may be refused
+    changes = sync_steps(url, load_steps())
+    done = {"before": before, "revision": SCHEMA_REVISION, "changes": changes}
+    answer(as_json, done, *(changes or [UP_TO_DATE]))
 
 
 @app.command(epilog="Example: tracer db status")

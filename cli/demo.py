@@ -3,16 +3,16 @@
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from cli.export import result_tables
 from cli.inspect.progress import overview
-from cli.render import out, table, text
+from cli.render import AsJson, document, err, out, table, text
 from cli.seed import print_report
 from cli.up import stack
 from reconciler.contract.settings import load_settings
@@ -33,6 +33,7 @@ SHOWN = 12
 
 def demo(
     companies: Annotated[int, typer.Option(min=1, max=60, help="How many of the bundled 60.")] = 60,
+    as_json: AsJson = False,
 ) -> None:
     """The whole system on this machine, from nothing: a batch goes through, unattended."""
     started = time.monotonic()
@@ -40,12 +41,18 @@ def demo(
         with OperatorStore.connect(url) as store:
             store.who = user()
             name = seed_demo(store, companies)
-            show(store, running, name, started)
-            out.print()
-            out.print(results(store, name))
+            progress = show(store, running, name, started, err if as_json else out)
+            if not as_json:
+                out.print()
+                out.print(results(store, name))
         run_url = read_run(load_settings(), run_id).ui_url
+        took_s = time.monotonic() - started
+        if as_json:
+            steps = progress["steps"]
+            document({"batch": name, "steps": steps, "run_url": run_url, "seconds": took_s})
+            return
         out.print(text(f"Prefect's UI showed the runs at {run_url}"), soft_wrap=True)
-        out.print(text(f"{time.monotonic() - started:.0f} s in all. Stopping what was started …"))
+        out.print(text(f"{took_s:.0f} s in all. Stopping what was started …"))
 
 
 def seed_demo(store: OperatorStore, companies: int) -> str:
@@ -56,10 +63,12 @@ def seed_demo(store: OperatorStore, companies: int) -> str:
     return str(report["batch"])
 
 
-def show(store: OperatorStore, running: Stack, name: str, started: float) -> None:
-    """Bars that move until the batch is done."""
+def show(
+    store: OperatorStore, running: Stack, name: str, started: float, console: Console
+) -> dict[str, Any]:
+    """Bars that move until the batch is done; returns how it is then."""
     settings = load_settings()
-    with Live(console=out, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False) as live:
         while True:
             running.tend(settings)
             try:
@@ -71,7 +80,7 @@ def show(store: OperatorStore, running: Stack, name: str, started: float) -> Non
             )
             live.update(Group(overview(progress, spare=3), clock), refresh=True)
             if progress["status"] != "RUNNING":
-                return
+                return progress
             time.sleep(REFRESH_S)
 
 

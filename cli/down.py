@@ -1,15 +1,16 @@
 """`tracer down`: the local stack ends."""
 
-from cli.render import say
+from cli.render import AsJson, answer
 from reconciler.contract.settings import load_settings
 from reconciler.local.postgres.supervisor import stop as stop_postgres
 from reconciler.local.stack import stop_leftovers
 
 
-def down() -> None:
+def down(as_json: AsJson = False) -> None:
     """Stop whatever of the local stack still runs."""
     home = load_settings().home
     stopped = stop_leftovers(home)
     if stop_postgres(home):
         stopped.append("postgres")
-    say(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+    says = f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running."
+    answer(as_json, {"stopped": stopped}, says)

@@ -7,7 +7,7 @@ import typer
 from sqlalchemy import Table
 
 from cli.output_file import STDOUT, opened
-from cli.render import BatchName, say
+from cli.render import AsJson, BatchName, answer
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.operator.batch import BatchView
@@ -20,14 +20,18 @@ def export(
     batch: BatchName,
     format_: Annotated[Format, typer.Option("--format")] = Format.CSV,
     output: Annotated[Path, typer.Option("--output", "-o", help="A file; `-` is stdout.")] = STDOUT,
+    as_json: AsJson = False,
 ) -> None:
     """Write a batch's companies with their results as CSV, JSON lines or Parquet."""
+    if as_json and output == STDOUT:
+        raise BadInput("--json says what was written, and here the rows go to stdout: add -o FILE.")
     with operator() as store:
         found = store.batch(batch)
         tables = result_tables(found)
         with opened(output) as file:
             count = write_batch(store, found, tables, format_, file)
-    say(f"{count} companies exported.")
+    done = {"batch": batch, "rows": count, "format": format_, "file": output}
+    answer(as_json, done, f"{count} companies exported.")
 
 
 def result_tables(batch: BatchView) -> dict[str, Table]:

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.render import AsJson, document, out, say, table, text
-from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from cli.render import AsJson, answer, document, out, say, table, text
+from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
 from reconciler.operator.diagnosis.rules.loop import schedule_faults
-from reconciler.operator.store import OperatorStore
+from reconciler.operator.intervals import set_intervals, set_paused
 from reconciler.operator.wording import seconds
 from reconciler.prefect import schedule
 from reconciler.prefect.runs import recent_runs
@@ -108,6 +108,7 @@ def set_(
     poll: Annotated[str | None, typer.Option(help="Between ticks while there is work.")] = None,
     idle: Annotated[str | None, typer.Option(help="Between ticks while there is none.")] = None,
     every: Annotated[str | None, typer.Option(help="Prefect's schedule.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tune: `tracer interval set --poll 0.5 --every 2m`. The next tick reads it."""
     given = {"poll_s": poll, "idle_s": idle, "every_s": every}
@@ -116,69 +117,33 @@ def set_(
         raise BadInput("Say what to set: --poll, --idle or --every.")
     with operator() as store:
         try:
-            put(store, values)
+            set_intervals(store, values)
         except Unreachable as error:
             raise Unreachable(f"Nothing was set. {error.says}", error.fix) from error
-    say(", ".join(f"{name.removesuffix('_s')} {seconds(v)}" for name, v in values.items()))
-
-
-def put(store: OperatorStore, values: dict[str, float]) -> None:
-    """Set these columns of `polling`, and Prefect's schedule where `every_s` is among them.
-
-    With a new schedule a run starts now: the next one comes a whole interval after the change, and
-    the loop that ticks at present may have less than that left of its window.
-
-    Raises:
-        Unreachable, WorkFailed: Prefect cannot; it goes first, so that nothing has changed.
-        BadInput: a value breaks a rule of its column, or is too short for a schedule.
-    """
-    settings, every_s = load_settings(), values.get("every_s")
-    laid = schedule.set_every(settings, every_s) if every_s is not None else None
-    fitted = fitting(values, store.polling())
-    store.set_polling(
-        poll_s=fitted.get("poll_s"),
-        idle_s=fitted.get("idle_s"),
-        every_s=fitted.get("every_s"),
-        latency_target_s=fitted.get("latency_target_s"),
-    )
-    if laid and not laid.paused:
-        schedule.run_now(settings)
-
-
-def fitting(values: dict[str, float], now: dict[str, Any]) -> dict[str, float]:
-    """`values`, with the idle interval raised where a longer poll interval alone was asked for."""
-    poll = values.get("poll_s", now["poll_s"])
-    if "idle_s" not in values and poll > now["idle_s"]:
-        return {**values, "idle_s": poll}
-    return values
+    parts = [f"{name.removesuffix('_s')} {seconds(v)}" for name, v in values.items()]
+    answer(as_json, values, ", ".join(parts))
 
 
 @app.command(epilog="Example: tracer interval pause")
-def pause() -> None:
+def pause(as_json: AsJson = False) -> None:
     """Stop: the loop leaves before its next tick, and the schedule starts no other."""
-    _pause(True)
-    say(
-        "Paused. What is in flight finishes; nothing new is claimed until `tracer interval resume`."
+    _pause(
+        True,
+        as_json,
+        "Paused. What is in flight finishes; nothing new is claimed until "
+        "`tracer interval resume`.",
     )
 
 
 @app.command(epilog="Example: tracer interval resume")
-def resume() -> None:
+def resume(as_json: AsJson = False) -> None:
     """Go on: the schedule is active again, and a run starts now."""
-    _pause(False)
-    say("Resumed.")
+    _pause(False, as_json, "Resumed.")
 
 
-def _pause(paused: bool) -> None:
-    """The poll first: it needs only the database, and it alone stops every tick."""
+def _pause(paused: bool, as_json: bool, sentence: str) -> None:
     with operator() as store:
-        store.set_polling(paused=paused)
-    settings = load_settings()
-    try:
-        if paused:
-            schedule.pause(settings)
-        else:
-            schedule.resume(settings)
-            schedule.run_now(settings)
-    except TracerError as error:
-        say(f"The loop's own switch is set, but Prefect's schedule is as it was: {error}")
+        fault = set_paused(store, paused)
+    if fault:
+        say(f"The loop's own switch is set, but Prefect's schedule is as it was: {fault}")
+    answer(as_json, {"paused": paused, "schedule": {"error": fault}}, sentence)

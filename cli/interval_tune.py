@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from cli.interval import duration, put
+from cli.interval import duration
 from cli.render import AsJson, document, out, say, text
 from reconciler.contract.errors import Unreachable, WorkFailed
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
+from reconciler.operator.intervals import set_intervals
 from reconciler.operator.tuning import (
     EVERY_S,
     POLLS_S,
@@ -58,7 +59,7 @@ def tune(
         if chosen and not left:
             chosen["every_s"] = EVERY_S
         if chosen and apply:
-            put(store, {**chosen, "latency_target_s": target_s})
+            set_intervals(store, {**chosen, "latency_target_s": target_s})
     present = {name: now[name] for name in ("poll_s", "idle_s", "every_s")}
     if as_json:
         document(

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from cli.confirm import Harmless, plural, running, show, waiting
-from cli.render import BatchName, say
+from cli.confirm import Harmless, plural, running, show, total, waiting
+from cli.render import AsJson, BatchName, answer
 from reconciler.contract.database import Row
+from reconciler.contract.states import Status
 from reconciler.operator import steering
 from reconciler.operator.connect import operator
 
@@ -24,17 +25,28 @@ def priority(
     batch: BatchName,
     n: Priority,
     yes: Harmless = False,  # noqa: ARG001 - see `Harmless`
+    as_json: AsJson = False,
 ) -> None:
     """Let a batch go before those of a lower priority, from the next tick on; 0 is the default."""
     with operator() as store:
         found = running(store.batch(batch))
-        if found.priority == n:
-            say(f"{batch} has the priority {n} already. Nothing was done.")
-            return
         living, rivals = steering.living(store, found), steering.rivals(store, found)
-        show(f"Priority of {batch}: {found.priority} -> {n}, for {waiting(living)}", found, living)
-        steering.set_priority(store, found, n)
-    say(f"{batch} goes {place(n, rivals)}.")
+        if found.priority == n:
+            says = f"{batch} has the priority {n} already. Nothing was done."
+        else:
+            what = f"{found.priority} -> {n}, for {waiting(living)}"
+            show(f"Priority of {batch}: {what}", found, living)
+            steering.set_priority(store, found, n)
+            says = f"{batch} goes {place(n, rivals)}."
+    done = {
+        "batch": batch,
+        "priority": n,
+        "before": found.priority,
+        "changed": found.priority != n,
+        "rows": total(living, Status.PENDING),
+        "rivals": rivals,
+    }
+    answer(as_json, done, says)
 
 
 def place(priority: int, rivals: Sequence[Row]) -> str:

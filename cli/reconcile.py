@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.render import AsJson, document, say
+from cli.render import AsJson, answer, say
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
@@ -14,7 +14,7 @@ from reconciler.dispatch import settle, settled
 from reconciler.local.worker_host import running_host
 from reconciler.operator.connect import database_url
 from reconciler.operator.diagnosis.rules.loop import POLLING_PAUSED
-from reconciler.poll import poll
+from reconciler.poll import Left, poll
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import tick
 
@@ -39,17 +39,14 @@ def reconcile(
         if once:
             polling = store.beat()
             if polling.paused:
-                say(str(POLLING_PAUSED))
+                answer(as_json, {"left": Left.PAUSED}, str(POLLING_PAUSED))
                 return
             report = tick(store, spawner, polling.now)
             report = report.with_late(settle(store, spawner, polling.now))
-            document(report.counts()) if as_json else say(str(report) or "Nothing to do.")
+            answer(as_json, report.counts(), str(report) or "Nothing to do.")
             return
         stop = Event()
         signal.signal(signal.SIGINT, lambda *_: stop.set())
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         window = poll(store, spawner, stop, say, until_done=True)
-        if as_json:
-            document({"left": window.left, **window.totals})
-        else:
-            say(str(window))
+        answer(as_json, {"left": window.left, **window.totals}, str(window))

@@ -36,6 +36,15 @@ def say(message: str) -> None:
     err.print(text(message))
 
 
+def answer(as_json: bool, data: Any, *sentences: str) -> None:
+    """What came of a command: one document for a program, else sentences for a person."""
+    if as_json:
+        document(data)
+        return
+    for sentence in sentences:
+        say(sentence)
+
+
 def document(data: Any) -> None:
     """One JSON document on stdout, which stays whole where that is less than UTF-8; moments are
     ISO 8601."""

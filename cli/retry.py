@@ -6,7 +6,7 @@ import typer
 
 from cli.completion import step_names
 from cli.confirm import Yes, confirm, moving, plural, total
-from cli.render import BatchName, say
+from cli.render import AsJson, BatchName, answer
 from reconciler.contract.errors import BadInput, nearest
 from reconciler.contract.states import BatchStatus
 from reconciler.operator import steering
@@ -24,6 +24,7 @@ def retry(
     ] = None,
     company: Annotated[str | None, typer.Option(help="Only that company's, by its key.")] = None,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Give failed rows all their attempts again."""
     with operator() as store:
@@ -37,11 +38,16 @@ def retry(
         wanted = steering.Wanted(step, error, company)
         failed = steering.failed(store, found, wanted)
         if not failed:
-            say(f"{batch}: no failed row is like that. Nothing was done.")
+            nothing = f"{batch}: no failed row is like that. Nothing was done."
+            answer(as_json, {"batch": batch, "rows": 0, "paused": found.paused}, nothing)
             return
         what = plural(total(failed), "failed row", "failed rows")
-        confirm(f"Retries {batch}: {what}", found, failed, yes)
+        confirm(f"Retries {batch}: {what}", found, failed, yes, as_json)
         with moving(failed) as show_moved:
             retried = steering.retry(store, found, wanted, show_moved)
     hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
-    say(f"{batch}: {plural(retried, 'row is', 'rows are')} pending again.{hint}")
+    answer(
+        as_json,
+        {"batch": batch, "rows": retried, "paused": found.paused},
+        f"{batch}: {plural(retried, 'row is', 'rows are')} pending again.{hint}",
+    )

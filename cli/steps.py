@@ -7,7 +7,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from cli.completion import step_names
-from cli.render import AsJson, document, out, say, table, text, widest
+from cli.render import AsJson, answer, document, out, say, table, text, widest
 from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import StepSettings
 from reconciler.contract.settings import load_settings
@@ -33,6 +33,7 @@ LEFT_OUT = (
     *("backoff_max_s", "app_name", "backoff_s", "start_deadline_s", "lease_s", "chunk_size"),
     "enabled",
 )
+UP_TO_DATE = "Steps: up to date"
 NAME = 24  # cells of a step's name, for which other columns are left out
 
 app = typer.Typer(
@@ -84,19 +85,21 @@ def fitting(rows: list[dict[str, Any]], width: int) -> list[str]:
 def set_(
     step: Annotated[str, typer.Argument(metavar="STEP", autocompletion=step_names)],
     values: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")],
+    as_json: AsJson = False,
 ) -> None:
     """Tune a step, from the next tick on: `tracer steps set step_a max_in_flight=50`."""
     changes = dict(map(parse_setting, values))
     with operator() as store:
         store.set_step(step, changes)
-    say(f"{step}: {', '.join(f'{k} = {v}' for k, v in changes.items())}")
+    says = f"{step}: {', '.join(f'{k} = {v}' for k, v in changes.items())}"
+    answer(as_json, {"step": step, "set": changes}, says)
 
 
 @app.command(epilog="Example: tracer steps sync")
-def sync() -> None:
+def sync(as_json: AsJson = False) -> None:
     """Register the steps of the packages in TRACER_STEPS, and create the tables that they need."""
-    for line in sync_steps(database_url(load_settings()), load_steps()):
-        say(line)
+    changes = sync_steps(database_url(load_settings()), load_steps())
+    answer(as_json, {"changes": changes}, *(changes or [UP_TO_DATE]))
 
 
 def parse_setting(given: str) -> tuple[str, Any]:

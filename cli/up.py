@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
-from cli.render import err, say
+from cli.render import AsJson, answer, err, say
+from cli.steps import UP_TO_DATE
 from reconciler.contract.settings import load_settings
 from reconciler.local.postgres.supervisor import acquire, release
 from reconciler.local.stack import Stack, stack_settings
@@ -18,16 +19,21 @@ from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
 
+SEED = "tracer seed FILE --blueprint normalize,step_a,step_b"
 
-def up() -> None:
+
+def up(as_json: AsJson = False) -> None:
     """The same stack until Ctrl-C, without a batch; its workers may be Modal's."""
     settings = load_settings()
     with stack() as (running, _, _):
-        say(f"Prefect's UI: {running.ui_url}")
-        say(
-            "Seed a batch in another terminal: tracer seed FILE --blueprint normalize,step_a,step_b"
+        where = {"ui_url": running.ui_url, "api_url": running.api_url, "home": settings.home}
+        answer(
+            as_json,
+            where,
+            f"Prefect's UI: {running.ui_url}",
+            f"Seed a batch in another terminal: {SEED}",
+            "Ctrl-C stops everything.",
         )
-        say("Ctrl-C stops everything.")
         while True:
             running.tend(settings)
             time.sleep(1)
@@ -43,7 +49,8 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
             with err.status("Postgres") as status:
                 url = settings.database_url or acquire(settings.home)
                 upgrade_schema(url)
-                for line in ["Postgres", *sync_steps(url, load_steps(settings.steps))]:
+                changes = sync_steps(url, load_steps(settings.steps)) or [UP_TO_DATE]
+                for line in ["Postgres", *changes]:
                     say(line)
                 status.update("Prefect (20 to 40 s the first time)")
                 run_id = running.start(settings, url, say)

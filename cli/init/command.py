@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.render import say
+from cli.render import AsJson, answer
 from reconciler.contract.errors import BadInput
 from reconciler.prefect.schedule import PREFECT_FILE
 
@@ -15,6 +15,7 @@ PROJECT = Path(__file__).parent / "project"
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="It may be there already.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write a project: a step of your own with its test, settings, and Prefect's deployment."""
     files = {path: PROJECT / path for path in project_files()}
@@ -28,8 +29,13 @@ def init(
             shutil.copyfile(source, folder / path)
     except OSError as error:
         raise BadInput(f"Cannot write {error.filename}: {error.strerror}.") from error
-    say(f"Wrote {', '.join(map(str, sorted(files)))}.")
-    say(f"Now: cd {folder} && tracer demo, or read its README.md.")
+    names = [str(path) for path in sorted(files)]
+    answer(
+        as_json,
+        {"folder": folder, "files": names},
+        f"Wrote {', '.join(names)}.",
+        f"Now: cd {folder} && tracer demo, or read its README.md.",
+    )
 
 
 def project_files() -> list[Path]:

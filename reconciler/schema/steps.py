@@ -40,7 +40,7 @@ def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
         after = {row["step_name"]: place(row) for row in store.steps()}
     sync_roles(url)
     changed = (moved(name, before.get(name), after[name]) for name in steps)
-    return [*lines, *filter(None, changed)] or ["Steps: up to date"]
+    return [*lines, *filter(None, changed)]
 
 
 def place(row: dict[str, Any]) -> str:
