@@ -15,8 +15,9 @@ from tests.world import World
 
 PREFIX = "Example: tracer "
 COMPANIES = "name,domain\nAcme,acme.com\n" + "".join(f"{n},{n}.com\n" for n in range(11))
-# Each runs until it is stopped or makes a database of its own: tests of their own run them.
-ELSEWHERE = {"demo", "up", "down", "bench"}
+# Each runs until it is stopped, makes a database of its own, or needs a service: tests of their own
+# run them.
+ELSEWHERE = {"demo", "up", "down", "bench", "workers", "modal", "prefect"}
 FIRST = ("db", "steps", "seed", "batches", "pause", "resume", "priority", "retry", "history")
 # No Prefect is here: what moves its schedule says so, and test_schedule.py runs that with one. And
 # a busy machine may be too slow for the p95 of the example.
