@@ -5,10 +5,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from reconciler.contract.store import Store
@@ -18,6 +16,7 @@ from reconciler.operator.store import OperatorStore
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.modal import ModalSpawner
+from tests.databases import Databases
 from tests.reconciler.spawners.dispatcher import BOUND_S, Dispatcher
 from tests.standins.controlplane.client import use
 from tests.standins.controlplane.plane import ControlPlane
@@ -26,8 +25,6 @@ from tests.terminal import FILE, Terminal
 from tests.world import World
 from workers import app
 from workers.runtime.loading import load_steps
-
-NUMBERS = count(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,10 +42,6 @@ def server() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="tracer-tests-"))
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
     url = supervisor.acquire(home)
-    with psycopg.connect(url, autocommit=True) as connection:
-        # A new database for every test is mostly waiting for the disk, and no test pulls the plug.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
     upgrade_schema(url)
     sync_steps(url, load_steps())
     yield url
@@ -56,15 +49,18 @@ def server() -> Iterator[str]:
     shutil.rmtree(home)
 
 
+@pytest.fixture(scope="session")
+def databases(server: str) -> Iterator[Databases]:
+    """Copies of it, migrated, with the bundled steps registered."""
+    with closing(Databases(server)) as found:
+        yield found
+
+
 @pytest.fixture
-def url(server: str) -> Iterator[str]:
-    """A database of the test's own, migrated, with the bundled steps registered."""
-    name = f"test_{next(NUMBERS)}"
-    admin = server.replace("/tracer?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE tracer")
-        yield server.replace("/tracer?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def url(databases: Databases) -> Iterator[str]:
+    """A database of the test's own."""
+    with databases.one() as found:
+        yield found
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
@@ -27,6 +26,7 @@ from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import Place, local_place, speak
 from reconciler.prefect.runs import clear_dead, read_run, recent_runs
 from reconciler.prefect.schedule import deployed, pause, read_schedule, resume, run_now, set_every
+from tests.databases import Databases
 from tests.standins.controlplane.terminal import ROOT
 
 RUN_S = 40
@@ -56,13 +56,10 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(server: str) -> Iterator[Live]:
+def live(databases: Databases) -> Iterator[Live]:
     home = Path(tempfile.mkdtemp(prefix="tracer-stack-")).resolve()
-    with psycopg.connect(server.replace("/tracer?", "/postgres?"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE stack TEMPLATE tracer")
-    url = server.replace("/tracer?", "/stack?")
-    settings = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": url})
-    with Stack() as stack:
+    with databases.one() as url, Stack() as stack:
+        settings = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": url})
         run_id = stack.start(settings, url, print)
         yield Live(stack, settings, home, url, run_id)
     shutil.rmtree(home)

@@ -21,6 +21,7 @@ from reconciler.contract.grants import (
 )
 from reconciler.contract.results import StepResult
 from reconciler.contract.states import TRANSITIONS, Status
+from tests.databases import Databases
 from tests.roles import as_role, granted
 
 Denied = psycopg.errors.InsufficientPrivilege
@@ -57,12 +58,10 @@ def granted_to(role: str, table: str) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def roles(server: str) -> Iterator[dict[str, psycopg.Connection[Any]]]:
+def roles(databases: Databases) -> Iterator[dict[str, psycopg.Connection[Any]]]:
     """A connection of each role, and the owner's, to a database that no test leaves changed."""
-    with psycopg.connect(server.replace("/tracer?", "/postgres?"), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE denied TEMPLATE tracer")
-        url = granted(server.replace("/tracer?", "/denied?"))
-        users = {"owner": url, **{role: as_role(url, role) for role in ROLES}}
+    with databases.one() as url:
+        users = {"owner": granted(url), **{role: as_role(url, role) for role in ROLES}}
         found = {name: psycopg.connect(place, autocommit=True) for name, place in users.items()}
         found["owner"].execute("INSERT INTO batches (name, blueprint) VALUES ('b', '[\"a\"]')")
         found["owner"].execute("INSERT INTO companies (key) VALUES ('c')")
@@ -72,7 +71,6 @@ def roles(server: str) -> Iterator[dict[str, psycopg.Connection[Any]]]:
         yield found
         for connection in found.values():
             connection.close()
-        admin.execute("DROP DATABASE denied WITH (FORCE)")
 
 
 def is_allowed(connection: psycopg.Connection[Any], statement: str) -> bool:

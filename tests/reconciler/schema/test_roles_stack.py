@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from reconciler.operator import views
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_place, speak
+from tests.databases import Databases
 from tests.roles import as_role, granted
 
 pytestmark = pytest.mark.timeout(300)  # a Prefect server has to come up first, on whatever machine
@@ -47,26 +47,15 @@ def with_password(url: str, role: str) -> str:
     return as_role(url, role).replace(f"{role}@", f"{role}:{SECRET}@")
 
 
-@contextmanager
-def database(server: str, name: str) -> Iterator[str]:
-    with psycopg.connect(server.replace("/tracer?", "/postgres?"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE tracer".encode())
-        yield granted(server.replace("/tracer?", f"/{name}?"))
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
 def with_local_workers(settings: Settings, url: str) -> dict[str, str]:
     return environment(settings, url) | {"TRACER_WORKERS": "local"}
 
 
 @pytest.fixture(scope="module")
-def deployed(server: str) -> Iterator[Deployed]:
+def deployed(databases: Databases) -> Iterator[Deployed]:
     home = Path(tempfile.mkdtemp(prefix="tracer-roles-")).resolve()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        database(server, "roles_stack") as url,
-        Stack() as stack,
-    ):
+    with pytest.MonkeyPatch.context() as patch, databases.one() as made, Stack() as stack:
+        url = granted(made)
         patch.setattr("reconciler.local.stack.environment", with_local_workers)
         # Modal's leaves the host to us; the flow's own environment says that workers are local.
         settings = Settings.model_validate({"TRACER_HOME": home, "TRACER_WORKERS": "modal"})
@@ -120,31 +109,28 @@ def test_no_password_is_in_a_log_a_file_or_prefects_database(deployed: Deployed)
     assert holding_the_password(deployed.home) == []
 
 
-def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(server: str) -> None:
+def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(
+    url: str, tmp_path: Path
+) -> None:
     """Begin is denied: the calls are left to their leases, and the log has a sentence."""
-    home = Path(tempfile.mkdtemp(prefix="tracer-roles-"))
-    with database(server, "roles_mistake") as url:
-        program = (
-            "from workers.host.child import Call, Child, child_main\n"
-            "import os, sys\n"
-            "child = Child(os.environ['DATABASE_URL'])\n"
-            "assert child.do(Call('normalize', [1]), 30)\n"
-            "child._process.kill()\n"
-        )
-        path = home / "mistake.py"
-        path.write_text(
-            f"if __name__ == '__main__':\n    {program.replace(chr(10), chr(10) + '    ')}"
-        )
-        seen = {**os.environ, "DATABASE_URL": with_password(url, OPERATOR), "PYTHONPATH": "."}
-        said = subprocess.run(
-            [sys.executable, str(path)],
-            env=seen,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    shutil.rmtree(home)
+    program = (
+        "from workers.host.child import Call, Child, child_main\n"
+        "import os, sys\n"
+        "child = Child(os.environ['DATABASE_URL'])\n"
+        "assert child.do(Call('normalize', [1]), 30)\n"
+        "child._process.kill()\n"
+    )
+    path = tmp_path / "mistake.py"
+    path.write_text(f"if __name__ == '__main__':\n    {program.replace(chr(10), chr(10) + '    ')}")
+    seen = os.environ | {"DATABASE_URL": with_password(granted(url), OPERATOR), "PYTHONPATH": "."}
+    said = subprocess.run(
+        [sys.executable, str(path)],
+        env=seen,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert f"The role {OPERATOR} may not do this, which is for {WORKER}" in said.stderr
     assert "left to its lease" in said.stderr
     assert "Traceback" not in said.stderr
