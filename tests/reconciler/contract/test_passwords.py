@@ -196,7 +196,7 @@ def test_a_loop_that_loses_its_database_does_not_log_it(url: str) -> None:
             return beat()
 
         store.beat = interrupted  # type: ignore[method-assign, assignment]
-        lines.append(poll(store, Scripted(), stop, log))
+        lines.append(str(poll(store, Scripted(), stop, log)))
     assert any("The database is away" in line for line in lines)
     assert SECRET not in "".join(lines)
 

@@ -197,7 +197,7 @@ def test_the_server_of_another_stack_is_not_taken_for_ours(live: Live, tmp_path:
     port, ended = httpx.URL(live.stack.ui_url).port, live.stack.check()
     assert port
     with Stack() as other:
-        other._prepare(tmp_path, live.url)
+        other._prepare(live.settings.model_copy(update={"home": tmp_path}), live.url)
         assert not other._start_server(port)
         assert other.check() == []
     assert live.stack.check() == ended
