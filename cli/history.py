@@ -18,8 +18,8 @@ def history(batch: BatchName, as_json: AsJson = False) -> None:
     if as_json:
         document({"batch": batch, "history": lines})
         return
-    told = [[line["at"], line["who"], words(line), f"{line['rows']:,}"] for line in lines]
-    out.print(table(["when", "who", "what", "#rows"], told))
+    cells = [[line["at"], line["who"], words(line), f"{line['rows']:,}"] for line in lines]
+    out.print(table(["when", "who", "what", "#rows"], cells))
 
 
 def words(line: dict[str, Any]) -> str:

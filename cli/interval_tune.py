@@ -122,10 +122,10 @@ def why(
         f"is {brief(latency_s(found.overhead_p95_s, poll_s))}."
     )
     if chosen:
-        told = ", ".join(f"{name.removesuffix('_s')} {brief(s)}" for name, s in chosen.items())
+        chosen_s = ", ".join(f"{name.removesuffix('_s')} {brief(s)}" for name, s in chosen.items())
         now = ", as it is now" if present | chosen == present else ""
         schedule_left = f"; the schedule is left as it is: {left}" if left else "."
-        yield f"Chosen: {told}{now}{schedule_left}"
+        yield f"Chosen: {chosen_s}{now}{schedule_left}"
         yield IDLE
 
 

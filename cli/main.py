@@ -111,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         say(str(error))
         return error.exit_code
     except psycopg.OperationalError as error:
-        return _told(error)
+        return _database_error(error)
     except psycopg.Error as error:
         say(f"The database refused it: {first_line(error)}.")
         return 1
@@ -124,7 +124,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _told(error: psycopg.OperationalError) -> int:
+def _database_error(error: psycopg.OperationalError) -> int:
     """Say whether the database went away, or ended what took too long; returns the exit code."""
     if isinstance(error, TOOK_TOO_LONG):
         say(f"The database ended it: {first_line(error)}. Try again, or raise that time-out.")

@@ -11,7 +11,7 @@ from reconciler.contract.errors import BadInput
 from reconciler.operator import views
 from reconciler.operator.connect import operator
 from reconciler.operator.report.figures import read_report
-from reconciler.operator.report.html import MARK, page
+from reconciler.operator.report.html import MARK, render_report
 
 HEAD_BYTES = 500  # in which a report's mark is
 Output = Annotated[
@@ -37,7 +37,7 @@ def report(
     if as_json:
         document({"batch": found.name, "steps": steps, **vars(summed)})
         return
-    text = page(found, steps, summed)
+    text = render_report(found, steps, summed)
     with opened(output) as file:
         file.write(text.encode())
     if to_file:

@@ -20,7 +20,7 @@ from reconciler.contract.store import Store
 from reconciler.dispatch import settled
 from reconciler.local.postgres.supervisor import acquire
 from reconciler.poll import Left, Window, poll
-from reconciler.prefect.artifact import Page
+from reconciler.prefect.artifact import BatchTable
 from reconciler.spawners.choose import make_spawner
 
 PATIENCE_S = 300.0  # with a database that is away when a run starts: a restart, a failover
@@ -54,16 +54,16 @@ async def reconcile() -> State[str]:
 
 async def _run_window(settings: Settings, stop: Event, log: Callable[[str], None]) -> str:
     url = await asyncio.to_thread(_database_url, settings)
-    page = Page(url, log)
+    table = BatchTable(url, log)
     try:
-        async with page.kept():
+        async with table.kept():
             outcome = await asyncio.to_thread(_poll, url, settings, stop, log)
     except BadInput as error:
         if settings.database_url:
             raise
         says = f"DATABASE_URL is not set where this run was started. {error.says}"
         raise BadInput(says, error.fix) from error
-    await page.write(outcome)
+    await table.write(outcome)
     return outcome
 
 

@@ -140,5 +140,5 @@ def line(progress: dict[str, Any]) -> str:
             ("cancelled", ("CANCELLED",)),
         )
     )
-    told = [*headlines(progress), *(f"{name} {count}" for name, count in counts if count)]
-    return f"{progress['now'].astimezone():%H:%M:%S}  {one_line('  '.join(told)).plain}"
+    parts = [*headlines(progress), *(f"{name} {count}" for name, count in counts if count)]
+    return f"{progress['now'].astimezone():%H:%M:%S}  {one_line('  '.join(parts)).plain}"

@@ -29,8 +29,8 @@ def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_jso
     if as_json:
         document({"company": company, "timeline": rows, "results": results})
         return
-    told = [company["name"], company["domain"], f"key {company['key']}"]
-    out.print(text("  ".join(part for part in told if part)), style="bold")
+    parts = [company["name"], company["domain"], f"key {company['key']}"]
+    out.print(text("  ".join(part for part in parts if part)), style="bold")
     for name, of_batch in groupby(rows, key=lambda row: row["batch"]):
         out.print()
         show_batch(name, list(of_batch))

@@ -38,7 +38,7 @@ class Section:
 
 def details(progress: dict[str, Any], room: int, cut: bool) -> Iterator[RenderableType]:
     """Tables of what there is room for: each has a line of headings, and one per row."""
-    sections = [section for section in told(progress, cut) if section.found]
+    sections = [section for section in sections_of(progress, cut) if section.found]
     counts = fitting(sections, room) if cut else [len(section.found) for section in sections]
     for section, count in zip(sections, counts, strict=True):
         if count:
@@ -61,7 +61,7 @@ def fitting(sections: Sequence[Section], room: int) -> list[int]:
     return shown
 
 
-def told(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
+def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
     """The details of each kind, the most telling first."""
     now = progress["now"]
 

@@ -97,8 +97,8 @@ def _pid(link: socket.socket) -> int | None:
     """The process that listens, where the system tells."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
-    told = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", told)[0])
+    credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
 
 
 @contextmanager

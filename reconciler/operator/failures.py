@@ -24,8 +24,8 @@ def kind(message: str, names: Sequence[str | None] = ()) -> str:
     for name in names:
         if name and len(name) >= NAME:
             message = message.replace(name, "…")
-    told = VARYING.sub(lambda found: "…" if found["quoted"] else "#", message)
-    return " ".join(told.split())
+    folded = VARYING.sub(lambda found: "…" if found["quoted"] else "#", message)
+    return " ".join(folded.split())
 
 
 def failures(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

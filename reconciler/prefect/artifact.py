@@ -25,7 +25,7 @@ WITHIN_S = 5.0  # a run that is told to stop has 10 s for all that is left to do
 AWAY = (TracerError, psycopg.Error, httpx.HTTPError, PrefectException, TimeoutError)
 
 
-class Page:
+class BatchTable:
     """The table artifact of one flow run: made once, and then brought up to date.
 
     It has connections of its own and runs beside the ticks. Where Prefect's API or the database is
@@ -40,7 +40,7 @@ class Page:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Write the page after `FIRST_S`, and every `EVERY_S` seconds until the block ends."""
+        """Write the table after `FIRST_S`, and every `EVERY_S` seconds until the block ends."""
         ended = asyncio.Event()
         keeping = asyncio.create_task(self._keep(ended))
         try:
@@ -56,7 +56,7 @@ class Page:
                 await self._put(await asyncio.to_thread(_read, self._url), line)
         except AWAY as error:
             if not self._missed:
-                self._log(f"The page {KEY} is not up to date: {first_line(error)}")
+                self._log(f"The table {KEY} is not up to date: {first_line(error)}")
             self._missed = True
         else:
             self._missed = False

@@ -94,7 +94,7 @@ def socket_directory(home: Path, account: tuple[int, int] | None) -> Path:
     return path
 
 
-def telling_line(log: IO[bytes], start: int = 0) -> str:
+def fatal_line(log: IO[bytes], start: int = 0) -> str:
     """The first fatal error written to `log` from byte `start` on, or else its last line."""
     log.seek(start)
     lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
@@ -187,6 +187,6 @@ def _fill(cluster: Cluster) -> None:
             )
         if done.returncode != 0:
             raise Unreachable(
-                f"The embedded Postgres could not make its database: {telling_line(output)}. "
+                f"The embedded Postgres could not make its database: {fatal_line(output)}. "
                 "If the disk is full, make room; or set TRACER_HOME or DATABASE_URL."
             )

@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.local.postgres import reaper
-from reconciler.local.postgres.install import create, locate, socket_directory, telling_line
+from reconciler.local.postgres.install import create, fatal_line, locate, socket_directory
 from reconciler.local.postgres.reaper import LIMIT_S, Cluster, answers, is_file_at, try_exclusive
 
 LOG_LIMIT_BYTES = 1_000_000
@@ -195,11 +195,11 @@ def _start(home: Path, cluster: Cluster, sockets: Path, deadline: float) -> None
     with path.open("a+b") as log:
         tries, written = 1, log.seek(0, os.SEEK_END)
         while not cluster.start(sockets, log) and not cluster.postmaster():
-            told = telling_line(log, written)
+            said = fatal_line(log, written)
             # The last backend of a killed server may take a moment, or a whole query, to go.
-            dying = "shared memory" in told and time.monotonic() < deadline
+            dying = "shared memory" in said and time.monotonic() < deadline
             if tries > 1 and not dying:
-                raise Unreachable(f"The embedded Postgres does not start; {path} says: {told}")
+                raise Unreachable(f"The embedded Postgres does not start; {path} says: {said}")
             # Nobody answers, so the pid in these is something else's by now, or a zombie's.
             (cluster.data / "postmaster.pid").unlink(missing_ok=True)
             (sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)

@@ -29,7 +29,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{has
 Cells = Sequence[Any]
 
 
-def page(batch: BatchView, steps: Sequence[dict[str, Any]], report: Report) -> str:
+def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Report) -> str:
     """The file's text; `steps` has the batch's rows per step and status."""
     until = batch.finished_at or batch.now
     kinds = message_counts(report)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database
 
 SOON_MS = 15_000
 AWAY, BACK = "The database is away, waiting for it", "The database is back"
-MISSED = "The page tracer-batches is not up to date"
+MISSED = "The table tracer-batches is not up to date"
 BREAK = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = 'tracer_conductor'
