@@ -68,7 +68,7 @@ class Stack:
         on_step(f"Prefect server at {self.ui_url}")
         self._clear_dead()
         self._launch(
-            "prefect-worker", *PREFECT, *_words(f"worker start --pool {POOL} --type process")
+            "prefect-worker", *PREFECT, *f"worker start --pool {POOL} --type process".split()
         )
         self._await("prefect-worker", self._has_pool, 60)
         run_id = self._deploy()
@@ -133,7 +133,7 @@ class Stack:
         needs to begin: that one's deployments and runs are not ours."""
         self.ui_url = f"http://{HOST}:{port}"
         self.api_url = self._environment["PREFECT_API_URL"] = f"{self.ui_url}/api"
-        where = _words(f"--host {HOST} --port {port}")
+        where = f"--host {HOST} --port {port}".split()
         self._launch("prefect-server", *PREFECT, "server", "start", *where)
         self._await("prefect-server", self._server_answers, 120)
         with speak(local_place(self.api_url)) as api:
@@ -247,7 +247,3 @@ def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
             found: int = trial.getsockname()[1]
             return found
     raise Unreachable(f"No port is free on {HOST}: end some programs that listen.")
-
-
-def _words(text: str) -> list[str]:
-    return text.split()

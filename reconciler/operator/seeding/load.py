@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from reconciler.contract.errors import BadInput, nearest
-from reconciler.operator.seeding.batch import SeedRow, seed_batch
+from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
@@ -63,6 +63,11 @@ def load(
         first = rows.rejected[0]
         says = f"{error.says} Line {first.line}: {first.reason}."
         raise BadInput(says, error.fix) from error
+    return report(source, rows, seeded)
+
+
+def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
+    """What became of every row and column."""
     return {
         "batch": seeded.batch,
         "rows": rows.count,
