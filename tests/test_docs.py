@@ -163,7 +163,7 @@ def unknown(words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     "line",
-    [line for line in sorted(set(typed()))],
+    sorted(set(typed())),
 )
 def test_every_command_exists_with_its_options(line: str) -> None:
     assert unknown(line.split()) == []
