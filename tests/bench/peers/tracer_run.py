@@ -15,7 +15,7 @@ from threading import Event
 
 import psycopg
 
-from reconciler.contract.settings import load_settings, workers_socket
+from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
 from reconciler.local.worker_host import running_host
 from reconciler.operator.seeding.batch import seed_batch
@@ -78,7 +78,6 @@ def work(url: str) -> None:
         ):
             say("ready")
             poll(store, spawner, stop, lambda _: None)
-        workers_socket(settings.home).parent.rmdir()
 
 
 def say(word: str) -> None:

@@ -17,7 +17,7 @@ from tests.roles import as_role, granted
 from tests.standins.prefect_api import Scheduler
 from tests.terminal import Terminal
 from tests.world import World
-from workers.host.server import Host, _Server
+from workers.host.server import Host, _Server, remove_socket
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def listening(home: Path, lacking: str | None = None) -> Iterator[Callable[[], N
             yield end
         finally:
             end()
-            path.unlink(missing_ok=True)
+            remove_socket(path)
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def mute(home: Path) -> Iterator[None]:
         host.bind(str(path))
         host.listen()
         yield
-    path.unlink()
+    remove_socket(path)
 
 
 @contextmanager
