@@ -1,12 +1,12 @@
 """A real headless Chromium, the system's own, that reaches nothing but this machine."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.installed import find_program
 
 QUIET = (
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -15,20 +15,10 @@ QUIET = (
 DESKTOP, PHONE = (1100, 800), (390, 844)
 
 
-def find_program() -> str:
-    """Chromium; without it the test is skipped, or fails where CI is set."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if not found:
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("chromium is not installed (apt-get install chromium)")
-    return str(found)
-
-
 @contextmanager
 def running() -> Iterator[Browser]:
     """One Chromium for the length of the block, with a profile of its own."""
-    program = find_program()
+    program = find_program("chromium", "chromium-browser", "google-chrome")
     sandbox = os.geteuid() != 0  # as root it has none
     with sync_playwright() as driver:
         browser = driver.chromium.launch(

@@ -5,9 +5,10 @@ As in `test_interleavings`, where it says how to replay a run; but no transactio
 
 import pytest
 
-from tests.system.machine.exploring import RUNS, explore
+from tests.system.machine.exploring import FEW, RUNS, explore
 
 
+@pytest.mark.parametrize("times", [FEW, pytest.param(RUNS, marks=pytest.mark.proof)])
 @pytest.mark.timeout(RUNS)  # a second for each is many times what it takes
-def test_verbs_in_any_order(request: pytest.FixtureRequest, url: str) -> None:
-    explore(request, url, most_held=0)
+def test_verbs_in_any_order(request: pytest.FixtureRequest, url: str, times: int) -> None:
+    explore(request, url, times=times, most_held=0)

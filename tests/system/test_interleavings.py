@@ -13,9 +13,10 @@ and for as many runs as a night has room for:
 
 import pytest
 
-from tests.system.machine.exploring import RUNS, explore
+from tests.system.machine.exploring import FEW, RUNS, explore
 
 
+@pytest.mark.parametrize("times", [FEW, pytest.param(RUNS, marks=pytest.mark.proof)])
 @pytest.mark.timeout(RUNS)  # a second for each is many times what it takes
-def test_verbs_at_once(request: pytest.FixtureRequest, url: str) -> None:
-    explore(request, url, most_held=2)
+def test_verbs_at_once(request: pytest.FixtureRequest, url: str, times: int) -> None:
+    explore(request, url, times=times, most_held=2)

@@ -11,15 +11,17 @@ from tests.system.machine.interleavings import Interleavings
 from tests.system.machine.sides import Sides
 
 RUNS = int(os.environ.get("INTERLEAVINGS", "1000"))
+FEW = 50  # for `make test`
 VERBS = 12  # in one run, at most
 
 
 def explore(
     request: pytest.FixtureRequest,
     url: str,
+    *,
+    times: int,
     most_held: int,
     kind: type[Interleavings] = Interleavings,
-    times: int = RUNS,
 ) -> None:
     """Run the machine, at most so many transactions held open; say by which seed it was drawn."""
     given = request.config.getoption("--hypothesis-seed")

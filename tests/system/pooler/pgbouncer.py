@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
-import pytest
 from psycopg.rows import dict_row
 
 from reconciler.contract.grants import ROLES
+from tests.installed import find_program
 
 PASSWORD = "open-sesame"
 SERVERS = 20  # connections to Postgres at most
@@ -45,23 +45,15 @@ logfile = {home}/pgbouncer.log
 """
 
 
-def find_program() -> str:
-    """PgBouncer; without it the test is skipped, or fails where CI is set."""
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    for program in ("pgbouncer", "openssl"):
-        if not shutil.which(program, path=path):
-            missing = pytest.fail if os.environ.get("CI") else pytest.skip
-            missing(f"{program} is not installed (apt-get install {program})")
-    return str(shutil.which("pgbouncer", path=path))
-
-
 def make_certificate(home: Path, name: str = "server") -> Path:
     """A certificate for 127.0.0.1, which is its own authority."""
     made = home / f"{name}.crt"
     kind = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     about = ("-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1")
     files = ("-keyout", str(made.with_suffix(".key")), "-out", str(made))
-    subprocess.run(("openssl", *kind, *about, *files), check=True, capture_output=True)
+    subprocess.run(
+        (find_program("openssl"), *kind, *about, *files), check=True, capture_output=True
+    )
     return made
 
 
@@ -75,7 +67,7 @@ def make_verifier(server_url: str) -> str:
 @contextmanager
 def running(server_url: str, mode: str = "transaction") -> "Iterator[PgBouncer]":
     """One in front of the Postgres of `server_url`, for the length of the block."""
-    program = find_program()
+    program = find_program("pgbouncer")
     home = Path(tempfile.mkdtemp(prefix="tracer-pgbouncer-"))
     bouncer = PgBouncer(program, server_url, home, mode)
     try:

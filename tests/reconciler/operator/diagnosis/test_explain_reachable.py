@@ -19,6 +19,7 @@ from tests.system.machine.model import Key, Seen, keys_of, read
 from tests.system.machine.sides import line
 
 RUNS = int(os.environ.get("EXPLAINED", "60"))
+FEW = 10  # for `make test`
 COMPANIES = """
 SELECT m.batch_id, c.key FROM batch_companies m JOIN companies c ON c.id = m.company_id
 """
@@ -82,8 +83,9 @@ def steps_of(key: Key, seen: Seen) -> list[Key]:
     return [k for k in seen.rows if (k.company_id, k.batch_id) == (key.company_id, key.batch_id)]
 
 
+@pytest.mark.parametrize("times", [FEW, pytest.param(RUNS, marks=pytest.mark.proof)])
 @pytest.mark.timeout(600)  # for a failure, which is made smaller
 def test_every_row_has_a_reason_that_the_next_tick_bears_out(
-    request: pytest.FixtureRequest, url: str
+    request: pytest.FixtureRequest, url: str, times: int
 ) -> None:
-    explore(request, url, most_held=0, kind=Explained, times=RUNS)
+    explore(request, url, times=times, most_held=0, kind=Explained)
