@@ -20,10 +20,8 @@ def main() -> None:
             sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]
     import cli
 
-    if Path(str(cli.__file__)).resolve().parent.parent != OURS:
-        sys.stderr.write(
-            f"{Path(str(cli.__file__)).parent} is found before Tracer's own package `cli`: take "
-            f"{Path(str(cli.__file__)).parent.parent} out of PYTHONPATH.\n"
-        )
+    found = Path(str(cli.__file__)).resolve().parents[1]
+    if found != OURS:
+        sys.stderr.write(f"Take {found} out of PYTHONPATH: its `cli` hides Tracer's own.\n")
         sys.exit(2)
     cli.main()

@@ -43,8 +43,8 @@ class StepResult(SQLModel):
             TypeError: another step has it.
         """
         super().__init_subclass__(**given)
-        table = vars(cls).get("__tablename__", cls.__name__.lower())
-        if given.get("table") and f"{RESULTS_SCHEMA}.{table}" in cls.metadata.tables:
+        table = vars(cls).get("__tablename__")
+        if f"{RESULTS_SCHEMA}.{table}" in cls.metadata.tables:
             raise TypeError(f"another step has a table {table!r} already")
 
     def __init__(self, **values: Any) -> None:

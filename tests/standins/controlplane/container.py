@@ -25,7 +25,7 @@ import sys
 
 CODE, SITE = {code!r}, {site!r}
 KEPT = (CODE, SITE, sys.prefix, sys.base_prefix)
-sys.path[:] = [path for path in sys.path if not path or path.startswith(KEPT)]
+sys.path[:] = [p for p in sys.path if not p or p.startswith(KEPT) or p.endswith("site-packages")]
 """
 
 

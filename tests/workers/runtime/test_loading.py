@@ -1,0 +1,93 @@
+"""TRACER_STEPS names packages; what is wrong with one is a sentence."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.contract.errors import BadInput
+from reconciler.contract.results import StepResult
+from tests.terminal import Terminal
+from workers.runtime.loading import load_steps, see_working_directory
+
+STEP = """
+from workers.kit import Company, StepResult, step
+
+
+class {table}(StepResult, table=True):
+    __tablename__ = "{table}"
+    letters: int
+
+
+@step()
+def {name}(company: Company) -> {table}:
+    return {table}(letters=len(company.name or ""))
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; what is imported from it is forgotten after."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules, tables = set(sys.modules), set(StepResult.metadata.tables)
+    yield tmp_path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+    for name in set(StepResult.metadata.tables) - tables:
+        StepResult.metadata.remove(StepResult.metadata.tables[name])
+
+
+def write(path: str, text: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def test_steps_of_all_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("enrich/steps/one.py", STEP.format(name="one", table="of_one"))
+    write("alone.py", STEP.format(name="two", table="of_two"))
+    monkeypatch.setenv("TRACER_STEPS", "workers.steps, enrich.steps,alone,enrich.steps")
+    assert list(load_steps()) == ["normalize", "step_a", "step_b", "one", "two"]
+
+
+def test_the_working_directory_comes_last(here: Path) -> None:
+    for name in ("modal", "workers"):
+        write(f"{name}/__init__.py", "raise RuntimeError('a stranger')")
+    see_working_directory()
+    assert sys.path[-1] == str(here)
+    assert list(load_steps()) == ["normalize", "step_a", "step_b"]
+
+
+@pytest.mark.parametrize(
+    ("package", "text", "says"),
+    [
+        ("nonesuch.steps", "", r"there is no nonesuch in .*, and none is installed"),
+        ("workers.nonesuch", "", r"workers is the package in .*, which has no nonesuch"),
+        ("mine", "import nonesuch", r"^mine cannot be imported: ModuleNotFoundError: No module na"),
+        ("mine", "def f(:", r"^mine cannot be imported: SyntaxError: .* \(mine\.py, line 1\)"),
+        ("mine", "raise SystemExit('a\\nb')", r"^mine cannot be imported: SystemExit: a$"),
+        ("mine", "x = 1", r"^There is no step in mine: see what TRACER_STEPS names\.$"),
+        (
+            "mine",
+            STEP.format(name="normalize", table="of_mine"),
+            r"^mine and workers\.steps\.normalize both have a step normalize or the table of_mine",
+        ),
+        (
+            "mine",
+            STEP.format(name="mine", table="normalized"),
+            r"^mine cannot be imported: TypeError: another step has a table 'normalized' already",
+        ),
+    ],
+)
+def test_what_cannot_be_loaded_is_a_sentence(package: str, text: str, says: str) -> None:
+    write("mine.py", text)
+    with pytest.raises(BadInput, match=says):
+        load_steps(["workers.steps", package])
+
+
+def test_a_command_ends_with_2(tracer: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACER_STEPS", "enrich.steps")
+    for words in (("steps", "sync"), ("db", "upgrade"), ("modal", "deploy")):
+        tracer(*words, code=2)
+        assert "enrich.steps cannot be imported: there is no enrich in" in tracer.err
