@@ -159,18 +159,6 @@ def test_a_project_works_at_once(project: Project, empty: str) -> None:
     assert ",120\n" in export_of(project)
 
 
-def test_a_project_is_not_written_over(project: Project) -> None:
-    (project.folder / "README.md").write_text("mine")
-    for kept in ("README.md", ".env"):
-        others = [path for path in project.folder.iterdir() if path.name != kept]
-        for path in others:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        assert f"has {kept} already" in project.tracer("init", ".", code=2)
-        assert [path.name for path in project.folder.iterdir()] == [kept]
-        (project.folder / kept).unlink()
-        project.tracer("init", ".")
-
-
 def test_packages_of_our_names_in_the_folder_are_not_taken_for_ours(
     among_strangers: Project, empty: str
 ) -> None:

@@ -27,9 +27,9 @@ def test_a_child_elsewhere_gets_the_same(
 ) -> None:
     file.write_text("TRACER_STEPS=a.steps, b\nTRACER_WORKERS=modal\nDATABASE_URL=postgresql://x\n")
     given = load_settings()
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     for name, value in given.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     home = {"home": file.parent / ".tracer"}
     assert load_settings().model_dump() == given.model_dump() | home
 
