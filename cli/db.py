@@ -7,7 +7,7 @@ import typer
 from cli.render import AsJson, answer, document, say
 from cli.steps import UP_TO_DATE
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import connect, place, revision
+from reconciler.contract.database import connect, location, revision
 from reconciler.contract.errors import BadInput
 from reconciler.contract.grants import ROLES
 from reconciler.contract.settings import load_settings
@@ -46,7 +46,7 @@ def status(as_json: AsJson = False) -> None:
             {"revision": found, "needed": SCHEMA_REVISION, "current": found == SCHEMA_REVISION}
         )
     else:
-        say(f"The {place(url)} is at revision {found or 'none'}; needed is {SCHEMA_REVISION}.")
+        say(f"The {location(url)} is at revision {found or 'none'}; needed is {SCHEMA_REVISION}.")
     if found != SCHEMA_REVISION:
         if not as_json:
             newer = found is not None and found > SCHEMA_REVISION

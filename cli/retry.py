@@ -7,7 +7,7 @@ import typer
 from cli.completion import step_names
 from cli.confirm import Yes, confirm, moving, plural, total
 from cli.render import AsJson, BatchName, answer
-from reconciler.contract.errors import BadInput, nearest
+from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.contract.states import BatchStatus
 from reconciler.operator import steering
 from reconciler.operator.connect import operator
@@ -33,7 +33,7 @@ def retry(
             raise steering.ended(found.name, found.status)
         if step is not None and step not in found.blueprint:
             there = f" It has: {', '.join(found.blueprint)}."
-            near = nearest(step, found.blueprint) or there
+            near = did_you_mean(step, found.blueprint) or there
             raise BadInput(f"{batch} has no step {step!r}.{near}")
         wanted = steering.Wanted(step, error, company)
         failed = steering.failed(store, found, wanted)

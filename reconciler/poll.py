@@ -85,7 +85,7 @@ def poll(
         try:
             polling = store.beat()
             if away:
-                away, wait_s = False, min(outage.lasts_s + CONNECT_S, HEADSTART_S)
+                away, wait_s = False, min(outage.duration_s + CONNECT_S, HEADSTART_S)
                 continue
             if left := why_leave(polling, generation, monotonic() - opened, until_done):
                 return Window(left, totals)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cli.inspect.details import details
 from cli.render import cut_middle, one_line, text, visible
-from reconciler.contract.progress import state
+from reconciler.contract.progress import status_text
 from reconciler.contract.states import BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.wording import clock, seconds, span
@@ -85,7 +85,7 @@ def overview(progress: dict[str, Any], spare: int | None = None) -> RenderableTy
 def headlines(progress: dict[str, Any]) -> list[str]:
     """Batch, status and size; how far and how fast; and whether nobody ticks."""
     size = f"{progress['companies']:,} companies"
-    lines = ["  ".join([progress["name"], state(progress), size]), "  ".join(speed(progress))]
+    lines = ["  ".join([progress["name"], status_text(progress), size]), "  ".join(speed(progress))]
     if progress["status"] == BatchStatus.RUNNING:
         lines += unticked(progress)
     return lines

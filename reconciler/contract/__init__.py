@@ -1,1 +1,1 @@
-"""What both sides share: the schema, its verbs and nothing else."""
+"""Shared by the conductor and the workers: the schema, its verbs, and nothing else."""

@@ -1,4 +1,4 @@
-"""Rows on their way through a tick, and the parallel arrays by which statements name them."""
+"""Rows that a tick has claimed or judges, and the parallel arrays by which statements name them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ from typing import Any
 
 from reconciler.contract.states import Status
 
-# Rows per verb and tick. Chunks of 10,000 give 11,300 company-steps a second, of 1,000 7,900; and a
-# bound keeps each transaction short. A tick that reaches it is followed by the next one at once.
+# Rows per verb and tick: 10,000 give 11,300 company-steps a second, 1,000 give 7,900. A limit keeps
+# each transaction short. After a tick that reaches it, the next one follows at once.
 LIMIT = 10_000
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Claimed rows of one step, to be spawned as one call; the three lists run in parallel.
+    """Claimed rows of one step, for one call; the three lists are parallel.
 
-    `max_waiting` is how many full calls the step's whole capacity makes, or `FEW_CALLS`.
-    `allowance` and `refusals` are of its throttle (see `Throttle`), None and 0 where it has none.
+    `max_waiting` is how many calls may wait on Modal: as many full calls as max_in_flight allows,
+    or `FEW_CALLS` if that is more. `allowance` and `refusals` are the step's `Throttle`; None and 0
+    if the step has none.
     """
 
     step_name: str
@@ -36,10 +37,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Throttle:
-    """How fast a step may claim: nothing until `held_until`, then `allowance` rows a tick.
+    """The throttle of a step: it claims nothing until `held_until`, then `allowance` rows a tick.
 
-    Without an allowance it is free again. `refusals` counts dispatches in a row of which
-    nothing was taken.
+    `allowance` None: no longer throttled. `refusals`: the number of dispatches in a row that the
+    workers took nothing of.
     """
 
     step_name: str
@@ -51,7 +52,7 @@ class Throttle:
 
 @dataclass(frozen=True)
 class Expired:
-    """A row whose lease has run out, with what its step's settings say about retries."""
+    """A row whose lease has expired, with its step's settings for retries."""
 
     company_id: int
     step_name: str
@@ -69,7 +70,7 @@ class Expired:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of an expired row: claimable from `available_at`, or FAILED where it is None.
+    """What becomes of an expired row: PENDING until `available_at`, or FAILED if that is None.
 
     A forgiven attempt does not count towards the step's `max_attempts`.
     """
@@ -81,7 +82,7 @@ class Verdict:
 
 
 def row_arrays(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
-    """The rows of `chunks` as the parallel arrays by which a statement names held rows."""
+    """The rows of `chunks` as the parallel arrays of `sql.held`."""
     return {
         "company_ids": [i for c in chunks for i in c.company_ids],
         "steps": [c.step_name for c in chunks for _ in c.company_ids],
@@ -90,13 +91,13 @@ def row_arrays(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
     }
 
 
-def spread(chunks: Sequence[Chunk], values: Sequence[Any]) -> list[Any]:
-    """One value per row from one per chunk."""
+def per_row(chunks: Sequence[Chunk], values: Sequence[Any]) -> list[Any]:
+    """One value per row; `values` has one per chunk."""
     return [v for c, v in zip(chunks, values, strict=True) for _ in c.company_ids]
 
 
-def judged(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """What REAP is given: the rows by their key and attempt, and what becomes of each."""
+def verdict_arrays(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The parameters of REAP: the parallel arrays of `sql.held`, and the verdict on each row."""
     return {
         "company_ids": [row.company_id for row in rows],
         "steps": [row.step_name for row in rows],

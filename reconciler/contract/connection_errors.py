@@ -1,4 +1,4 @@
-"""Why a connection to Postgres did not come about, and what to do about it."""
+"""Why a connection to Postgres failed, and what to do about it."""
 
 import re
 from shlex import quote
@@ -7,15 +7,15 @@ import psycopg
 
 from reconciler.contract.errors import GRANT
 
-Advice = tuple[str, str | None]  # a sentence, and the command that it is about
+Advice = tuple[str, str | None]  # a sentence, and the command to run if there is one
 
 START: Advice = (
     "Start it, or set DATABASE_URL (without it, Tracer runs a Postgres of its own).",
     None,
 )
 CERTIFICATE: Advice = (
-    "Give in DATABASE_URL the host as its certificate has it, and as sslrootcert the file of the "
-    "authority that signed it.",
+    "In DATABASE_URL, name the host as its certificate does, and set sslrootcert to the file of "
+    "the authority that signed it.",
     None,
 )
 HOST: Advice = "Check the host in DATABASE_URL.", None
@@ -25,10 +25,13 @@ USER: Advice = (
     f"{GRANT} --urls roles.env",
 )
 ENTRY: Advice = (
-    "Have its pg_hba.conf take this connection, or add sslmode=require to DATABASE_URL.",
+    "Allow this connection in the server's pg_hba.conf, or add sslmode=require to DATABASE_URL.",
     None,
 )
-FULL: Advice = "Wait until others have left, raise max_connections, or put a pooler between.", None
+FULL: Advice = (
+    "Wait until other connections have ended, raise max_connections, or use a pooler.",
+    None,
+)
 BUSY: Advice = "Wait a moment and run the command again.", None
 SETTING: Advice = "Fix it in DATABASE_URL, or in the environment: PGTZ, PGOPTIONS.", None
 ANSWERED: Advice = (
@@ -36,7 +39,8 @@ ANSWERED: Advice = (
     None,
 )
 
-# The first whose words are in what libpq says: it has no code for what a server refuses with.
+# Words in libpq's message, and the advice for them; the first match counts. libpq has no code for
+# the reason of a refusal.
 ADVICE = (
     ("certificate", CERTIFICATE),
     ("could not translate host name", HOST),
@@ -55,7 +59,7 @@ NO_ROLE = re.compile(r'role "(.+)" does not exist')
 
 
 def refusal(error: psycopg.Error) -> Advice:
-    """What libpq says was wrong, without the host and port that stand before it, and what to do."""
+    """libpq's reason, without the host and port before it, with the advice for it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     answer = next((line for line in lines if "FATAL: " in line), None)
     reason = (answer or lines[0]).rpartition("failed: ")[2].replace("FATAL:  ", "").strip()
@@ -64,7 +68,7 @@ def refusal(error: psycopg.Error) -> Advice:
 
 
 def advice(reason: str, answered: bool) -> Advice:
-    """What to do about it; `answered` says that a server was there, and refused."""
+    """What to do about it; `answered`: a server answered, and refused."""
     if missing := NO_DATABASE.search(reason):
         return (
             "Name another one in DATABASE_URL, or create it.",

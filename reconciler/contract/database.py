@@ -1,4 +1,4 @@
-"""A small pool of connections to the brain, and what is wrong when there is none."""
+"""A small pool of connections to Postgres, and clear errors if it cannot be reached."""
 
 import os
 import re
@@ -25,59 +25,59 @@ OPTIONS: dict[str, Any] = {
     "row_factory": dict_row,
     "connect_timeout": CONNECT_TIMEOUT_S,
     "application_name": "tracer",
-    # Whatever the server's is, or PGCLIENTENCODING says; from SQL_ASCII, text would come as bytes.
+    # Over the server's setting and PGCLIENTENCODING: with SQL_ASCII, text would arrive as bytes.
     "client_encoding": "utf8",
 }
-# psycopg reads moments in ISO form only, and a database or a user may have another DateStyle. libpq
-# sends this with the connection, as poolers allow, and takes it from nowhere else.
+# psycopg reads timestamps in ISO form only, and a database or a user may have another DateStyle.
+# libpq reads this variable alone, and sends it as it connects, which poolers allow.
 os.environ["PGDATESTYLE"] = "ISO"
-# A character of a password that was not percent-encoded is read as the end of it, and what follows
-# as a host, a port or a database, which messages do name.
-ENCODE = (
-    "DATABASE_URL is not a Postgres URL or connection string. In a URL, write what is special in a "
-    "user or password percent-encoded: @ is %40, / is %2F, a space is %20."
+# An unencoded special character ends the password early. The rest is then read as host, port or
+# database, and messages name those: a part of the password would be shown.
+NOT_A_URL = (
+    "DATABASE_URL is not a Postgres URL or connection string. Write special characters of the user "
+    "and the password percent-encoded: @ is %40, / is %2F, a space is %20."
 )
-# An @ before the query that is not the one behind the password.
-SPILT = re.compile(r"postgres(ql)?(\+\w+)?://([^/?]*@[^/?]*@|[^?]*/[^?]*@)")
+# A second @ before the query: the password has an unencoded one.
+UNENCODED_AT = re.compile(r"postgres(ql)?(\+\w+)?://([^/?]*@[^/?]*@|[^?]*/[^?]*@)")
 
 
 def libpq_url(url: str) -> str:
-    """`url` as libpq reads it: SQLAlchemy's `postgresql+psycopg://` is taken too."""
+    """`url` for libpq; accepts SQLAlchemy's `postgresql+psycopg://` too."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql://{rest}" if separator and "+" in scheme else url
 
 
-def place(url: str) -> str:
-    """Where `url` points, for a message: never a password.
+def location(url: str) -> str:
+    """The database and host of `url`, for messages; never a password.
 
     Raises:
-        BadInput: `url` is none, or may have a piece of its password where a host should be.
+        BadInput: `url` is not a URL, or its host may be a part of an unencoded password.
     """
     try:
         parts = conninfo_to_dict(libpq_url(url))
     except psycopg.ProgrammingError:
-        raise BadInput(ENCODE) from None  # the error quotes the URL, and a traceback would show it
+        raise BadInput(NOT_A_URL) from None  # the error quotes the URL; a traceback would show it
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     name, port = parts.get("dbname") or "of the default name", parts.get("port") or 5432
-    if not re.fullmatch(r"[\d,]+", str(port)) or SPILT.match(url):
-        raise BadInput(ENCODE)
+    if not re.fullmatch(r"[\d,]+", str(port)) or UNENCODED_AT.match(url):
+        raise BadInput(NOT_A_URL)
     return f"database {name} at {host}:{port}"
 
 
 def connect(url: str) -> Connection:
-    """One connection, committing each statement.
+    """Open one connection; it commits each statement.
 
     Raises:
-        Unreachable: nothing answers within `CONNECT_TIMEOUT_S`, or it refuses; the message says
+        Unreachable: no server answers within `CONNECT_TIMEOUT_S`, or it refuses; the message says
             where and why, without the password.
-        BadInput: the database is not in UTF-8, so that it cannot hold every name.
+        BadInput: the database's encoding is not UTF-8, so it cannot hold every name.
     """
-    where = place(url)
+    where = location(url)
     try:
         connection = psycopg.Connection[DictRow].connect(
             libpq_url(url),
             **OPTIONS,
-            prepare_threshold=None,  # short-lived, and nothing has yet looked for a pooler
+            prepare_threshold=None,  # short-lived, and there may be a pooler
         )
     except psycopg.OperationalError as error:
         says, fix = refusal(error)
@@ -86,25 +86,25 @@ def connect(url: str) -> Connection:
     if encoding != "UTF8":
         connection.close()
         raise BadInput(
-            f"The {where} is encoded in {encoding}, which does not hold every name: make another "
-            "one, CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+            f"The {where} is encoded in {encoding}, which cannot hold every name. Create another "
+            "one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
         )
     return connection
 
 
 def behind_pooler(connection: Connection) -> bool:
-    """Whether a pooler stands between: it cannot tell a client one backend's pid, and invents it.
+    """Whether `connection` goes through a pooler.
 
-    PgBouncer does so in every pool mode. Transactions of one client go to whichever server
-    connection is free, so a statement that was prepared in one is missing in the next, or there
-    already under another client's name: 12 % of transactions failed.
+    A pooler has no single backend, so it invents the pid that it reports; PgBouncer does so in
+    every pool mode. It gives each transaction any free server connection. A statement prepared on
+    one is missing on the next, or exists there for another client: 12 % of transactions failed.
     """
     row = connection.execute("SELECT pg_backend_pid() AS pid").fetchone()
     return row is None or row["pid"] != connection.info.backend_pid
 
 
 def revision(connection: Connection) -> str | None:
-    """The schema's revision, or None where no migration has run."""
+    """The schema's revision, None if no migration has run."""
     row = connection.execute(
         "SELECT to_regclass('alembic_version') IS NOT NULL AS there"
     ).fetchone()
@@ -115,7 +115,7 @@ def revision(connection: Connection) -> str | None:
 
 
 def check_revision(connection: Connection) -> None:
-    """Refuse a schema that this code does not know, before anything is written.
+    """Refuse a schema with another revision than this code, before anything is written.
 
     Raises:
         WrongSchema: the schema is missing, older or newer.
@@ -127,11 +127,11 @@ def check_revision(connection: Connection) -> None:
 
 
 @contextmanager
-def plainly(user: str, role: str = "the owner") -> Iterator[None]:
-    """Say in a sentence that `user` may not do what `role` may.
+def explain_denial(user: str, role: str = "the owner") -> Iterator[None]:
+    """Turn Postgres's "permission denied" into a clear error: `user` may not do what `role` may.
 
     Raises:
-        NotAllowed: so it is.
+        NotAllowed: Postgres has denied a statement of the block.
     """
     try:
         yield
@@ -141,17 +141,17 @@ def plainly(user: str, role: str = "the owner") -> Iterator[None]:
             says = f"The role {user} lacks a grant that it needs ({denied})."
             raise NotAllowed(f"{says} As the database's owner, grant it.", GRANT) from error
         raise NotAllowed(
-            f"The role {user} may not do this, which is for {role} ({denied}): name another "
-            "role in DATABASE_URL."
+            f"The role {user} may not do this; {role} may ({denied}): name that role in "
+            "DATABASE_URL."
         ) from error
 
 
 class Database:
-    """Connections to one database whose schema this code knows.
+    """Connections to one database whose schema has this code's revision.
 
-    Subclasses hold the verbs of one side. Each verb is one transaction, and leaves nothing in its
-    session: through a pooler, the next one may run in another. `role` is the Postgres role that
-    may do what this side does, and no more.
+    Each subclass has the verbs of one side: conductor, workers or operator. A verb is one
+    transaction and leaves nothing in its session: through a pooler, the next verb may run in
+    another session. `role` is the Postgres role with exactly the privileges of that side.
     """
 
     role: ClassVar[str]
@@ -160,13 +160,15 @@ class Database:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             libpq_url(url),
             connection_class=psycopg.Connection[DictRow],
-            # Else psycopg's default stays: unprepared, single rows cost 13 to 40 % more.
+            # Without a pooler, psycopg prepares statements: unprepared, single rows cost 13 to 40 %
+            # more.
             kwargs=OPTIONS if prepare else OPTIONS | {"prepare_threshold": None},
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,
-            # Its waits double until then, so that after an hour's outage it would sleep for minutes
-            # on; once it has given up, whoever asks for a connection has it try anew.
+            # The pool's waits between reconnects double. After an outage of an hour it would sleep
+            # for minutes more. So it gives up early; the next request for a connection makes it try
+            # again.
             reconnect_timeout=CONNECT_TIMEOUT_S,
             open=False,
         )
@@ -177,12 +179,12 @@ class Database:
 
         Raises:
             Unreachable: no database answers.
-            BadInput: its schema is not the one that this code knows.
+            BadInput: the schema has another revision than this code.
         """
         with connect(url) as connection:
-            with plainly(connection.info.user, cls.role):
+            with explain_denial(connection.info.user, cls.role):
                 check_revision(connection)
-            # Once, for connections that are opened later too: a URL keeps its pooler in a failover.
+            # Asked once per pool: after a failover, the URL leads to the same pooler.
             prepare = not behind_pooler(connection)
         database = cls(url, max_size, prepare=prepare)
         database._pool.open()
@@ -200,7 +202,7 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; a second call does nothing."""
+        """Close the connections; a second call does nothing."""
         self._pool.close()
 
     def check_revision(self) -> None:
@@ -213,7 +215,8 @@ class Database:
         """A connection inside a transaction: committed at the end, rolled back on an exception.
 
         Raises:
-            psycopg.OperationalError: the connection is lost, or was ended while this slept.
+            psycopg.OperationalError: the connection is lost, or Postgres has ended it because this
+                program was silent.
         """
         try:
             with self._connection() as connection, connection.transaction():
@@ -222,7 +225,7 @@ class Database:
             raise psycopg.OperationalError(str(error)) from error
 
     def rows(self, query: str | sql.Composed, **parameters: Any) -> list[Row]:
-        """Run one statement in a transaction of its own; its rows, none for one without."""
+        """Run one statement in its own transaction; returns its rows, [] if it has no result."""
         with self._connection() as connection:
             statement = query.encode() if isinstance(query, str) else query
             cursor = connection.execute(statement, parameters)
@@ -230,11 +233,11 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with self._pool.connection() as connection, plainly(connection.info.user, self.role):
+        with self._pool.connection() as connection, explain_denial(connection.info.user, self.role):
             try:
                 yield connection
             except psycopg.errors.ReadOnlySqlTransaction as error:
-                # A failover's old primary, or a server whose disk is full: away, as far as writing
-                # goes, and the next connection may lead to one that is there.
+                # The old primary after a failover, or a server with a full disk. It takes no
+                # writes, so treat it as away: the next connection may lead to a server that does.
                 connection.close()
                 raise psycopg.OperationalError(str(error)) from error

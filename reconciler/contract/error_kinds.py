@@ -1,10 +1,10 @@
-"""Why a row has an error: a code that programs decide by. The error's text is for people alone."""
+"""Why a row has an error: a code, on which programs decide. The error's text is only for people."""
 
 from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """`workflow_states.error_kind` and `attempts.error_kind`; null where there is no error."""
+    """`workflow_states.error_kind` and `attempts.error_kind`; null if there is no error."""
 
     # Written by the conductor.
     SPAWN_REFUSED = "spawn_refused"  # released: the spawner did not take the call
@@ -16,7 +16,7 @@ class ErrorKind(StrEnum):
     PERMANENT = "permanent"  # the step raised PermanentError
     RETRY_AFTER = "retry_after"  # the step raised RetryAfter
     TIMED_OUT = "timed_out"  # the step took longer than its time-out
-    WRONG_RESULT = "wrong_result"  # the step returned something that is no row of its table
+    WRONG_RESULT = "wrong_result"  # the step returned something that is not a row of its table
     NOT_WRITTEN = "not_written"  # the database refused the result
 
 

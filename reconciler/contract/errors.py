@@ -1,14 +1,14 @@
-"""What can go wrong in a way that a person can fix.
+"""Errors that a person can fix.
 
     TracerError
     ├── WorkFailed     exit code 1: the work was tried and failed
     ├── BadInput       exit code 2: wrong usage or bad input
-    │   ├── NotAllowed     DATABASE_URL names a role that may not do this
-    │   ├── NoPolling      the row that every tick reads was deleted
+    │   ├── NotAllowed     the role in DATABASE_URL may not do this
+    │   ├── NoPolling      the row of `polling`, which every tick reads, was deleted
     │   └── WrongSchema    the schema is missing, older or newer than this code
     └── Unreachable    exit code 3: a service that is needed does not answer
 
-Each says in a sentence or two what is wrong, and carries the command that fixes it if there is one.
+Each says in one or two sentences what is wrong, and names the command that fixes it, if any.
 """
 
 import difflib
@@ -16,25 +16,25 @@ from collections.abc import Iterable
 
 UPGRADE = "tracer db upgrade"
 DEPLOY_WORKERS = "tracer modal deploy"
-GRANT = "tracer db roles"  # for the owner of the tables
+GRANT = "tracer db roles"  # the owner of the tables runs it
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
-    """A question for the end of a message, where `given` looks like one of the `known` names."""
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The question "Did you mean …?" if one of the `known` names is close to `given`."""
     folded = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(given.casefold(), folded, 1)
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 
 def with_fix(says: str, fix: str | None) -> str:
-    """A sentence for a person: what is wrong, and the command to run."""
+    """`says`, and "run `fix`" if there is a fix."""
     return f"{says.rstrip('.')}: run `{fix}`." if fix else says
 
 
 class TracerError(Exception):
-    """The root: `says` is what is wrong, `fix` the command that fixes it, None if none does.
+    """The root. `says`: what is wrong. `fix`: the command that fixes it, None if there is none.
 
-    The exit code is what the command line ends with.
+    The command line ends with `exit_code`.
     """
 
     exit_code = 1
@@ -61,15 +61,15 @@ class BadInput(TracerError):
 
 
 class NotAllowed(BadInput):
-    """The database's role may not do this; nothing was written."""
+    """The role in DATABASE_URL may not do this; nothing was written."""
 
 
 class NoPolling(BadInput):
-    """The row that every tick reads was deleted."""
+    """The one row of `polling`, which every tick reads, was deleted."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The table `polling` has no row, which every tick reads",
+            "The table `polling` has lost the row that every tick reads",
             "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
         )
 
@@ -87,10 +87,10 @@ def _wrong_schema(found: str | None, needed: str) -> tuple[str, str | None]:
     if found is None:
         return "The database has no Tracer schema yet.", UPGRADE
     if found < needed:
-        says = f"The schema is behind: it is at revision {found}, and this Tracer needs {needed}."
+        says = f"The schema is too old: it has revision {found}, and this Tracer needs {needed}."
         return says, UPGRADE
     says = (
-        f"This Tracer is behind: the schema is at revision {found}, and this Tracer needs {needed}"
+        f"This Tracer is too old: the schema has revision {found}, and this Tracer needs {needed}"
     )
     return f"{says}: update Tracer.", None
 

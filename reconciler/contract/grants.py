@@ -1,8 +1,8 @@
-"""What each role may do, and the statements that make it so.
+"""The privileges of each role, and the statements that grant them.
 
-A privilege is there because a statement of that side needs it, column by column wherever something
-else in the table is not that side's business. Every table of the contract has its line for every
-role, and a test fails where one is missing.
+A role has a privilege only because one of its statements needs it. If a role does not need a whole
+table, the privilege is granted column by column. Every table of the contract has a line for every
+role; a test fails if one is missing.
 """
 
 CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tracer_operator")
@@ -10,8 +10,9 @@ CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tra
 _LOGGED = "arrived, completed"
 _ATTEMPT = "queued_at, started_at, ended_at, call_id, error, error_kind"
 
-# Per table and role, as GRANT takes it; "" is nothing at all. FOR UPDATE and FOR SHARE need some
-# UPDATE, `ctid` is granted like a column, and ON CONFLICT DO UPDATE reads what it decides by.
+# Per table and role, in GRANT's syntax; "" grants nothing. FOR UPDATE and FOR SHARE need UPDATE on
+# some column. `ctid` is granted like a column. ON CONFLICT DO UPDATE reads the columns that it
+# compares.
 GRANTS: dict[str, dict[str, str]] = {
     "alembic_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
     "batches": {
@@ -85,12 +86,12 @@ SEQUENCES = {
     "history_id_seq": OPERATOR,
     "ticks_id_seq": CONDUCTOR,
 }
-# Of every domain table; what `excluded` names in ON CONFLICT DO UPDATE counts as read.
+# On every domain table. ON CONFLICT DO UPDATE needs SELECT on the columns that `excluded` names.
 RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT"}
 
-# Grants limit columns, neither rows nor values: these do. The first leaves everyone to their
-# grants, since a table with row level security shows nothing to whom no policy names; the second
-# keeps a worker to rows in flight, and to what begin, complete and fail make of them.
+# Grants limit columns; these policies limit rows and values. `as_granted` leaves every role with
+# its grants: under row level security, a role that no policy names sees nothing. `worker_moves`
+# limits workers to rows in flight, and to the statuses that begin, complete and fail write.
 POLICIES = {
     "as_granted": "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)",
     "worker_moves": f"AS RESTRICTIVE FOR UPDATE TO {WORKER}"
@@ -99,8 +100,8 @@ POLICIES = {
 }
 SECURED = "SELECT relrowsecurity AS secured FROM pg_class WHERE oid = 'workflow_states'::regclass"
 SECURE = "ALTER TABLE workflow_states ENABLE ROW LEVEL SECURITY"
-# Written as POLICIES are, to see whether one is as it should be: making it anew has to wait for
-# every statement under way on the table, and every later one then waits for that.
+# The existing policies, written like POLICIES, to compare them. A policy is replaced only if it
+# differs: that waits for every running statement on the table, and all later statements wait too.
 POLICIES_FOUND = """
 SELECT p.policyname AS name, format('AS %s FOR %s TO %s USING (%s) WITH CHECK (%s)',
     p.permissive, p.cmd, array_to_string(p.roles, ', '), p.qual, p.with_check) AS text
@@ -112,7 +113,7 @@ DROP_POLICY = "DROP POLICY IF EXISTS {name} ON workflow_states"
 MAKE_POLICY = "CREATE POLICY {name} ON workflow_states {text}"
 POLICY_WAIT = "SET LOCAL lock_timeout = '10s'"
 
-THERE = "SELECT rolname AS role FROM pg_roles WHERE rolname = ANY(%(roles)s)"
+EXISTING_ROLES = "SELECT rolname AS role FROM pg_roles WHERE rolname = ANY(%(roles)s)"
 OWNERSHIP = """
 SELECT current_user AS me, pg_get_userbyid(c.relowner) AS owner,
     pg_has_role(c.relowner, 'USAGE') AS mine, n.nspname AS schema, current_database() AS database
@@ -129,7 +130,7 @@ ORDER BY 1
 MAKE_ROLE = "CREATE ROLE {role} LOGIN"
 SET_PASSWORD = "ALTER ROLE {role} LOGIN PASSWORD {password}"
 
-# Two that grant at once would meet "tuple concurrently updated".
+# One grants at a time: two would fail with "tuple concurrently updated".
 ROLES_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.roles'))"
 GRANT_CONNECT = "GRANT CONNECT ON DATABASE {database} TO {roles}"
 GRANT_TEMPORARY = "GRANT TEMPORARY ON DATABASE {database} TO {role}"
@@ -139,7 +140,8 @@ GRANT = "GRANT {privileges} ON {table} TO {role}"
 REVOKE_SEQUENCE = "REVOKE ALL ON SEQUENCE {sequence} FROM {roles}"
 GRANT_SEQUENCE = "GRANT USAGE ON SEQUENCE {sequence} TO {role}"
 
-# What did not come about: a grant by someone who owns neither is no error, but a notice.
+# Privileges that are missing. A grant by someone who does not own the object is only a notice for
+# Postgres, not an error.
 MISSING = """
 SELECT r.rolname AS role, need.privilege, need.kind, need.name
 FROM pg_roles r
@@ -154,8 +156,8 @@ WHERE r.rolname = ANY(%(roles)s) AND NOT need.there
 ORDER BY 1, 2
 """
 
-# What a role may do though that was not granted to it.
-BEYOND = """
+# Privileges that a role has, and that were not granted to it.
+SURPLUS = """
 WITH surplus AS (
     SELECT r.rolname AS role, t.name, p.privilege
     FROM pg_roles r

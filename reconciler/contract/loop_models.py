@@ -1,4 +1,4 @@
-"""The tables that steer the loop: how steps are dispatched, how often it ticks, what ticks did."""
+"""The tables of the loop: settings of steps, throttles, intervals, ticks, progress."""
 
 from datetime import datetime
 
@@ -7,18 +7,19 @@ from sqlmodel import Field
 
 from reconciler.contract.column_types import ContractTable, code, default, moment, now
 
-# Bounded from above because an interval of more, of Infinity or of NaN seconds does not exist: the
-# statement that makes one would fail in every tick. (NaN is above every number in Postgres.)
+# The upper bound of every duration. Postgres cannot make an interval of any number of seconds, nor
+# of Infinity or NaN: the statement would fail in every tick. (NaN is above every number in
+# Postgres, so the bound refuses it too.)
 YEAR_S = 31_536_000
 
 
 def seconds(column: str) -> str:
-    """The condition that a column holds a duration that can be waited for."""
+    """The SQL condition that `column` is a duration in seconds: above 0, and bounded."""
     return f"{column} > 0 AND {column} <= {YEAR_S}"
 
 
 class StepSettings(ContractTable, table=True):
-    """A step: where its function is and how its rows are treated; editable while running."""
+    """A step: where its function is, and the settings for its rows; may be edited at any time."""
 
     __tablename__ = "enrichment_registry"
     __table_args__ = (
@@ -36,19 +37,19 @@ class StepSettings(ContractTable, table=True):
     app_name: str  # of the deployed Modal app
     function_name: str  # in that app
     max_attempts: int = default("5")
-    lease_s: float = default("60")  # a running attempt's, renewed by heartbeats
+    lease_s: float = default("60")  # of an attempt that has begun; heartbeats renew it
     start_deadline_s: float = default("300")  # from claim to begin
-    backoff_s: float = default("5")  # before the second attempt; doubles with each further one
+    backoff_s: float = default("5")  # before the second attempt; doubles with each failed one
     backoff_max_s: float = default("600")
     max_in_flight: int = default("1000")
-    chunk_size: int = default("100")  # companies per spawned call
+    chunk_size: int = default("100")  # companies per call
     enabled: bool = default("true")
 
 
 class Throttle(ContractTable, table=True):
-    """A step whose dispatches were once not all taken: until when, and how much, it may claim.
+    """The throttle of a step: it claims nothing until `held_until`, then `allowance` rows a tick.
 
-    It is as free as any other step once it has no allowance.
+    Without an allowance the step is not throttled.
     """
 
     __tablename__ = "throttles"
@@ -56,13 +57,13 @@ class Throttle(ContractTable, table=True):
 
     step_name: str = Field(primary_key=True, sa_type=code())
     held_until: datetime = Field(sa_type=DateTime(timezone=True))
-    allowance: int | None = None  # rows that its next claim may take
-    refusals: int  # dispatches in a row of which nothing was taken
-    reason: str  # of the last one
+    allowance: int | None = None  # rows that the next claim may take
+    refusals: int  # number of dispatches in a row that the workers took nothing of
+    reason: str  # of the last refusal
 
 
 class Polling(ContractTable, table=True):
-    """The one row that every tick reads: how often to tick, and which loop may."""
+    """The one row that every tick reads: how often to tick, and which loop is the newest."""
 
     __tablename__ = "polling"
     __table_args__ = (
@@ -76,7 +77,7 @@ class Polling(ContractTable, table=True):
     id: int = default("1", primary_key=True)
     poll_s: float = default("1")  # between ticks while there is work
     idle_s: float = default("10")  # between ticks while there is none
-    every_s: float = default("120")  # Prefect's schedule: the window of one loop
+    every_s: float = default("120")  # Prefect's schedule: seconds between the starts of two runs
     latency_target_s: float = default("2")
     paused: bool = default("false")
     generation: int = default("0")  # of the newest loop; an older one leaves
@@ -85,7 +86,7 @@ class Polling(ContractTable, table=True):
 
 
 class Tick(ContractTable, table=True):
-    """What one tick did and cost; ticks that did nothing are not kept."""
+    """What one tick did, and how long it took; ticks that did nothing are not kept."""
 
     __tablename__ = "ticks"
 

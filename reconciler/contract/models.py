@@ -1,6 +1,6 @@
-"""The tables of the contract, as SQLModel sees them; the revisions are checked against these.
+"""The contract's tables as SQLModel classes; a test compares the revisions with them.
 
-Rows are moved by the statements in `sql`: these classes describe, they do not write.
+The classes only describe the tables; the statements in `contract/sql/` read and write rows.
 """
 
 from datetime import datetime
@@ -28,35 +28,35 @@ _ERROR_CHECKS = (
     ("error_has_kind", "(error IS NULL) = (error_kind IS NULL)"),
 )
 ROW_KEY = ["company_id", "step_name", "batch_id"]  # of workflow_states
-_FLYING, _ENDED = (f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL))
+_IN_FLIGHT, _TERMINAL = (f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL))
 _CALLS_TO_CANCEL = "status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled"
 
 
 class Batch(ContractTable, table=True):
-    """A run of a blueprint over companies; the blueprint is the one it was seeded with."""
+    """A run of a blueprint over companies; `blueprint` is a copy made at seeding."""
 
     __tablename__ = "batches"
     __table_args__ = (
         CheckConstraint(f"status IN ({listed(BatchStatus)})", name="status"),
-        CheckConstraint("is_blueprint(blueprint)", name="blueprint"),  # different names, in a list
+        CheckConstraint("is_blueprint(blueprint)", name="blueprint"),  # a list of different names
         CheckConstraint("(finished_at IS NULL) = (status = 'RUNNING')", name="finished_iff_ended"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     blueprint: list[str] = Field(sa_column=Column(JSONB, nullable=False))
-    columns: list[str] = Field(  # of its input file, in their order
+    columns: list[str] = Field(  # of the input file, in the file's order
         sa_column=Column(JSONB, nullable=False, server_default=text("'[]'"))
     )
     status: str = default("'RUNNING'", sa_type=code())
-    priority: int = default("0")  # the higher goes first
+    priority: int = default("0")  # higher ones are claimed first
     paused: bool = default("false")
     created_at: datetime = now()
     finished_at: datetime | None = moment()
 
 
 class Company(ContractTable, table=True):
-    """A company, once for all batches; `attributes` keeps every column of its input files."""
+    """A company, once for all batches; `attributes` keeps all columns of its input files."""
 
     __tablename__ = "companies"
 
@@ -71,7 +71,7 @@ class Company(ContractTable, table=True):
 
 
 class BatchCompany(ContractTable, table=True):
-    """Membership: the company goes through the batch."""
+    """Membership: the company is in the batch."""
 
     __tablename__ = "batch_companies"
 
@@ -84,34 +84,36 @@ class BatchCompany(ContractTable, table=True):
 class WorkflowState(ContractTable, table=True):
     """One step of one company in one batch: the contract between conductor and workers.
 
-    `attempt` counts claims and fences every later write. `available_at` is the earliest moment of
-    the next claim. `advanced` says that the tick has seeded what follows this COMPLETED row, and
-    `call_cancelled` that it has cancelled the call of this CANCELLED one. `forgiven` attempts came
-    before an operator's retry, and count no more.
+    `attempt` counts claims, and fences every later write. `forgiven`: how many of the attempts do
+    not count towards the step's max_attempts, such as those before an operator's retry.
+    `available_at`: the earliest time of the next claim. `advanced`: the tick has seeded the next
+    step of this COMPLETED row. `call_cancelled`: the tick has cancelled the call of this CANCELLED
+    row.
     """
 
     __tablename__ = "workflow_states"
     __table_args__ = (
-        # One check for each row that an advance seeds, where one for the batch and one for the
-        # company were 40 % of its time.
+        # One foreign key, to the membership. Two, to the batch and to the company, took 40 % of an
+        # advance's time.
         ForeignKeyConstraint(
             MEMBER, [f"batch_companies.{name}" for name in MEMBER], ondelete="CASCADE"
         ),
         CheckConstraint(f"status IN ({listed(Status)})", name="status"),
         CheckConstraint(
-            f"(lease_expires_at IS NOT NULL) = ({_FLYING})", name="lease_iff_in_flight"
+            f"(lease_expires_at IS NOT NULL) = ({_IN_FLIGHT})", name="lease_iff_in_flight"
         ),
-        CheckConstraint(f"(finished_at IS NOT NULL) = ({_ENDED})", name="finished_iff_terminal"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({_TERMINAL})", name="finished_iff_terminal"),
         CheckConstraint("NOT advanced OR status = 'COMPLETED'", name="advanced_only_completed"),
         CheckConstraint("attempt >= 0 AND position >= 0", name="counts_from_zero"),
         CheckConstraint("forgiven BETWEEN 0 AND attempt", name="forgiven"),
         *(CheckConstraint(condition, name=name) for name, condition in _ERROR_CHECKS),
-        # One index per thing that a tick looks for. Indexes on status alone more than halve the
-        # lifecycle's throughput (4,900 against 11,300 company-steps a second), and without the
-        # claim's order in the first one a claim of 1,000 takes 480 ms and more instead of 26.
-        # Leases and keys of what is in flight have conditions that say the same in other words:
-        # by statistics from before a batch began both are empty, and a statement that looks for one
-        # row by its key would read all leases instead.
+        # One index per search of a tick. Indexes on status alone more than halve the throughput
+        # (4,900 against 11,300 company-steps a second). Without the claim's order in the first
+        # index, a claim of 1,000 takes 480 ms and more instead of 26.
+        # Two indexes have the rows in flight: by lease, and by company and step. Their conditions
+        # mean the same, and differ on purpose. With statistics from before a batch began, both
+        # indexes look empty. With one condition, the planner might then read all leases to find one
+        # row by its key.
         partial(
             *("ix_workflow_states_pending", "status = 'PENDING'"),
             *("batch_id", "step_name", "available_at", "company_id"),
@@ -131,7 +133,8 @@ class WorkflowState(ContractTable, table=True):
         ),
         partial("ix_workflow_states_error", "error IS NOT NULL", "batch_id", "step_name"),
         partial(
-            *("uq_workflow_states_one_in_flight", _FLYING, "company_id", "step_name"), unique=True
+            *("uq_workflow_states_one_in_flight", _IN_FLIGHT, "company_id", "step_name"),
+            unique=True,
         ),
     )
 
@@ -179,7 +182,10 @@ class FailedAttempt(ContractTable, table=True):
 
 
 class HistoryLine(ContractTable, table=True):
-    """What an operator did to a batch, and how many rows it moved, held back or let go."""
+    """An operator's verb on a batch, and the number of its rows.
+
+    For pause, resume and priority, these are the rows that were PENDING then.
+    """
 
     __tablename__ = "history"
 
@@ -188,7 +194,7 @@ class HistoryLine(ContractTable, table=True):
     at: datetime = now()
     who: str  # the user of the operating system
     verb: str = Field(sa_type=code())
-    detail: dict[str, Any] = Field(  # what the verb was given
+    detail: dict[str, Any] = Field(  # the verb's arguments
         sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
     )
     rows: int = default("0", sa_type=BigInteger)

@@ -1,4 +1,4 @@
-"""What the counts of a batch's steps come to: rows by status, and totals."""
+"""Rows per status, and totals of a batch, from the sums of `contract.sql.progress.COUNTS`."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,10 @@ from reconciler.contract.states import BatchStatus, Status
 
 
 def by_status(counted: Row) -> Row:
-    """A step's rows per status: all that arrived are in one, and what is counted nowhere waits."""
+    """A step's rows per status. Rows that arrived and are in no other status are PENDING.
+
+    In a cancelled batch these are CANCELLED.
+    """
     known = {
         Status.QUEUED: counted["queued"],
         Status.IN_PROGRESS: counted["in_progress"],
@@ -20,7 +23,7 @@ def by_status(counted: Row) -> Row:
 
 
 def by_batch(counted: Sequence[Row]) -> dict[int, list[Row]]:
-    """The rows of `COUNTS` for each batch's id, in its steps' order."""
+    """The rows of `COUNTS` by batch id, in the order of the steps."""
     found: dict[int, list[Row]] = {}
     for row in counted:
         found.setdefault(row["batch_id"], []).append(row)
@@ -28,17 +31,17 @@ def by_batch(counted: Sequence[Row]) -> dict[int, list[Row]]:
 
 
 def is_paused(batch: Row) -> bool:
-    """Whether an operator holds it; that of one that has ended says nothing."""
+    """Whether the batch runs and is paused; the flag of an ended batch means nothing."""
     return bool(batch["paused"] and batch["status"] == BatchStatus.RUNNING)
 
 
-def state(batch: Row) -> str:
-    """The status, and what stops it."""
+def status_text(batch: Row) -> str:
+    """The batch's status, with "(paused)" if it is."""
     return f"{batch['status']} (paused)" if is_paused(batch) else str(batch["status"])
 
 
 def totals(counted: Sequence[Row]) -> Row:
-    """A batch's companies, and its rows over all steps."""
+    """The number of a batch's companies, and of its rows over all steps."""
     return {
         "companies": counted[0]["arrived"],
         "completed": sum(step["completed"] for step in counted),

@@ -1,4 +1,4 @@
-"""What a step is given and what it returns; its file imports both from `workers.kit`."""
+"""A step's input and its result; a step's file imports both from `workers.kit`."""
 
 from datetime import datetime
 from typing import Any
@@ -9,18 +9,19 @@ from sqlmodel import Field, SQLModel
 
 from reconciler.contract.column_types import NAMING
 
-RESULTS_SCHEMA = "results"  # of the domain tables: the conductor has no USAGE on it
+RESULTS_SCHEMA = "results"  # holds the domain tables; the conductor has no USAGE on it
 
 
 class StepResult(SQLModel):
     """Base of the domain tables: one row is a step's newest result for one company.
 
-    They live in a schema of their own and are created by `tracer steps sync`, not by revisions, so
-    that a step stays one file.
+    The tables are in a schema of their own. `tracer steps sync` creates them, not a revision: so a
+    step is one file.
     """
 
     metadata = MetaData(schema=RESULTS_SCHEMA, naming_convention=NAMING)
-    # A misspelt name would be a result lost; a field that is set later is validated then.
+    # A misspelt field is an error, or its value would be lost. A field that is set later is
+    # validated then.
     model_config = {"extra": "forbid", "validate_assignment": True}
 
     company_id: int = Field(
@@ -37,10 +38,10 @@ class StepResult(SQLModel):
     )
 
     def __init_subclass__(cls, **given: Any) -> None:
-        """Refuse a second table of one name, in a sentence of ours.
+        """Refuse a second table of the same name, with a clear message.
 
         Raises:
-            TypeError: another step has it.
+            TypeError: another step has a table of this name.
         """
         super().__init_subclass__(**given)
         table = vars(cls).get("__tablename__")
@@ -48,24 +49,25 @@ class StepResult(SQLModel):
             raise TypeError(f"another step has a table {table!r} already")
 
     def __init__(self, **values: Any) -> None:
-        """A row with these values, as its fields' types say.
+        """A row with these values, validated by the types of its fields.
 
-        SQLModel's own takes anything, drops what it does not know, and needs 50 µs instead of 10.
+        SQLModel's own __init__ validates nothing, ignores unknown names, and takes 50 µs instead
+        of 10.
 
         Raises:
             pydantic.ValidationError: a value does not fit, one is missing, or a name is unknown.
         """
         state = self.__dict__.get("_sa_instance_state")
         type(self).__pydantic_validator__.validate_python(values, self_instance=self)
-        if state is not None:  # validation makes a new __dict__, and SQLAlchemy reads fields by it
+        if state is not None:  # validation replaced __dict__, and SQLAlchemy needs its state there
             self.__dict__["_sa_instance_state"] = state
 
 
 class Company(BaseModel, frozen=True):
     """A company as a step function gets it: read from `companies` when the attempt begins.
 
-    `idempotency_key` is the same for every attempt of this step at this company in this batch, and
-    another one elsewhere: an API that is handed it can tell a repetition from a new order.
+    `idempotency_key` is the same for all attempts of this step at this company in this batch, and
+    different for anything else. An API that gets it can tell a repetition from a new order.
     """
 
     id: int

@@ -12,10 +12,10 @@ from reconciler.contract.errors import BadInput
 
 
 class Settings(BaseSettings):
-    """What the environment says, and a file `.env` in the working directory.
+    """The settings, from the environment and from a file `.env` in the working directory.
 
-    The environment wins; an empty variable is as good as none. Of the file, only the variables that
-    are named here are read: those of Prefect and Modal belong into the environment.
+    The environment wins. An empty variable counts as not set. Only the variables named here are
+    read from the file: variables of Prefect and Modal must be in the environment.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, env_file=".env", extra="ignore")
@@ -38,13 +38,13 @@ class Settings(BaseSettings):
     @field_validator("steps", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
-        """Names with commas between."""
+        """Read names that are separated by commas."""
         if isinstance(given, str):
             return tuple(name for part in given.split(",") if (name := part.strip()))
         return given
 
     def environment(self) -> dict[str, str]:
-        """These settings as variables, for a child that is to have the same elsewhere."""
+        """These settings as variables, for a child process in any working directory."""
         values = {
             str(field.validation_alias): getattr(self, name)
             for name, field in type(self).model_fields.items()
@@ -75,17 +75,17 @@ def load_settings() -> Settings:
 def runtime_dir(home: Path) -> Path:
     """The private directory for this home's Unix sockets; not created here.
 
-    It is outside of `home` because a socket's path may have only about 100 bytes, and does not
-    follow TMPDIR because all of a home's programs, cron's too, must find the same one.
+    It is outside of `home` because a socket's path may have only about 100 bytes. It does not
+    depend on TMPDIR because all programs of a home, cron's too, must find the same one.
     """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
     return Path("/tmp") / f"tracer-{os.getuid()}-{digest}"
 
 
 def workers_socket(home: Path) -> Path:
-    """Where the local worker host of this home listens.
+    """The Unix socket of this home's local worker host.
 
-    In a directory of its own, since that of `runtime_dir` may belong to Postgres's user.
+    It has its own directory because `runtime_dir` may belong to Postgres's user.
     """
     runtime = runtime_dir(home)
     return runtime.with_name(f"{runtime.name}-workers") / "workers.sock"

@@ -1,11 +1,11 @@
-"""The states of a row and the verbs that move it: one table, which the rest is checked against."""
+"""The states of a row and the verbs that move it: one table; tests check the SQL against it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where one step of one company in one batch is."""
+    """The state of one step of one company in one batch."""
 
     PENDING = "PENDING"
     QUEUED = "QUEUED"
@@ -20,7 +20,7 @@ TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class BatchStatus(StrEnum):
-    """Where a batch is: FINISHED says that every row is terminal, not that each is COMPLETED."""
+    """The state of a batch. FINISHED: every row is terminal; some may have FAILED."""
 
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
@@ -29,7 +29,10 @@ class BatchStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Transition:
-    """One verb: who may move a row from which states to which, and under what guard."""
+    """One verb: it moves a row from one of `sources` to one of `targets`.
+
+    `who` may do so, if `guard` is true.
+    """
 
     verb: str
     sources: tuple[Status, ...]

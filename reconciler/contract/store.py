@@ -1,4 +1,4 @@
-"""The conductor's verbs: what a tick reads and writes. It sees ids and statuses, nothing else."""
+"""The conductor's verbs. They read and write ids, statuses and times, never a company's data."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from reconciler.contract.claimed import (
     Expired,
     Throttle,
     Verdict,
-    judged,
+    per_row,
     row_arrays,
-    spread,
+    verdict_arrays,
 )
-from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
+from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.errors import NoPolling
 from reconciler.contract.grants import CONDUCTOR
@@ -24,16 +24,16 @@ from reconciler.contract.sql import tick as queries
 from reconciler.contract.states import Status
 
 CANCEL_LIMIT = 1000  # calls per tick
-FEW_CALLS = 100  # may always wait with the workers, however small the step's capacity is
+FEW_CALLS = 100  # at least so many calls may wait on Modal, even if max_in_flight is small
 TICKS_KEPT = timedelta(days=7)
-BY_THE_SECOND = timedelta(hours=1)
+BY_THE_SECOND = timedelta(hours=1)  # older progress is summed per minute
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """The `polling` row and the moment (Postgres's clock) when it was read; intervals in seconds.
+    """The row of `polling`, read at `now` (Postgres's clock); intervals are in seconds.
 
-    `busy` says that some batch is running and not paused.
+    `busy`: at least one batch is running and not paused.
     """
 
     now: datetime
@@ -50,8 +50,8 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Due:
-    """Which verbs have something to do: leases that are over, rows to advance, calls to cancel,
-    rows that could be claimed, batches to finish."""
+    """Which verbs have work: leases to reap, COMPLETED rows to advance, calls to cancel, PENDING
+    rows to claim, batches to finish."""
 
     expired: bool
     completed: bool
@@ -64,28 +64,28 @@ Judge = Callable[[Expired], Verdict]
 
 
 class Store(Database):
-    """The brain as a tick sees it."""
+    """The database, as the conductor uses it."""
 
     role = CONDUCTOR
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """See `Database.transaction`; Postgres ends one that is silent for long."""
+        """See `Database.transaction`; Postgres ends it if the program goes silent in it."""
         with super().transaction() as connection:
-            connection.execute(queries.SILENCE)
+            connection.execute(queries.SILENCE_LIMIT)
             yield connection
 
     def now(self) -> datetime:
-        """Postgres's clock, the only one that decides anything."""
+        """The time by Postgres's clock: all decisions use this clock."""
         now: datetime = self.rows("SELECT now() AS now")[0]["now"]
         return now
 
     def beat(self) -> Intervals:
-        """Leave a sign of life and read the clock and the intervals.
+        """Write the time of this tick; returns the clock and the intervals.
 
         Raises:
-            WrongSchema: it is not the one that this code knows: it was migrated meanwhile.
-            NoPolling: somebody has deleted the row.
+            WrongSchema: the schema has another revision than this code: it was migrated since.
+            NoPolling: the row of `polling` was deleted.
         """
         found = self.rows(loop.BEAT, revision=SCHEMA_REVISION)
         if not found:
@@ -94,16 +94,16 @@ class Store(Database):
         return Intervals(**found[0])
 
     def take_over(self) -> int:
-        """Become the newest loop; returns the generation that says so, 0 where there is no row."""
+        """Become the newest loop; returns its generation, 0 if `polling` has no row."""
         found = self.rows(loop.TAKE_OVER)
         return found[0]["generation"] if found else 0
 
     def due(self, now: datetime) -> Due:
-        """Due for what the verbs would do at `now`, in one statement."""
+        """Which verbs have work at `now`: one statement."""
         return Due(**self.rows(queries.DUE, now=now)[0])
 
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
-        """Let `judge` decide every row whose lease ended by `now`; returns (retried, failed)."""
+        """Let `judge` decide on each row whose lease ended by `now`; returns (retried, failed)."""
         with self.transaction() as connection:
             found = connection.execute(queries.EXPIRED, {"now": now, "limit": LIMIT}).fetchall()
             if not found:
@@ -111,7 +111,7 @@ class Store(Database):
             rows = [Expired(**{**row, "status": Status(row["status"])}) for row in found]
             verdicts = [judge(row) for row in rows]
             moved = connection.execute(
-                queries.REAP.encode(), {"now": now, **judged(rows, verdicts)}
+                queries.REAP.encode(), {"now": now, **verdict_arrays(rows, verdicts)}
             ).fetchall()
         failed = sum(row["status"] == Status.FAILED for row in moved)
         return len(moved) - failed, failed
@@ -122,7 +122,7 @@ class Store(Database):
         return count
 
     def claim(self, now: datetime) -> list[Chunk]:
-        """Take what the capacities allow, PENDING to QUEUED, in chunks ready to spawn."""
+        """Take as many PENDING rows as the capacities allow; returns them in chunks, now QUEUED."""
         with self.transaction() as connection:
             connection.execute(claim.CLAIM_TURN)
             values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
@@ -130,38 +130,45 @@ class Store(Database):
         return [Chunk(**row) for row in found]
 
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
-        """Write which call each row travels in; `call_ids` has one per chunk."""
+        """Write each row's call; `call_ids` has one per chunk."""
         if chunks:
             self.rows(
-                dispatch.RECORD_CALLS, **row_arrays(chunks), call_ids=spread(chunks, call_ids)
+                dispatch.RECORD_CALLS, **row_arrays(chunks), call_ids=per_row(chunks, call_ids)
             )
 
     def release(
         self, chunks: Sequence[Chunk], available: Sequence[datetime], errors: Sequence[str]
     ) -> int:
-        """Put refused chunks back, the attempt refunded; one moment and reason per chunk."""
+        """Put the rows of refused chunks back to PENDING, their attempt refunded.
+
+        `available` has the time of the next claim per chunk, `errors` the reason per chunk.
+        Returns the number of rows.
+        """
         if not chunks:
             return 0
         return len(
             self.rows(
                 dispatch.RELEASE,
                 **row_arrays(chunks),
-                available=spread(chunks, available),
-                errors=spread(chunks, [kept_text(error) for error in errors]),
+                available=per_row(chunks, available),
+                errors=per_row(chunks, [storable_text(error) for error in errors]),
             )
         )
 
     def note_unknown(self, chunks: Sequence[Chunk], errors: Sequence[str]) -> int:
-        """Keep why the outcome of a spawn is not known; the rows stay QUEUED."""
+        """Write why a spawn's outcome is unknown, one reason per chunk; the rows stay QUEUED.
+
+        Returns the number of rows.
+        """
         if not chunks:
             return 0
-        kept = [kept_text(error) for error in errors]
+        texts = [storable_text(error) for error in errors]
         return len(
-            self.rows(dispatch.NOTE_UNKNOWN, **row_arrays(chunks), errors=spread(chunks, kept))
+            self.rows(dispatch.NOTE_UNKNOWN, **row_arrays(chunks), errors=per_row(chunks, texts))
         )
 
     def throttle(self, throttles: Sequence[Throttle]) -> None:
-        """Slow steps down, or let them go again."""
+        """Set or lift the throttles of steps."""
         if throttles:
             self.rows(
                 dispatch.THROTTLE,
@@ -169,20 +176,20 @@ class Store(Database):
                 until=[throttle.held_until for throttle in throttles],
                 allowances=[throttle.allowance for throttle in throttles],
                 refusals=[throttle.refusals for throttle in throttles],
-                reasons=[kept_text(throttle.reason) for throttle in throttles],
+                reasons=[storable_text(throttle.reason) for throttle in throttles],
             )
 
     def calls_to_cancel(self) -> list[str]:
-        """The calls, `CANCEL_LIMIT` at most, that carry nothing but cancelled rows."""
+        """The ids of calls with cancelled rows and no row in flight, `CANCEL_LIMIT` at most."""
         return [row["call_id"] for row in self.rows(dispatch.CALLS_TO_CANCEL, limit=CANCEL_LIMIT)]
 
     def note_cancelled_calls(self, call_ids: Sequence[str]) -> None:
-        """Keep that these calls are cancelled."""
+        """Note on their rows that these calls are cancelled."""
         if call_ids:
             self.rows(dispatch.CALLS_CANCELLED, call_ids=list(call_ids))
 
     def finish(self, now: datetime) -> list[int]:
-        """End every batch whose rows are all terminal; returns their ids."""
+        """Finish every batch whose rows are all terminal; returns the batches' ids."""
         with self.transaction() as connection:
             ended = [row["id"] for row in connection.execute(queries.ENDED.encode())]
             if not ended:
@@ -192,11 +199,10 @@ class Store(Database):
             return [row["id"] for row in moved]
 
     def record_tick(self, at: datetime, duration_ms: float, **counts: int) -> None:
-        """Keep what a tick did."""
+        """Write what a tick did; `counts` are the columns of `ticks`."""
         self.rows(loop.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
 
     def prune(self, now: datetime) -> None:
-        """Forget ticks older than `TICKS_KEPT`, and keep progress older than `BY_THE_SECOND` by
-        the minute."""
+        """Delete ticks older than `TICKS_KEPT`; sum older progress (`BY_THE_SECOND`) per minute."""
         self.rows(loop.PRUNE_TICKS, before=now - TICKS_KEPT)
         self.rows(loop.FOLD, before=now - BY_THE_SECOND)

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
-from reconciler.contract.column_types import SCHEMA_REVISION, kept_text
+from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
 from reconciler.contract.database import Database
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
@@ -17,7 +17,10 @@ from reconciler.contract.sql import worker as queries
 
 @dataclass(frozen=True)
 class Attempt:
-    """The right to work one company once: what `begin` gives, and every later verb must show."""
+    """One attempt at one company: `begin` returns it, and every later verb needs it.
+
+    `lease_s` is the step's lease in seconds.
+    """
 
     company: Company
     step_name: str
@@ -28,7 +31,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed; `permanent` spares the retries, `retry_after_s` bounds the next."""
+    """Why an attempt failed.
+
+    `permanent`: there is no other attempt. `retry_after_s`: the next attempt comes no earlier than
+    in so many seconds.
+    """
 
     error: str
     permanent: bool = False
@@ -37,20 +44,20 @@ class Failure:
 
 
 class WorkerStore(Database):
-    """The brain as a worker sees it."""
+    """The database, as the workers use it."""
 
     role = WORKER
 
     def begin(
         self, step_name: str, company_ids: Sequence[int], call_id: str | None = None
     ) -> list[Attempt]:
-        """Take those of `company_ids` that are QUEUED for the step; the others are not its to do.
+        """Take those of `company_ids` that are QUEUED for the step; the others are not this call's.
 
         A call that arrives twice, or late, finds nothing QUEUED and gets an empty list. `call_id`
-        is written down, since a dispatch without an answer could not do so.
+        is written here too: a dispatch that got no answer does not know it.
 
         Raises:
-            BadInput: the schema is not the one that this code knows: it was migrated meanwhile.
+            BadInput: the schema has another revision than this code: it was migrated since.
         """
         rows = self.rows(
             queries.BEGIN,
@@ -76,20 +83,20 @@ class WorkerStore(Database):
         ]
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[int]:
-        """Renew the leases; returns the companies whose attempt is still theirs."""
+        """Renew the leases; returns the ids of the companies whose attempt is still the same."""
         if not attempts:
             return set()
         rows = self.rows(queries.HEARTBEAT, **_held(attempts), lease_s=attempts[0].lease_s)
         return {row["company_id"] for row in rows}
 
     def complete(self, attempts: Sequence[Attempt], results: Sequence[StepResult]) -> set[int]:
-        """COMPLETED and domain row in one statement, for all of one step's `attempts` or none.
+        """Write COMPLETED and results in one statement: for all of one step's `attempts`, or none.
 
-        Returns the companies that were won; a stale attempt wins and writes nothing.
+        Returns the ids of the companies that were won. A stale attempt wins and writes nothing.
 
         Raises:
             psycopg.Error: a result does not fit its table; nothing was written.
-            ValueError: a result cannot be written as JSON, as NaN cannot.
+            ValueError: a result cannot be written as JSON, such as NaN.
         """
         if not attempts:
             return set()
@@ -103,13 +110,13 @@ class WorkerStore(Database):
         return {row["company_id"] for row in won}
 
     def fail(self, attempts: Sequence[Attempt], failures: Sequence[Failure]) -> set[int]:
-        """Report failed attempts; the tick judges them. Returns the companies that were won."""
+        """Write why attempts failed; the tick judges them. Returns the ids of the companies won."""
         if not attempts:
             return set()
         rows = self.rows(
             queries.FAIL,
             **_held(attempts),
-            errors=[kept_text(failure.error) for failure in failures],
+            errors=[storable_text(failure.error) for failure in failures],
             kinds=[failure.kind for failure in failures],
             permanent=[failure.permanent for failure in failures],
             retry_after_s=[float(failure.retry_after_s) for failure in failures],

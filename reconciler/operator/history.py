@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from psycopg.types.json import Jsonb
 
-from reconciler.contract.column_types import kept_text
+from reconciler.contract.column_types import storable_text
 from reconciler.contract.database import Connection, Row
 from reconciler.operator.batch import BatchView
 from reconciler.operator.store import OperatorStore
@@ -39,7 +39,7 @@ class Line:
         if self.id is not None:
             connection.execute(NOTE_MORE, {"line": self.id, "rows": rows})
             return
-        values = {"batch_id": self.batch_id, "who": kept_text(self.who), "verb": self.verb}
+        values = {"batch_id": self.batch_id, "who": storable_text(self.who), "verb": self.verb}
         about = {"detail": Jsonb(self.detail), "rows": rows}
         made = connection.execute(NOTE, values | about).fetchone()
         assert made is not None

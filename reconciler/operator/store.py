@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from reconciler.contract.database import Database, Row
-from reconciler.contract.errors import BadInput, NoPolling, nearest
+from reconciler.contract.errors import BadInput, NoPolling, did_you_mean
 from reconciler.contract.grants import OPERATOR
 from reconciler.operator.batch import BatchView
 
@@ -77,7 +77,7 @@ class OperatorStore(Database):
         if not found:
             names = self.batch_names()
             there = f" There are: {', '.join(names[:10])}." if names else ""
-            says = f"There is no batch {name!r}.{nearest(name, names) or there}"
+            says = f"There is no batch {name!r}.{did_you_mean(name, names) or there}"
             raise BadInput(says, None if names else "tracer seed FILE --blueprint a,b")
         return BatchView(**found[0])
 
@@ -100,7 +100,7 @@ class OperatorStore(Database):
                 for column, value in values.items():
                     query = sql.SQL(SET_STEP).format(column=sql.Identifier(column))
                     if not connection.execute(query, {"value": value, "step": step}).rowcount:
-                        near = nearest(step, (row["step_name"] for row in self.steps()))
+                        near = did_you_mean(step, (row["step_name"] for row in self.steps()))
                         fix = None if near else "tracer steps"
                         raise BadInput(f"There is no step {step!r}.{near}", fix)
         except (psycopg.DataError, psycopg.IntegrityError) as error:

@@ -26,7 +26,7 @@ def overview(database: Database) -> list[Row]:
         {
             "batch": batch["name"],
             "id": batch["id"],
-            "status": progress.state(batch),
+            "status": progress.status_text(batch),
             "step": step["step"],
             **{status.replace("_", " ").lower(): step[status] for status in Status},
         }

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reconciler.contract.column_types import SCHEMA_TURN
-from reconciler.contract.database import libpq_url, plainly
+from reconciler.contract.database import explain_denial, libpq_url
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 
@@ -55,7 +55,7 @@ def as_owner(url: str) -> Iterator[None]:
     except ProgrammingError as error:
         if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise
-        with plainly(str(conninfo_to_dict(libpq_url(url)).get("user") or "of this URL")):
+        with explain_denial(str(conninfo_to_dict(libpq_url(url)).get("user") or "of this URL")):
             raise error.orig from error
 
 

@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import connect, plainly, revision
+from reconciler.contract.database import connect, explain_denial, revision
 from reconciler.contract.errors import BadInput
 from reconciler.schema.domain_tables import as_owner
 
@@ -22,7 +22,7 @@ def upgrade_schema(url: str) -> str | None:
         Unreachable: no database answers.
         BadInput: the database is newer than this code, or the role may not change it.
     """
-    with connect(url) as connection, plainly(connection.info.user):
+    with connect(url) as connection, explain_denial(connection.info.user):
         before = revision(connection)
     if before and before > SCHEMA_REVISION:
         raise BadInput(

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from reconciler.contract import grants as queries
-from reconciler.contract.database import Connection, libpq_url, plainly
+from reconciler.contract.database import Connection, explain_denial, libpq_url
 from reconciler.contract.errors import BadInput
 from reconciler.contract.grants import ROLES
 from reconciler.schema.roles import ownership
@@ -30,7 +30,7 @@ def set_passwords(connection: Connection) -> dict[str, str]:
         BadInput: the user may not, since someone else made the roles.
     """
     made = {role: secrets.token_urlsafe(PASSWORD_BYTES) for role in ROLES}
-    with plainly(connection.info.user, "who made the roles"):
+    with explain_denial(connection.info.user, "the role that made Tracer's roles"):
         for role, password in made.items():
             _set_password(connection, role, password)
     return made

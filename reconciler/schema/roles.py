@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from reconciler.contract import grants as queries
-from reconciler.contract.database import Connection, Row, check_revision, connect, plainly
+from reconciler.contract.database import Connection, Row, check_revision, connect, explain_denial
 from reconciler.contract.errors import GRANT, NotAllowed, WorkFailed
 from reconciler.contract.grants import OPERATOR, ROLES
 from reconciler.contract.results import RESULTS_SCHEMA
@@ -20,7 +20,7 @@ def make_roles(connection: Connection) -> list[str]:
             not be allowed to make roles.
         WorkFailed: see `grant_all`.
     """
-    with plainly(connection.info.user):
+    with explain_denial(connection.info.user):
         check_revision(connection)
     owner = ownership(connection)
     if not owner["mine"]:
@@ -62,7 +62,9 @@ def ownership(connection: Connection) -> Row:
 
 def present(connection: Connection) -> set[str]:
     """Those of the roles that are there."""
-    return {row["role"] for row in connection.execute(queries.THERE, {"roles": list(ROLES)})}
+    return {
+        row["role"] for row in connection.execute(queries.EXISTING_ROLES, {"roles": list(ROLES)})
+    }
 
 
 def grant_all(connection: Connection, owner: Row) -> None:
@@ -74,7 +76,7 @@ def grant_all(connection: Connection, owner: Row) -> None:
     """
     found = connection.execute(queries.DOMAIN_TABLES, {"schema": RESULTS_SCHEMA})
     statements = grants(owner["schema"], owner["database"], [row["name"] for row in found])
-    with plainly(connection.info.user), connection.transaction():
+    with explain_denial(connection.info.user), connection.transaction():
         connection.execute(queries.ROLES_TURN)
         connection.execute(sql.SQL(";\n").join(statements))
         try:
@@ -148,7 +150,9 @@ def shortcomings(connection: Connection) -> list[str]:
     values = {"roles": list(ROLES), "operator": OPERATOR, "schema": owner["schema"]}
     missing = connection.execute(queries.MISSING, values).fetchall()
     tables = [f"{owner['schema']}.{table}" for table in queries.GRANTS]
-    beyond = connection.execute(queries.BEYOND, {"roles": list(ROLES), "tables": tables}).fetchall()
+    beyond = connection.execute(
+        queries.SURPLUS, {"roles": list(ROLES), "tables": tables}
+    ).fetchall()
     return [
         *(
             f"{row['role']} lacks {row['privilege']} on {row['kind']} {row['name']}: its owner "

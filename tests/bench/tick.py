@@ -19,7 +19,15 @@ from typing import Any
 
 import psycopg
 
-from reconciler.contract.claimed import LIMIT, Chunk, Expired, Verdict, judged, row_arrays, spread
+from reconciler.contract.claimed import (
+    LIMIT,
+    Chunk,
+    Expired,
+    Verdict,
+    per_row,
+    row_arrays,
+    verdict_arrays,
+)
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.store import FEW_CALLS, Store
 from reconciler.spawners.protocol import Spawned
@@ -56,10 +64,10 @@ class Bare:
         with self._connection.transaction():
             rows = [Expired(*row) for row in self.run(tick.EXPIRED, values)]
             verdicts = [Verdict(now + LATER, "the lease was over", "worker_silent")] * len(rows)
-            self.run(tick.REAP, values | judged(rows, verdicts))
+            self.run(tick.REAP, values | verdict_arrays(rows, verdicts))
         self.run(tick.ADVANCE, values)
         chunks = [Chunk(*row) for row in self.run(claim.CLAIM, values)]
-        calls = spread(chunks, [CALL] * len(chunks))
+        calls = per_row(chunks, [CALL] * len(chunks))
         self.run(dispatch.RECORD_CALLS, row_arrays(chunks) | {"call_ids": calls})
         self.run(tick.ENDED, values)
         return [i for chunk in chunks for i in chunk.company_ids]

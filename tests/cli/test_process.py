@@ -132,7 +132,7 @@ def test_without_its_row_polling_says_so(tracer: Terminal, world: World, store: 
     world.sql("DELETE FROM polling")
     for words in (("interval",), ("interval", "pause"), ("interval", "set", "--poll", "1")):
         tracer(*words, code=2)
-        assert "The table `polling` has no row, which every tick reads: run `psql" in " ".join(
+        assert "The table `polling` has lost the row that every tick reads: run `psql" in " ".join(
             tracer.err.split()
         )
     assert store.take_over() == 0

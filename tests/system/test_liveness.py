@@ -240,7 +240,7 @@ def silent(url: str, query: str, **values: object) -> Iterator[None]:
     """A conductor's connection that has sent this within a transaction, and says no more."""
     with closing(psycopg.connect(url, autocommit=True)) as connection:
         connection.execute("BEGIN")
-        connection.execute(queries.SILENCE.encode())
+        connection.execute(queries.SILENCE_LIMIT.encode())
         connection.execute(query.encode(), values)
         yield
 
@@ -251,7 +251,7 @@ def test_a_loop_that_slept_within_its_claim_goes_on(
     """Its connection has been ended meanwhile: an outage like any other."""
     world.seed(10)
     slept = list[bool]()
-    monkeypatch.setattr(queries, "SILENCE", queries.SILENCE.replace("5s", "100ms"))
+    monkeypatch.setattr(queries, "SILENCE_LIMIT", queries.SILENCE_LIMIT.replace("5s", "100ms"))
     execute: Callable[..., Any] = psycopg.Cursor.execute
 
     def sleeping(self: Any, query: Any, *args: Any, **options: Any) -> Any:

@@ -1,19 +1,20 @@
-"""The claim: what the capacities allow, shared out among the batches, one conductor at a time."""
+"""The claim: shares the steps' capacity among the batches; one conductor claims at a time."""
 
-# Two reconcilers that count the rows in flight at once would both spend the same capacity: eight
-# claimers with a cap of 500 put 4,000 in flight. The lock must be a statement of its own, before
-# the claim takes its snapshot.
+# Two conductors that count the rows in flight at the same time would both use the same capacity:
+# eight of them with a max_in_flight of 500 put 4,000 rows in flight. The lock is a separate
+# statement because it must come before the claim's snapshot.
 CLAIM_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))"
 
-# No other batch has this step of the company in flight. A scalar subquery, since NOT EXISTS may be
-# planned as a join: by statistics from before a batch began, as a nested loop over all in flight,
-# 95 million comparisons and 13 s for a claim of 20,000, instead of less than one.
+# No other batch has the same step of the same company in flight. A scalar subquery, because
+# NOT EXISTS may be planned as a join. With statistics from before the batch began, that join was a
+# nested loop over all rows in flight: 95 million comparisons and 13 s for a claim of 20,000 rows,
+# instead of less than 1 s.
 NOT_IN_FLIGHT = """(SELECT true FROM workflow_states other
                    WHERE other.company_id = w.company_id AND other.step_name = w.step_name
                      AND other.status IN ('QUEUED', 'IN_PROGRESS')) IS NULL"""
 
-# How many rows of a batch a claim could take of a step, counted no further than to `reach`, and
-# from the end that no claim has come to: at the other, an old snapshot keeps what was claimed.
+# Counts the claimable rows of a batch and step, up to `reach`. It counts from the end of the index
+# that no claim has reached. While an old snapshot is held, the other end is full of dead entries.
 _DEPTH = f"""
 SELECT count(*) AS depth
 FROM (
@@ -27,12 +28,13 @@ FROM (
 """
 
 # claim: PENDING -> QUEUED
-# Per step, the capacity is filled like a vessel with water: batches of a higher priority first, and
-# within a priority every batch up to one common level, so that a small batch is served whole
-# beside a large one and no capacity is left over. What an uneven split leaves goes a row each to
-# batches in an order that changes with every tick. Where the level will be is not known before
-# depths are, and 50 batches counted to a capacity of 10,000 are 500,000 rows: so they are counted
-# to an equal share first, and those that have more twice as far, until the capacity is met.
+# Shares each step's capacity among its batches (max-min fair). Higher priorities come first. Within
+# a priority, each batch gets its rows up to one common level: a small batch is claimed whole beside
+# a large one, and no capacity is left over. If the split is uneven, the last rows go to one batch
+# each, in an order that changes with every tick.
+# The level depends on each batch's depth (its number of claimable rows). To count 50 batches up to
+# a capacity of 10,000 would read 500,000 rows. So each batch is counted up to an equal share first.
+# Batches that have more are counted twice as far, again and again, until the capacity is met.
 CLAIM = f"""
 WITH RECURSIVE in_flight AS (
     SELECT step_name, count(*) AS rows

@@ -1,13 +1,13 @@
-"""The statements after a spawn, each headed by its edge: what was taken, what not, what to stop.
+"""The statements after a spawn, each headed by its edge, and those that cancel calls.
 
-A worker may have the rows by then: they are addressed by key and attempt, and left alone where it
-is moving them.
+A worker may have begun the rows by then. So they are addressed by their key and attempt, and rows
+that a worker has locked are passed over.
 """
 
 from reconciler.contract.sql.held import SAME_ATTEMPT, held, untouched
 
-# dispatch landed: the state stays, and may by now be any later one
-# A worker that has begun has written its call itself.
+# spawned: the state stays; it may be a later one by now
+# A worker's `begin` writes the call itself.
 RECORD_CALLS = f"""
 UPDATE workflow_states w SET call_id = held.call_ids
 FROM {held(call_ids="text")}
@@ -24,7 +24,7 @@ WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id
 """
 
-# dispatch unknown: stays QUEUED with a reason; its lease decides
+# unknown: stays QUEUED with a reason; the lease decides
 NOTE_UNKNOWN = f"""
 UPDATE workflow_states w SET error = held.errors, error_kind = 'spawn_unknown'
 FROM {held(errors="text")}
@@ -32,8 +32,8 @@ WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id
 """
 
-# What a step's dispatches came to: its claim is held and cut, or free again where there is no
-# allowance. In order of the steps, so that two ticks do not wait for each other.
+# Sets a step's throttle, or lifts it (no allowance). Ordered by step, so that two ticks cannot
+# deadlock.
 THROTTLE = """
 INSERT INTO throttles (step_name, held_until, allowance, refusals, reason)
 SELECT *
@@ -46,8 +46,8 @@ SET held_until = excluded.held_until, allowance = excluded.allowance,
     refusals = excluded.refusals, reason = excluded.reason
 """
 
-# The calls that carry cancelled rows and none that is still to be worked. EXCEPT, since NOT EXISTS
-# may be planned as a nested loop over all that is in flight.
+# The calls that have cancelled rows and no row in flight. EXCEPT, because NOT EXISTS may be planned
+# as a nested loop over all rows in flight.
 CALLS_TO_CANCEL = """
 SELECT call_id FROM workflow_states
 WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled
@@ -57,8 +57,8 @@ ORDER BY call_id
 LIMIT %(limit)s
 """
 
-# cancel calls: the state stays, since the call of these rows is cancelled
-# A begin that waited for the cancel holds rows that it does not take: a later tick asks again.
+# call cancelled: the state stays
+# A worker's `begin` may lock some of these rows for a moment: a later tick marks them.
 CALLS_CANCELLED = """
 UPDATE workflow_states SET call_cancelled = true
 WHERE ctid = ANY(ARRAY(

@@ -1,9 +1,10 @@
-"""How a statement names rows that another process holds: by their key and attempt, the fence.
+"""How statements name rows in flight: by their key and their attempt, which is the fence.
 
-By statistics from before a batch began nothing is in flight, and a nested loop over all that is
-looks cheaper than the primary key: a `complete` of 500 rows took 200 ms instead of 15. So a status
-beside the key is compared with `(SELECT '…')`, of which the planner knows nothing; and where others
-are to be passed over, each row is looked up in a LATERAL with a LIMIT, which is no join.
+With statistics from before a batch began, the planner believes that no row is in flight. It then
+prefers a nested loop over all rows in flight to the primary key: a `complete` of 500 rows took
+200 ms instead of 15. Two forms prevent that. A status is compared with `(SELECT '…')`, which the
+planner cannot estimate. Rows that may be locked are found in a LATERAL with a LIMIT, which cannot
+become a join.
 """
 
 _HELD = """
@@ -14,10 +15,9 @@ SAME_ATTEMPT = """
 w.company_id = held.company_id AND w.step_name = held.step_name
     AND w.batch_id = held.batch_id AND w.attempt = held.attempt
 """
-# Where a worker holds one of these rows it is moving it on, so that there is nothing to write; and
-# who does not wait for a worker cannot deadlock with one that takes its rows in another order.
-# Only so: a lock that was waited for is on a version that this statement's snapshot does not see,
-# and nothing would be written.
+# Passes over rows that a worker has locked: the worker is moving them on, so there is nothing to
+# write. Waiting could deadlock with a worker that locks its rows in another order. It would also be
+# useless: after the wait, the row has a version that this statement's snapshot does not see.
 UNTOUCHED = f"""
 w.ctid = ANY(ARRAY(
     SELECT found.ctid
@@ -29,12 +29,18 @@ w.ctid = ANY(ARRAY(
 
 
 def untouched(still: str) -> str:
-    """The condition on `w`: held, `still` so, and not in a worker's hands at this moment."""
+    """The condition on `w`: the attempt is the same, `still` is true, and no worker locks the row.
+
+    `still` is an SQL condition on `w`.
+    """
     return UNTOUCHED.format(held=held(), still=still)
 
 
 def held(**columns: str) -> str:
-    """The FROM item `held`: arrays of equal length, with a further column for each of `columns`."""
+    """The FROM item `held`: a row per row in flight, from parallel arrays.
+
+    `columns` adds columns: their names, and the SQL types of their arrays' elements.
+    """
     return _HELD.format(
         more="".join(f", %({name})s::{kind}[]" for name, kind in columns.items()),
         columns="".join(f", {name}" for name in columns),

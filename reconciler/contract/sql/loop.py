@@ -1,9 +1,9 @@
-"""The statements of the loop around the ticks: its clock, its turn, and what its ticks did."""
+"""The statements of the poll loop: the clock, the newest loop, and the log of ticks."""
 
 from reconciler.contract.sql.progress import log
 
-# The clock, the intervals and the sign of life in one round trip; nothing where the schema is not
-# the one that the code knows.
+# Writes the tick's time and reads the clock and the intervals, in one round trip. Returns no row if
+# the schema has another revision than the code.
 BEAT = """
 UPDATE polling SET ticked_at = now()
 WHERE id = 1 AND (SELECT version_num FROM alembic_version) = %(revision)s
@@ -13,7 +13,7 @@ RETURNING now() AS now, poll_s, idle_s, every_s, latency_target_s, paused, gener
         IS NOT NULL AS busy
 """
 
-# The newest loop takes over; the older one sees another generation at its next tick, and leaves.
+# The newest loop takes over. The older one sees a new generation before its next tick, and leaves.
 TAKE_OVER = "UPDATE polling SET generation = generation + 1 WHERE id = 1 RETURNING generation"
 
 RECORD_TICK = """
@@ -25,7 +25,7 @@ VALUES (%(at)s, %(duration_ms)s, %(retried)s, %(failed)s, %(advanced)s, %(claime
 
 PRUNE_TICKS = "DELETE FROM ticks WHERE at < %(before)s"
 
-# The log by the second is for the last hour; what is older is kept by the minute.
+# Entries of the last hour stay as they are; older ones are summed per minute.
 FOLD = f"""
 WITH old AS (
     DELETE FROM progress WHERE at < %(before)s AND at <> date_trunc('minute', at)

@@ -1,13 +1,13 @@
-"""The log of what arrives at each step of a batch and what is completed there, and sums of it.
+"""The log of rows that arrived at each step of a batch and were completed there, and its sums.
 
-Who moves rows in or on adds what it moved, so that a batch of ten million rows is summed up in
-milliseconds and counted by nobody; what is in flight, failed, or completed since the last tick is
-counted by its partial index.
+Each statement that moves rows in or on adds its counts to the log. So the progress of ten million
+rows is a sum of few entries, and takes milliseconds. Rows in flight, failed, or completed since the
+last tick are counted by their partial indexes.
 """
 
 
 def log(source: str) -> str:
-    """Add what `source` selects: batch_id, position, at, arrived and completed."""
+    """Add to the log: `source` selects batch_id, position, at, arrived and completed."""
     return f"""
 INSERT INTO progress (batch_id, position, at, arrived, completed)
 {source}
@@ -17,14 +17,14 @@ SET arrived = progress.arrived + excluded.arrived,
 """
 
 
-# What a seeding brings to a batch's first step.
+# All companies of a seeded batch arrive at its first step.
 LOG_SEEDED = log(
     "SELECT batch_id, 0, now(), count(*), 0 FROM batch_companies"
     " WHERE batch_id = %(batch_id)s GROUP BY batch_id"
 )
 
-# Of one batch, or of all where no id is given. `waiting` are those that no worker has begun and no
-# call has a name for: with the local worker host they wait for one of its processes.
+# Of one batch, or of all if the id is null. `waiting`: rows that are QUEUED and have no call id.
+# These are local calls, which wait for a process of the worker host.
 COUNTS = """
 WITH logged AS (
     SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed
@@ -66,8 +66,8 @@ WHERE %(batch_id)s::int IS NULL OR b.id = %(batch_id)s
 ORDER BY b.created_at, b.id, s.number
 """
 
-# The newest entries of each step of a batch, and how many seconds ago each was. Within the last
-# hour they are by the second and finer.
+# The newest log entries of each step of a batch, with their age in seconds. Entries of the last
+# hour are not summed yet.
 RECENT = """
 SELECT p.position, extract(epoch FROM now() - p.at)::float8 AS ago, p.arrived, p.completed
 FROM batches b
@@ -82,8 +82,8 @@ CROSS JOIN LATERAL (
 WHERE b.id = %(batch_id)s
 """
 
-# The seconds in which something of a batch was COMPLETED: all between the first and the last entry,
-# but a pause counts as a usual span. `first` is when the first was found.
+# The working time of a batch in seconds: from the first completed row to the last. A pause counts
+# as one usual span between entries. `first` is the time of the first entry.
 ACTIVE = """
 WITH spans AS (
     SELECT at, extract(epoch FROM at - lag(at) OVER (ORDER BY at))::float8 AS s
@@ -99,7 +99,7 @@ LEFT JOIN spans ON true
 GROUP BY u.first, u.s
 """
 
-# When the last row of each step may be claimed that waits for that: (step, seconds from now).
+# Per step with rows in backoff: the seconds until its last one may be claimed.
 RETRIES = """
 SELECT s.step, extract(epoch FROM w.available_at - now())::float8 AS retry_s
 FROM batches b

@@ -1,19 +1,19 @@
-"""The tick's statements, each headed by its edge; every one returns the rows it won.
+"""The tick's statements, each headed by its edge; each returns the rows that it won.
 
-All are set-based: a tick runs as many of them for ten rows as for a hundred thousand. Rows are
-addressed by `ctid = ANY(ARRAY(…))` where a statement itself has just locked them, since that is
-always a Tid Scan whatever the statistics say (a join on the key costs 20 to 40 % more CPU), and
-by their key and attempt where another process holds them.
+All are set-based: a tick runs as many statements for ten rows as for a hundred thousand. Rows that
+the statement itself has just locked are addressed by `ctid = ANY(ARRAY(…))`. That is always a Tid
+Scan, whatever the statistics say; a join on the key costs 20 to 40 % more CPU. Rows in flight
+are addressed by their key and attempt.
 """
 
 from reconciler.contract.sql.held import SAME_ATTEMPT, held
 from reconciler.contract.sql.progress import log
 
 # A conductor that goes silent within a transaction (its machine sleeps, its network is gone) keeps
-# its locks, and Postgres itself notices after two hours.
-SILENCE = "SELECT set_config('idle_in_transaction_session_timeout', '5s', true)"
+# its locks. Without this limit, Postgres notices after two hours.
+SILENCE_LIMIT = "SELECT set_config('idle_in_transaction_session_timeout', '5s', true)"
 
-# The leases that a reap judges; a registry row may be missing where a step was withdrawn.
+# The rows that a reap judges. The registry has no row for a step that was removed from it.
 EXPIRED = """
 SELECT w.company_id, w.step_name, w.batch_id, w.attempt, w.forgiven, w.status, w.available_at,
     w.error, w.error_kind, coalesce(r.max_attempts, 1) AS max_attempts,
@@ -26,10 +26,11 @@ LIMIT %(limit)s
 FOR UPDATE OF w SKIP LOCKED
 """
 
-# reap: QUEUED, IN_PROGRESS -> PENDING where there is a next attempt, else FAILED
-# `EXPIRED` has locked the rows: since then nobody has moved them.
-# An attempt that is followed by another is kept; the last one stays in the row. A number that is
-# there already is of a row that someone reset by hand, and must not end every tick from now on.
+# reap: QUEUED, IN_PROGRESS -> PENDING if there is a next attempt, else FAILED
+# `EXPIRED` has locked the rows, so nothing has moved them since.
+# An attempt that is followed by another goes into `attempts`; the last one stays in the row.
+# ON CONFLICT: someone may have reset the row's attempt by hand. Without it, the duplicate key would
+# then make every tick fail.
 REAP = f"""
 WITH moved AS (
     UPDATE workflow_states w
@@ -58,10 +59,11 @@ SELECT status FROM moved
 """
 
 # advance: COMPLETED, once -> the next step's PENDING
-# The flag and its partial index keep an idle advance at 1.2 ms with a million finished rows;
-# looking for a missing successor took 5,400. The batches come first and are held until the end, so
-# that a cancel comes either before this, and is seen, or after it, and sees what this has seeded;
-# one that is under way has its batch left out, since to wait for it could be for ever.
+# The flag `advanced` and its partial index keep an idle advance at 1.2 ms with a million finished
+# rows; a search for missing successors took 5,400 ms.
+# The batches are locked first, until the end. Then a cancel comes either before this statement,
+# which sees it, or after it, and the cancel sees the new rows. A batch whose cancel is running is
+# passed over: the wait for it has no bound.
 ADVANCE = f"""
 WITH living AS MATERIALIZED (
     SELECT b.id, b.blueprint
@@ -112,11 +114,11 @@ WITH living AS MATERIALIZED (
 SELECT count(*) FROM advanced
 """
 
-# Scalar subqueries with LIMIT 1, since EXISTS may be planned as a join with the whole backlog;
-# and in their index's order, since a LIMIT 1 without one may be planned as a scan of the table
-# that hopes to meet a match early: 700 instead of 11 ms with 250,000 rows in 50 batches. Those that
-# most often find a row come first, and from the end that no tick has come to: while someone holds
-# an old snapshot, the entries of all that has moved on lie at the other.
+# Scalar subqueries with LIMIT 1, because EXISTS may be planned as a join with the whole backlog.
+# Each has its index's order: without it, LIMIT 1 may be planned as a scan of the table, 700 ms
+# instead of 11 with 250,000 rows in 50 batches. The order is backward, from the end that no tick
+# has reached: while an old snapshot is held, the other end is full of dead entries. The subquery
+# that finds a row most often comes first.
 _ENDED = """
 b.status = 'RUNNING'
   AND (SELECT true FROM workflow_states w
@@ -131,8 +133,8 @@ b.status = 'RUNNING'
        ORDER BY w.lease_expires_at DESC LIMIT 1) IS NULL
 """
 
-# A batch is taken first and looked at again in the statement after this: an operator's retry that
-# committed in between is seen by that one alone, and one that comes later waits for the batch.
+# Two statements: ENDED locks the batches, and FINISH checks them again. An operator's retry may
+# commit in between: only FINISH sees it. A later retry waits for the locked batch.
 ENDED = f"SELECT b.id FROM batches b WHERE {_ENDED} FOR UPDATE SKIP LOCKED"
 
 # finish: batch RUNNING -> FINISHED
@@ -143,8 +145,8 @@ WHERE b.id = ANY(%(batch_ids)s) AND {_ENDED}
 RETURNING b.id
 """
 
-# What each verb would find, each by the first entry of its index: of an idle system, a tick reads
-# this and no more. A claim may still find that no capacity is left.
+# Which verbs have work: one probe of one index for each. An idle tick reads nothing else. `pending`
+# does not check the capacity, so a claim may still find none left.
 DUE = f"""
 SELECT
     (SELECT true FROM workflow_states

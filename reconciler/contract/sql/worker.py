@@ -1,10 +1,10 @@
-"""The workers' statements, each headed by its edge; every one returns the rows it won."""
+"""The workers' statements, each headed by its edge; each returns the rows that it won."""
 
 from reconciler.contract.sql.held import SAME_ATTEMPT, held
 
-# begin: QUEUED -> IN_PROGRESS, and the company's input in the same round trip
-# A worker is given company ids alone; the unique index makes the row of each the only one. It takes
-# nothing in a schema that its code does not know.
+# begin: QUEUED -> IN_PROGRESS; returns the company's input in the same round trip
+# A call carries company ids alone. That is enough: a unique index allows one row in flight per
+# company and step. If the schema has another revision than the worker's code, nothing is taken.
 BEGIN = """
 UPDATE workflow_states w
 SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL, error_kind = NULL,
@@ -18,8 +18,9 @@ WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
 RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
 """
 
-# heartbeat: IN_PROGRESS -> IN_PROGRESS, its lease renewed from now
-# Not that of an attempt that has failed: it was ended so that the next tick judges the row.
+# heartbeat: IN_PROGRESS -> IN_PROGRESS, the lease renewed from now
+# The lease of a failed attempt is not renewed: `fail` has ended it, so that the next tick judges
+# the row.
 HEARTBEAT = f"""
 UPDATE workflow_states w
 SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
@@ -28,7 +29,7 @@ WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS') AND w.error IS NULL
 RETURNING w.company_id
 """
 
-# complete: IN_PROGRESS -> COMPLETED, with the domain rows of exactly those that it won
+# complete: IN_PROGRESS -> COMPLETED, and the domain rows of exactly the rows that it won
 # {table}, {columns} and {updates} come from the step's SQLModel table, as quoted identifiers.
 COMPLETE = f"""
 WITH won AS (
@@ -47,7 +48,7 @@ ON CONFLICT (company_id) DO UPDATE SET {{updates}}
 RETURNING company_id
 """
 
-# fail: IN_PROGRESS -> its lease ends now, so that the next tick judges it; FAILED when permanent
+# fail: IN_PROGRESS -> the lease ends now, so that the next tick judges the row; FAILED if permanent
 # available_at carries a Retry-After over to the tick, which never retries earlier.
 FAIL = f"""
 UPDATE workflow_states w

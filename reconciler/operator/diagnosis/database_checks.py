@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import psycopg
 
 from reconciler.contract.column_types import ContractTable
-from reconciler.contract.database import Connection, check_revision, connect, place
+from reconciler.contract.database import Connection, check_revision, connect, location
 from reconciler.contract.errors import GRANT, TracerError, WrongSchema
 from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROLES, WORKER
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
@@ -46,12 +46,12 @@ def database() -> str | Reason:
         row = connection.execute(health.WRITES).fetchone() or {}
         version, role = connection.info.server_version, connection.info.user
     if row["copy"]:
-        says = f"{place(url)} is a copy that follows another server"
+        says = f"{location(url)} is a copy that follows another server"
         return Reason(Code.DATABASE_READ_ONLY, says, OTHER_URL)
     if row["read_only"] == "on":
-        says = f"{place(url)} takes no writes: {READ_ONLY}"
+        says = f"{location(url)} takes no writes: {READ_ONLY}"
         return Reason(Code.DATABASE_READ_ONLY, says, SHOW_READ_ONLY)
-    return f"{place(url)}, Postgres {version // 10000}, as {role}"
+    return f"{location(url)}, Postgres {version // 10000}, as {role}"
 
 
 def schema() -> str | Reason:

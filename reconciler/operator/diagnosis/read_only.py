@@ -6,7 +6,7 @@ from typing import Self
 
 import psycopg
 
-from reconciler.contract.database import Connection, check_revision, connect, plainly
+from reconciler.contract.database import Connection, check_revision, connect, explain_denial
 from reconciler.contract.errors import TracerError
 from reconciler.operator.connect import operator
 from reconciler.operator.sql.health import HOLDERS
@@ -30,7 +30,7 @@ class ReadOnlyStore(OperatorStore):
         with (
             connect(url) as connection,
             lock_timeout(connection),
-            plainly(connection.info.user, cls.role),
+            explain_denial(connection.info.user, cls.role),
         ):
             check_revision(connection)
         return super().connect(url, max_size)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from reconciler.contract.errors import BadInput, nearest
+from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.rows import Rejection
@@ -25,7 +25,7 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
     for step in steps:
         if step not in known:
             there = f" Registered: {', '.join(known)}." if known else ""
-            says = f"There is no step {step!r}.{nearest(step, known) or there}"
+            says = f"There is no step {step!r}.{did_you_mean(step, known) or there}"
             raise BadInput(says, None if known else "tracer steps sync")
         if steps.count(step) > 1:
             raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")

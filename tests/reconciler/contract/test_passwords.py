@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reconciler.contract.database import connect, place
+from reconciler.contract.database import connect, location
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
@@ -115,7 +115,7 @@ def test_a_url_that_cannot_be_read_is_not_quoted(
     ],
 )
 def test_a_url_that_can_be_read_is_named_without_it(right: str, says: str) -> None:
-    assert place(right) == says
+    assert location(right) == says
 
 
 @contextmanager

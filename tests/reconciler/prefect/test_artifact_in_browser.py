@@ -153,7 +153,7 @@ def test_a_schema_that_is_not_known_fails_with_a_sentence(
     world.sql("UPDATE alembic_version SET version_num = '0001'")
     run = flows.run(url)
     assert run["state"] == "FAILED"
-    assert run["says"].startswith("The schema is behind: it is at revision 0001, ")
+    assert run["says"].startswith("The schema is too old: it has revision 0001, ")
     assert run["says"].endswith("run `tracer db upgrade`.")
 
 

@@ -156,7 +156,7 @@ def test_who_did_not_make_the_roles_grants_and_cannot_set_passwords(
     tracer("db", "upgrade")
     tracer("db", "roles")
     tracer("db", "roles", "--urls", str(tmp_path / "roles.env"), code=2)
-    assert "which is for who made the roles" in " ".join(tracer.err.split())
+    assert "; the role that made Tracer's roles may (" in " ".join(tracer.err.split())
     assert not (tmp_path / "roles.env").exists()
     monkeypatch.setattr("reconciler.schema.roles.ROLES", (*ROLES, "tracer_fourth"))
     tracer("db", "roles", code=2)

@@ -131,7 +131,7 @@ def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(
         timeout=60,
         check=True,
     )
-    assert f"The role {OPERATOR} may not do this, which is for {WORKER}" in said.stderr
+    assert f"The role {OPERATOR} may not do this; {WORKER} may (" in said.stderr
     assert "left to its lease" in said.stderr
     assert "Traceback" not in said.stderr
     assert SECRET not in said.stderr

@@ -194,7 +194,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
     ),
     "no intervals": (
         sql("DELETE FROM polling", "INSERT INTO polling DEFAULT VALUES"),
-        *("loop", Code.POLLING_ROW_MISSING, "The table `polling` has no row", "psql "),
+        *("loop", Code.POLLING_ROW_MISSING, "The table `polling` has lost the row", "psql "),
     ),
     "a lock": (
         lock("polling"),

@@ -153,7 +153,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     ),
     "without intervals": (
         run("DELETE FROM polling"),
-        "The table `polling` has no row, which every tick reads",
+        "The table `polling` has lost the row that every tick reads",
         "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
     ),
     "failed, and paused": (

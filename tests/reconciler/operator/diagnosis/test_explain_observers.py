@@ -143,12 +143,12 @@ def test_a_function_that_is_not_deployed(
     [
         (
             "UPDATE alembic_version SET version_num = '0001'",
-            "The schema is behind: it is at revision 0001, and this Tracer needs ",
+            "The schema is too old: it has revision 0001, and this Tracer needs ",
             "tracer db upgrade",
         ),
         (
             "UPDATE alembic_version SET version_num = '9999'",
-            "This Tracer is behind: the schema is at revision 9999, and this ",
+            "This Tracer is too old: the schema has revision 9999, and this ",
             None,
         ),
         (
