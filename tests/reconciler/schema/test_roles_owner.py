@@ -56,7 +56,7 @@ def start(cluster: Cluster, home: Path, port: int) -> None:
         ("initdb", *auth, "--encoding=UTF8", "--no-sync"),
         ("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", options),
     ):
-        code = cluster.run(program, *arguments, output=subprocess.DEVNULL)
+        code = cluster.run(program, *arguments, output=subprocess.DEVNULL).returncode
         assert code == 0, program
 
 
