@@ -10,11 +10,11 @@ from cli.render import AsJson, answer, say
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
-from reconciler.dispatch import settle, settled
+from reconciler.dispatch import until_answered, wait_for_answers
 from reconciler.local.worker_host import running_host
 from reconciler.operator.connect import database_url
 from reconciler.operator.diagnosis.rules.loop import POLLING_PAUSED
-from reconciler.poll import Left, poll
+from reconciler.poll import LeaveReason, poll
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import tick
 
@@ -34,19 +34,19 @@ def reconcile(
     with (
         Store.connect(url) as store,
         running_host(settings, url),
-        settled(store, make_spawner(settings)) as spawner,
+        until_answered(store, make_spawner(settings)) as spawner,
     ):
         if once:
             polling = store.beat()
             if polling.paused:
-                answer(as_json, {"left": Left.PAUSED}, str(POLLING_PAUSED))
+                answer(as_json, {"left": LeaveReason.PAUSED}, str(POLLING_PAUSED))
                 return
             report = tick(store, spawner, polling.now)
-            report = report.with_late(settle(store, spawner, polling.now))
+            report = report.with_late(wait_for_answers(store, spawner, polling.now))
             answer(as_json, report.counts(), str(report) or "Nothing to do.")
             return
         stop = Event()
         signal.signal(signal.SIGINT, lambda *_: stop.set())
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        window = poll(store, spawner, stop, say, until_done=True)
-        answer(as_json, {"left": window.left, **window.totals}, str(window))
+        loop = poll(store, spawner, stop, say, until_done=True)
+        answer(as_json, {"left": loop.reason, **loop.totals}, str(loop))

@@ -1,4 +1,4 @@
-"""Measures the whole lifecycle on this machine, in a Postgres made for it."""
+"""Measures the whole lifecycle on this machine, in a temporary Postgres."""
 
 import shutil
 import tempfile
@@ -36,10 +36,12 @@ def measure(
     poll_s: float,
     on_tick: OnTick,
 ) -> dict[str, Any]:
-    """Take `companies` through these steps of `package`; returns what that took.
+    """Take so many `companies` through these steps of `package`; returns the settings and times.
+
+    Times are in seconds (`seed_s`, `seconds`); `company_steps_per_s` is the rate.
 
     Raises:
-        WorkFailed: not all was done.
+        WorkFailed: a row is not COMPLETED at the end.
     """
     blueprint = list(steps)
     with throwaway(package, steps) as (settings, url), OperatorStore.connect(url) as operator:
@@ -65,9 +67,9 @@ def measure(
 
 @contextmanager
 def throwaway(package: str, steps: Mapping[str, Step]) -> Iterator[tuple[Settings, str]]:
-    """Settings of a home of its own, and a Postgres in it with these steps of `package`."""
+    """A temporary home with a Postgres that has these steps of `package`; its settings and URL."""
     home = Path(tempfile.mkdtemp(prefix="tracer-bench-"))
-    home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
+    home.chmod(0o755)  # root's Postgres runs as another user, which must reach it
     settings = load_settings().model_copy(
         update={"home": home, "workers": "local", "steps": [package]}
     )
@@ -82,24 +84,24 @@ def throwaway(package: str, steps: Mapping[str, Step]) -> Iterator[tuple[Setting
 
 
 def rows(companies: int) -> Iterator[SeedRow]:
-    """Companies as a file would have them."""
+    """Rows of companies, as a seeded file would have them."""
     for number in range(companies):
         key = f"company-{number}"
         yield number + 2, key, f"Company {number}", f"{key}.example.com", {"Number": str(number)}
 
 
 def run(store: Store, settings: Settings, on_tick: OnTick = lambda _: None) -> float:
-    """Tick until all is done; the seconds that took."""
+    """Tick until the batch is done; returns the seconds."""
     started = time.perf_counter()
     poll(store, make_spawner(settings), Event(), lambda _: None, until_done=True, on_tick=on_tick)
     return time.perf_counter() - started
 
 
 def check(operator: OperatorStore, companies: int, blueprint: Sequence[str]) -> None:
-    """See that every result is there.
+    """Check that every row is COMPLETED.
 
     Raises:
-        WorkFailed: one is missing, and so the time means nothing.
+        WorkFailed: one is not, so the measured time means nothing.
     """
     shown: dict[str, Any] = views.progress(operator, operator.batch(NAME))
     done = {step["step"]: step["COMPLETED"] for step in shown["steps"]}

@@ -1,4 +1,4 @@
-"""The Prefect flow: wiring only. One run is one window of the poll loop."""
+"""The Prefect flow: one run is one poll loop."""
 
 import asyncio
 import os
@@ -17,25 +17,25 @@ from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.outage import Outage, first_line
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
-from reconciler.dispatch import settled
+from reconciler.dispatch import until_answered
 from reconciler.local.postgres.supervisor import acquire
-from reconciler.poll import Left, Window, poll
+from reconciler.poll import LeaveReason, LoopReport, poll
 from reconciler.prefect.artifact import BatchTable
 from reconciler.spawners.choose import make_spawner
 
-PATIENCE_S = 300.0  # with a database that is away when a run starts: a restart, a failover
+PATIENCE_S = 300.0  # how long a starting run waits for a database that is away
 
 
 @flow(name="reconcile", description="Tick, wait, tick, until the window closes.")
 async def reconcile() -> State[str]:
-    """Run one window; returns one line: why the loop left, and what its ticks did.
+    """Run one poll loop; returns one line: why the loop left, and what its ticks did.
 
-    The run fails with a sentence where a person has something to fix: no database, a schema that
-    this code does not know. That another loop has taken over, that polling is paused, that there
-    is nothing to do, or that the database is away for a while, is no failure.
+    The run fails, with a clear message, if a person has to fix something: there is no database, or
+    its schema has another revision than this code. The run does not fail if a newer loop takes
+    over, if polling is paused, if there is nothing to do, or if the database is away for a while.
 
-    The loop leaves between two ticks on SIGTERM, which is how Prefect cancels, and when the worker
-    that started this run has died: what the run would report then reaches nobody.
+    The loop leaves between two ticks on SIGTERM, which is how Prefect cancels. It also leaves when
+    the Prefect worker that started this run has died: nothing could receive the run's report.
     """
     log, stop = get_run_logger().info, Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -43,7 +43,7 @@ async def reconcile() -> State[str]:
     try:
         outcome = await _run_window(load_settings(), stop, log)
     except TracerError as error:
-        return Failed(message=str(error))  # for a person to fix: a sentence, not a traceback
+        return Failed(message=str(error))  # a message, no traceback: a person can fix it
     finally:
         watch.cancel()
         with suppress(asyncio.CancelledError):
@@ -72,15 +72,18 @@ def _database_url(settings: Settings) -> str:
 
 
 def _poll(url: str, settings: Settings, stop: Event, log: Callable[[str], None]) -> str:
-    """One loop; a database that is away before its first tick is waited for, as `poll` does later.
+    """Run the loop; wait for a database that is away before the first tick, as `poll` does later.
 
     Raises:
-        Unreachable: it has been away for `PATIENCE_S`.
+        Unreachable: the database has been away for `PATIENCE_S`.
     """
     outage, deadline = Outage(log), monotonic() + PATIENCE_S
     while True:
         try:
-            with Store.connect(url) as store, settled(store, make_spawner(settings)) as spawner:
+            with (
+                Store.connect(url) as store,
+                until_answered(store, make_spawner(settings)) as spawner,
+            ):
                 outage.over()
                 return str(poll(store, spawner, stop=stop, log=log))
         except (Unreachable, psycopg.OperationalError) as error:
@@ -89,7 +92,7 @@ def _poll(url: str, settings: Settings, stop: Event, log: Callable[[str], None])
                     f"The database has not answered for {PATIENCE_S:g} s. {first_line(error)}"
                 ) from error
             if stop.wait(outage.wait(error)):
-                return str(Window(Left.STOPPED, Counter()))
+                return str(LoopReport(LeaveReason.STOPPED, Counter()))
 
 
 async def _stop_when_orphaned(stop: Event) -> None:

@@ -1,4 +1,4 @@
-"""Pure decisions: retry or fail, and how long to wait. Nothing here reads a clock or a row."""
+"""Pure decisions: retry or fail, and how long to wait. They read no clock and no database."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,26 +8,26 @@ from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import Status
 
 NOT_BEGUN = "no worker began it before its start deadline"
-HOLD_MAX_S = 60.0  # asking once a minute whether spawns are taken again costs one call
+HOLD_MAX_S = 60.0  # the longest wait of a throttled step: one call a minute tries again
 WENT_SILENT = "its worker stopped renewing the lease and is presumed dead"
 
 
 def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> timedelta:
     """The wait after failed attempt number `attempt` (from 1): it doubles each time, up to `max_s`.
 
-    `chance`, uniform in [0, 1), spreads the wait over its upper half ("equal jitter"), so that rows
-    which failed together do not come back together.
+    `chance`, uniform in [0, 1), spreads the wait over its upper half ("equal jitter"): rows that
+    failed together do not come back together.
     """
     doubled = base_s * 2.0 ** min(max(attempt, 1) - 1, 60)
     return timedelta(seconds=min(doubled, max_s) * (0.5 + chance / 2))
 
 
 def judge(row: Expired, now: datetime, chance: float) -> Verdict:
-    """Whether a row whose lease has ended gets another attempt, and from when.
+    """Whether a row whose lease has expired gets another attempt, and when at the earliest.
 
-    Forgiven attempts do not count: those before an operator's retry, and one whose spawn had no
-    answer and that nobody began, since an outage must not fail rows. A Retry-After that the worker
-    left in `available_at` is a lower bound.
+    Two kinds of attempts do not count: those before an operator's retry, and those whose spawn got
+    no answer and that no worker began (an outage must not fail rows). `available_at` may have a
+    worker's Retry-After: there is no attempt before it. `chance`: see `backoff`.
     """
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
     error = row.error or (NOT_BEGUN if queued else WENT_SILENT)
@@ -42,12 +42,12 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
 def throttle(
     chunk: Chunk, taken: int, faults: Sequence[str], now: datetime, chance: float
 ) -> Throttle | None:
-    """How the step of `chunk` goes on after a dispatch; None if it is not throttled.
+    """The throttle of the chunk's step after a dispatch; None if the step is not throttled.
 
-    `taken` rows were spawned, and `faults` says why others were not. The step then claims no more
-    than was taken at a time; when nothing was, a single call, and that after a backoff which grows
-    for as long. Once all is taken again, what it may claim doubles with each tick, as TCP's slow
-    start does.
+    `taken` rows were spawned; `faults` says why others were not. If there are faults, the step then
+    claims as many rows a tick as were taken, and at least one call. If none were taken, it first
+    waits for a backoff that grows with each refusal. When all rows are taken again, its allowance
+    doubles with each tick (TCP's slow start). `chance`: see `backoff`.
     """
     if faults:
         refusals = 0 if taken else chunk.refusals + 1

@@ -1,4 +1,4 @@
-"""Tick, wait, tick: what one scheduled run does with its window."""
+"""The poll loop of one scheduled run: tick, wait, tick."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,20 +14,20 @@ from reconciler.contract.store import Intervals, Store
 from reconciler.spawners.protocol import Spawner
 from reconciler.tick import TickReport, tick
 
-# A scheduled run starts 2 to 17 s late (Prefect's process worker, measured). The older loop stays
-# for a minute past its interval, so that the newer one always takes over from a living one.
+# A scheduled run starts 2 to 17 s late (Prefect's process worker, measured). So the older loop
+# stays for a minute after its interval: the newer loop always takes over from one that still runs.
 HANDOVER_S = 60
-# After an outage workers go first, and write what they have done: their leases may be over, and a
-# tick would have it done again. Their waits double too, from half a second on: the last one is that
-# much longer than all before it, and then they have to connect.
+# After an outage the workers get a head start, to write their results: their leases may be over,
+# and a tick would repeat the work. The workers' waits double too, from half a second on, so their
+# last wait can be half a second longer than the outage so far. Then they have to connect.
 HEADSTART_S = 6.0  # at most
 CONNECT_S = 1.0
-# Ticks that come faster go without a look in between: it costs little, but for beside an old
-# snapshot, and what only a look sees may come that much later.
-LOOK_EVERY_S = 0.5
+# If ticks come faster, only some check which verbs have work. A check costs little, except beside
+# an old snapshot. The verbs that need one may come half a second later.
+CHECK_EVERY_S = 0.5
 
 
-class Left(StrEnum):
+class LeaveReason(StrEnum):
     """Why a loop has left."""
 
     PAUSED = "paused"
@@ -37,25 +37,25 @@ class Left(StrEnum):
     STOPPED = "stopped"
 
 
-SAYS = {
-    Left.PAUSED: "polling is paused",
-    Left.DONE: "no batch is left to run",
-    Left.TAKEN_OVER: "a newer loop has taken over",
-    Left.WINDOW_CLOSED: "its window has closed",
-    Left.STOPPED: "told to stop",
+LEAVE_TEXTS = {
+    LeaveReason.PAUSED: "polling is paused",
+    LeaveReason.DONE: "no batch is left to run",
+    LeaveReason.TAKEN_OVER: "a newer loop has taken over",
+    LeaveReason.WINDOW_CLOSED: "its window has closed",
+    LeaveReason.STOPPED: "it was stopped",
 }
 
 
 @dataclass(frozen=True)
-class Window:
-    """A loop that has left: why, and the sums of what its ticks did (`TickReport.counts`)."""
+class LoopReport:
+    """Why a loop has left, and the sums of its ticks' `TickReport.counts`."""
 
-    left: Left
+    reason: LeaveReason
     totals: Counter[str]
 
     def __str__(self) -> str:
         did = ", ".join(f"{name} {count}" for name, count in self.totals.items() if count)
-        return f"Left because {SAYS[self.left]}: {did or 'nothing to do'}"
+        return f"Left because {LEAVE_TEXTS[self.reason]}: {did or 'nothing to do'}"
 
 
 def poll(
@@ -66,20 +66,21 @@ def poll(
     *,
     until_done: bool = False,
     on_tick: Callable[[TickReport], None] | None = None,
-) -> Window:
-    """Tick until told to leave.
+) -> LoopReport:
+    """Tick and wait, until there is a reason to leave.
 
-    `on_tick` is given the report of each tick that did something; by default it is logged. `log`
-    gets a line when the database goes away, and when it is back.
+    `on_tick` gets the report of each tick that did something; without it, `log` gets the report.
+    `log` also gets a line when the database goes away and one when it is back. The loop waits for a
+    database that is away.
 
-    It leaves when a newer loop takes over, when polling is paused, when its window (the schedule's
-    interval and `HANDOVER_S`) closes, or when `stop` is set, which is looked at between ticks. With
-    `until_done` it has no window, takes nothing over, and leaves when no batch is left to run.
-    Intervals are read anew at every tick. An unreachable database is waited for.
+    The loop leaves when a newer loop takes over, when polling is paused, when its window (the
+    schedule's interval plus `HANDOVER_S`) closes, or when `stop` is set: all checked between ticks.
+    With `until_done` it has no window, does not take over, and leaves when no batch is left to run.
+    The intervals are read before every tick.
     """
     generation = None if until_done else store.take_over()
     store.prune(store.now())
-    opened, looked, wait_s, totals = monotonic(), 0.0, 0.0, Counter[str]()
+    opened, checked, wait_s, totals = monotonic(), 0.0, 0.0, Counter[str]()
     outage, away = Outage(log), False
     while not stop.wait(wait_s):
         try:
@@ -87,41 +88,47 @@ def poll(
             if away:
                 away, wait_s = False, min(outage.duration_s + CONNECT_S, HEADSTART_S)
                 continue
-            if left := why_leave(polling, generation, monotonic() - opened, until_done):
-                return Window(left, totals)
-            look = monotonic() - looked >= LOOK_EVERY_S
-            report = tick(store, spawner, polling.now, look)
+            if reason := why_leave(polling, generation, monotonic() - opened, until_done):
+                return LoopReport(reason, totals)
+            check_due = monotonic() - checked >= CHECK_EVERY_S
+            report = tick(store, spawner, polling.now, check_due)
         except psycopg.OperationalError as error:
             away, wait_s = True, outage.wait(error)
             continue
         outage.over()
         if not report:
-            looked = 0.0
-        elif look:
-            looked = monotonic()
+            checked = 0.0
+        elif check_due:
+            checked = monotonic()
         totals.update(report.counts())
         if report:
             on_tick(report) if on_tick else log(str(report))
         wait_s = next_wait(report, polling, wait_s)
-    return Window(Left.STOPPED, totals)
+    return LoopReport(LeaveReason.STOPPED, totals)
 
 
 def why_leave(
     polling: Intervals, generation: int | None, open_s: float, until_done: bool
-) -> Left | None:
-    """The reason for a loop to leave before its next tick, if there is one."""
+) -> LeaveReason | None:
+    """The reason to leave before the next tick, None if there is none.
+
+    `open_s`: seconds since the loop started.
+    """
     if polling.paused:
-        return Left.PAUSED
+        return LeaveReason.PAUSED
     if until_done:
-        return None if polling.busy else Left.DONE
+        return None if polling.busy else LeaveReason.DONE
     if polling.generation != generation:
-        return Left.TAKEN_OVER
-    return Left.WINDOW_CLOSED if open_s > polling.every_s + HANDOVER_S else None
+        return LeaveReason.TAKEN_OVER
+    return LeaveReason.WINDOW_CLOSED if open_s > polling.every_s + HANDOVER_S else None
 
 
 def next_wait(report: TickReport, polling: Intervals, last_s: float) -> float:
-    """Seconds until the next tick: none while a verb hit its limit, else the poll interval while
-    there is work, and with none left twice the last wait, up to the idle interval."""
+    """Seconds until the next tick.
+
+    0 after a tick that reached a limit (`saturated`); the poll interval while there is work; else
+    twice the last wait, at most the idle interval.
+    """
     if report.saturated:
         return 0.0
     if report or polling.busy:

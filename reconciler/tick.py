@@ -1,4 +1,4 @@
-"""One pass over the state: the whole reconciler in one screen."""
+"""The tick, one pass over the state: the whole conductor on one screen."""
 
 import random
 from dataclasses import asdict, dataclass, replace
@@ -9,15 +9,15 @@ from typing import Self
 from reconciler import policy
 from reconciler.contract.claimed import LIMIT
 from reconciler.contract.store import Due, Store
-from reconciler.dispatch import Dispatched, cancel_calls, dispatch, rows
+from reconciler.dispatch import Dispatched, cancel_calls, count_rows, dispatch
 from reconciler.spawners.protocol import Spawner
 
 
 @dataclass(frozen=True)
 class TickReport:
-    """What a tick did, in rows (`calls_cancelled`: in calls; `finished`: in batches).
+    """What a tick did: numbers of rows; `calls_cancelled` counts calls, `finished` batches.
 
-    `faults` says why rows were released or their outcome is unknown.
+    `faults`: why rows were released, or why their outcome is unknown.
     """
 
     retried: int
@@ -36,13 +36,13 @@ class TickReport:
         return any(self.counts().values())
 
     def counts(self) -> dict[str, int]:
-        """The figures by name."""
+        """All numbers, by field."""
         named = asdict(self)
         del named["faults"]
         return named
 
     def with_late(self, late: Dispatched) -> Self:
-        """The report with what was answered only after the tick."""
+        """This report plus the answers that came after the tick."""
         return replace(
             self,
             spawned=self.spawned + late.spawned,
@@ -53,7 +53,7 @@ class TickReport:
 
     @property
     def saturated(self) -> bool:
-        """Whether a verb reached its limit, so that more of the same is waiting."""
+        """Whether a verb reached its limit of rows, so that more rows wait for it."""
         return max(self.retried + self.failed, self.advanced, self.claimed) >= LIMIT
 
     def __str__(self) -> str:
@@ -61,31 +61,32 @@ class TickReport:
         return "; ".join([did, *self.faults])
 
 
-# Assumed when the look is skipped: the verbs that a busy system has work for.
-ASSUMED = Due(expired=False, completed=True, calls_to_cancel=False, pending=True, ended=False)
+# Assumed without a check: a busy system has rows to advance and to claim.
+BUSY = Due(expired=False, completed=True, calls_to_cancel=False, pending=True, ended=False)
 
 
-def tick(store: Store, spawner: Spawner, now: datetime, look: bool = True) -> TickReport:
-    """Move the world one step toward its desired state; without a `look`, of what is usual alone.
+def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) -> TickReport:
+    """Run each verb that has work, once. Without `check_due`, advance, claim and dispatch.
 
-    Level-triggered: everything is read anew from Postgres and nothing is remembered, so a tick may
-    come late, twice, or beside another, and may die anywhere. Every step commits by itself; what a
-    death leaves behind holds a lease, and an expired lease is the next tick's work.
+    Level-triggered: everything is read from Postgres and nothing is remembered. So a tick may come
+    late, twice, or beside another, and may die anywhere. Each verb commits alone. A row that a dead
+    tick leaves behind has a lease, and an expired lease is work for the next tick.
     """
     started = perf_counter()
-    found = store.due(now) if look else ASSUMED
-    retried, failed = reap(store, now) if found.expired else (0, 0)
-    advanced = store.advance(now) if found.completed else 0
-    calls_cancelled = cancel_calls(store, spawner) if found.calls_to_cancel else 0
-    chunks = store.claim(now) if found.pending or advanced or retried else []
+    due = store.due(now) if check_due else BUSY
+    retried, failed = reap(store, now) if due.expired else (0, 0)
+    advanced = store.advance(now) if due.completed else 0
+    calls_cancelled = cancel_calls(store, spawner) if due.calls_to_cancel else 0
+    chunks = store.claim(now) if due.pending or advanced or retried else []
     dispatched = dispatch(store, spawner, chunks, now)
-    done = (look or not chunks) and (advanced or failed)  # else the next look sees that it is
-    finished = store.finish(now) if found.ended or done else []
+    # Without a check, a tick that claimed leaves this to the next check (`due.ended`).
+    may_have_ended = (check_due or not chunks) and (advanced or failed)
+    finished = store.finish(now) if due.ended or may_have_ended else []
     report = TickReport(
         retried=retried,
         failed=failed,
         advanced=advanced,
-        claimed=rows(chunks),
+        claimed=count_rows(chunks),
         spawned=dispatched.spawned,
         released=dispatched.released,
         unknown=dispatched.unknown,
@@ -99,5 +100,5 @@ def tick(store: Store, spawner: Spawner, now: datetime, look: bool = True) -> Ti
 
 
 def reap(store: Store, now: datetime) -> tuple[int, int]:
-    """Have the policy judge every row whose lease is over; returns (retried, failed)."""
+    """Let the policy judge every row whose lease has expired; returns (retried, failed)."""
     return store.reap(now, lambda row: policy.judge(row, now, random.random()))

@@ -71,7 +71,7 @@ class Scripted:
         self.asked += chunks
         return [self.answer for _ in chunks]
 
-    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         return []
 
     def close(self) -> None:

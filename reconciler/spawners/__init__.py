@@ -1,1 +1,1 @@
-"""Ways to start workers."""
+"""The spawners: how the tick sends calls to workers."""

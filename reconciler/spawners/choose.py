@@ -1,11 +1,11 @@
-"""Which spawner the settings ask for."""
+"""Chooses the spawner by the settings."""
 
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.spawners.protocol import Spawner
 
 
 def make_spawner(settings: Settings) -> Spawner:
-    """The spawner of `TRACER_WORKERS`; only the chosen one's libraries are imported."""
+    """The spawner that `TRACER_WORKERS` names; only its libraries are imported."""
     if settings.workers == "modal":
         from reconciler.spawners.modal import ModalSpawner
 

@@ -1,4 +1,4 @@
-"""Spawns calls on this machine's worker host, over its Unix socket."""
+"""Sends calls to this machine's worker host, over its Unix socket."""
 
 import json
 import socket
@@ -10,11 +10,11 @@ from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unan
 
 NO_HOST = "no worker host is running: start `tracer up`, or `tracer workers`"
 
-UNSENT = "the worker host did not answer for an earlier call, so that this one was not sent"
+UNSENT = "not sent: the worker host did not answer an earlier call"
 
 
 class LocalSpawner:
-    """One connection per tick; each call is answered at once, done or not."""
+    """One connection per tick. The host answers each call at once, before it works."""
 
     def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
         self._path = path
@@ -30,19 +30,19 @@ class LocalSpawner:
                 return [Refused(NO_HOST)] * len(chunks)
             return list(self._ask_each(link, chunks))
 
-    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
-        """See `Spawner.late`."""
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
+        """See `Spawner.late_answers`: there are none."""
         return []
 
     def close(self) -> None:
         """See `Spawner.close`."""
 
     def cancel(self, _: Sequence[str]) -> list[str]:
-        """See `Spawner.cancel`: these are another spawner's, since local calls have no id."""
+        """See `Spawner.cancel`. Local calls have no id: the calls are Modal's, none is gone."""
         return []
 
     def _ask_each(self, link: socket.socket, chunks: Sequence[Chunk]) -> Iterator[Outcome]:
-        broken = False  # an answer that came later would be taken for another chunk's
+        broken = False  # after a missing answer, the next answer could be an earlier chunk's
         for chunk in chunks:
             outcome = Refused(UNSENT) if broken else self._ask(link, chunk)
             broken = broken or isinstance(outcome, Unknown)

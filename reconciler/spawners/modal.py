@@ -1,4 +1,4 @@
-"""Spawns calls on Modal: the deployed app's name and the function's are all that it knows."""
+"""Sends calls to Modal; it knows only the names of the deployed app and its functions."""
 
 import asyncio
 import os
@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 import modal
 
 from reconciler.contract.claimed import Chunk
-from reconciler.spawners.modal_lane import AT_ONCE, Lane, Place, Sending
+from reconciler.spawners.modal_lane import MAX_REQUESTS, FunctionKey, Lane, OutgoingCall
 from reconciler.spawners.protocol import Answer, Outcome, Unanswered
 
 T = TypeVar("T")
 
-# A tick waits no longer for answers: what comes later, the next one writes down.
+# A tick waits at most this long for answers; a later tick records later answers.
 ANSWER_WITHIN_S = 1.0
-# What will not be different the next time: there is nothing left to cancel.
-GONE = (
+# Errors that mean that there is nothing (left) to cancel: a second try would fail too.
+NOTHING_TO_CANCEL = (
     modal.exception.NotFoundError,
     modal.exception.InvalidError,
     modal.exception.ConflictError,
@@ -27,29 +27,31 @@ GONE = (
 
 
 class ModalSpawner:
-    """One `Function.spawn` per chunk, in a lane per function that goes on between ticks.
+    """One `Function.spawn` per chunk. Each function has a lane, which keeps sending between ticks.
 
-    Each call is answered within `timeout_s` seconds. The client has no such bound (an unreachable
-    server takes 57 s, a silent one 160 s), so one that is not answered by then is given up.
+    Each call has an outcome within `timeout_s` seconds; a call without an answer is given up then.
+    Modal's client has no such bound: it needs 57 s for an unreachable server, 160 s for a silent
+    one.
     """
 
     def __init__(self, timeout_s: float = 10.0) -> None:
-        # A throttled request is retried for ever otherwise: it is the tick that waits, and says so.
+        # Otherwise the client retries a throttled request without end. The tick does the waiting,
+        # and reports it.
         os.environ.setdefault("MODAL_MAX_THROTTLE_WAIT", "0")
         self._timeout_s = timeout_s
-        self._lanes: dict[Place, Lane] = {}
-        self._unanswered: list[Sending] = []
+        self._lanes: dict[FunctionKey, Lane] = {}
+        self._unanswered: list[OutgoingCall] = []
         self._sending: set[Future[None]] = set()
         self._cancelling: dict[str, Future[bool]] = {}
         self._connecting: asyncio.Task[modal.Client] | None = None
-        self._cancels = asyncio.Semaphore(AT_ONCE)
+        self._cancels = asyncio.Semaphore(MAX_REQUESTS)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="modal-spawner", daemon=True)
         self._thread.start()
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         """See `Spawner.spawn`."""
-        calls = [Sending(chunk) for chunk in chunks]
+        calls = [OutgoingCall(chunk) for chunk in chunks]
         started = self._start(self._send(calls))
         self._sending.add(started)
         wait([started], ANSWER_WITHIN_S)
@@ -58,9 +60,9 @@ class ModalSpawner:
         self._unanswered += [call for call, answer in answered if isinstance(answer, Unanswered)]
         return answers
 
-    def late(self, settle: bool = False) -> list[Answer]:
-        """See `Spawner.late`."""
-        if settle:
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:
+        """See `Spawner.late_answers`."""
+        if wait_for_all:
             wait(self._sending)
             wait(self._cancelling.values())
         self._sending = {started for started in self._sending if not started.done()}
@@ -74,7 +76,7 @@ class ModalSpawner:
         return answers
 
     def cancel(self, call_ids: Sequence[str]) -> list[str]:
-        """See `Spawner.cancel`; a cancellation that takes long is found done by a later tick."""
+        """See `Spawner.cancel`; if a cancellation takes long, a later tick finds it done."""
         new = [call_id for call_id in call_ids if call_id not in self._cancelling]
         started = {call_id: self._start(self._cancel(call_id)) for call_id in new}
         self._cancelling |= started
@@ -85,7 +87,7 @@ class ModalSpawner:
         return [call_id for call_id, gone in done.items() if gone.result()]
 
     def close(self) -> None:
-        """See `Spawner.close`; what is under way may land all the same."""
+        """See `Spawner.close`; Modal may still get the requests that were given up."""
         self._start(self._give_up()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -94,18 +96,18 @@ class ModalSpawner:
     def _start(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    async def _send(self, calls: Sequence[Sending]) -> None:
-        lanes = (self._lane(place).send(own, self._timeout_s) for place, own in by_place(calls))
+    async def _send(self, calls: Sequence[OutgoingCall]) -> None:
+        lanes = (self._lane(key).send(own, self._timeout_s) for key, own in by_function(calls))
         await asyncio.gather(*lanes)
 
-    def _lane(self, place: Place) -> Lane:
-        if place not in self._lanes:
-            self._lanes[place] = Lane(place, self._connect)
-        return self._lanes[place]
+    def _lane(self, key: FunctionKey) -> Lane:
+        if key not in self._lanes:
+            self._lanes[key] = Lane(key, self._connect)
+        return self._lanes[key]
 
     async def _connect(self) -> modal.Client:
-        """The client. An attempt that is cut off goes on inside it, for 57 s, and ends there in a
-        traceback that nobody asked for: so all wait for the same one, also in later ticks."""
+        """Modal's client. A cancelled connect goes on inside the client for 57 s, and then prints a
+        traceback. So all callers share one connect, also in later ticks."""
         failed = self._connecting and self._connecting.done() and self._connecting.exception()
         if not self._connecting or failed:
             self._connecting = asyncio.ensure_future(modal.Client.from_env.aio())
@@ -117,9 +119,9 @@ class ModalSpawner:
         try:
             async with asyncio.timeout(self._timeout_s), self._cancels:
                 await modal.FunctionCall.from_id(call_id).cancel.aio()
-        except GONE:
+        except NOTHING_TO_CANCEL:
             return True
-        except Exception:  # noqa: BLE001 - as in a lane; a later tick tries again
+        except Exception:  # noqa: BLE001 - see `Lane`; a later tick tries again
             return False
         return True
 
@@ -130,9 +132,11 @@ class ModalSpawner:
         await asyncio.gather(*others, return_exceptions=True)
 
 
-def by_place(calls: Iterable[Sending]) -> Iterable[tuple[Place, list[Sending]]]:
+def by_function(
+    calls: Iterable[OutgoingCall],
+) -> Iterable[tuple[FunctionKey, list[OutgoingCall]]]:
     """The calls of each function."""
-    found: dict[Place, list[Sending]] = {}
+    found: dict[FunctionKey, list[OutgoingCall]] = {}
     for call in calls:
         found.setdefault((call.chunk.app_name, call.chunk.function_name), []).append(call)
     return found.items()

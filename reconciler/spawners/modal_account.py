@@ -1,4 +1,4 @@
-"""What Modal knows of this account: whether it answers, and which functions are deployed."""
+"""Asks Modal about this account: whether it accepts the token, and which functions it has."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ import modal
 import modal.experimental
 
 from reconciler.contract.errors import DEPLOY_WORKERS, TracerError, Unreachable, WorkFailed
-from reconciler.spawners.modal_lane import FAULTS, said
+from reconciler.spawners.modal_lane import FAULTS, error_line
 
 T = TypeVar("T")
 
@@ -18,11 +18,11 @@ class NotDeployed(WorkFailed):
 
 
 def check_account(timeout_s: float) -> str:
-    """Say hello to Modal; returns the address that answered.
+    """Send a hello to Modal; returns the URL that answered.
 
     Raises:
-        Unreachable: nothing answers there within `timeout_s` seconds.
-        WorkFailed: it does not accept the token, or there is none.
+        Unreachable: Modal does not answer within `timeout_s` seconds.
+        WorkFailed: Modal does not accept the token, or there is none.
     """
     _bounded(_hello(), timeout_s)
     return server_url()
@@ -43,7 +43,7 @@ def deployed_functions(app_name: str, timeout_s: float) -> set[str]:
 
 
 def is_deployed(app_name: str, function: str, timeout_s: float) -> bool | None:
-    """Whether Modal has the function; None where it does not say."""
+    """Whether Modal has the function; None if Modal gives no answer."""
     try:
         return function in deployed_functions(app_name, timeout_s)
     except NotDeployed:
@@ -53,7 +53,7 @@ def is_deployed(app_name: str, function: str, timeout_s: float) -> bool | None:
 
 
 def server_url() -> str:
-    """Where Modal is, as its client has it."""
+    """Modal's URL, as its client is configured."""
     return str(modal.config.config.get("server_url"))
 
 
@@ -73,12 +73,12 @@ def _bounded(request: Coroutine[Any, Any, T], timeout_s: float) -> T:
         raise
     except (modal.exception.AuthError, modal.exception.PermissionDeniedError) as error:
         raise WorkFailed(
-            f"Modal does not accept the token ({said(error)}). Set MODAL_TOKEN_ID and "
+            f"Modal does not accept the token ({error_line(error)}). Set MODAL_TOKEN_ID and "
             "MODAL_TOKEN_SECRET, or make one.",
             "modal token new",
         ) from error
     except FAULTS as error:
         raise Unreachable(
-            f"Modal does not answer at {server_url()} ({said(error)}): "
+            f"Modal does not answer at {server_url()} ({error_line(error)}): "
             "check the network and MODAL_SERVER_URL."
         ) from error

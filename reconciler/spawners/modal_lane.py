@@ -1,4 +1,4 @@
-"""The way to one function on Modal: looked up once, and sent to in its own time."""
+"""A lane: sends calls to one function on Modal, in the background."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,15 +11,16 @@ from grpclib.exceptions import StreamTerminatedError
 from reconciler.contract.claimed import Chunk
 from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unknown
 
-Place = tuple[str, str]  # app name, function name
+FunctionKey = tuple[str, str]  # app name, function name
 CallFunction = modal.Function[[list[int]], None, None]
 
-# Requests of a lane at a time. All lanes share one HTTP/2 connection, of about 100 streams: one
-# that hangs must leave some to the others. More are no faster (about 500 a second).
-AT_ONCE = 32
-UNSENT = 1000  # calls that may wait in a lane to be sent: two seconds' worth
+# Requests of a lane at the same time. All lanes share one HTTP/2 connection with about 100 streams:
+# a lane that hangs must leave streams to the others. More requests are not faster (about 500 a
+# second).
+MAX_REQUESTS = 32
+MAX_UNSENT = 1000  # calls that may wait in a lane to be sent: about two seconds
 
-# What says for certain that this call was not started. Anything else may have landed.
+# Errors that mean that the call certainly was not started. After any other error it may have been.
 REFUSALS = (
     modal.exception.NotFoundError,
     modal.exception.AuthError,
@@ -29,7 +30,7 @@ REFUSALS = (
     modal.exception.ResourceExhaustedError,
     modal.exception.UnimplementedError,
 )
-# What Modal's client is known to raise where Modal does not answer well.
+# Errors that Modal's client is known to raise if Modal does not answer, or refuses.
 FAULTS = (
     modal.exception.Error,
     grpclib.GRPCError,
@@ -40,8 +41,8 @@ FAULTS = (
 
 
 @dataclass(eq=False)
-class Sending:
-    """A chunk on its way. It can be `sent` and yet have no outcome, and only then is it unknown."""
+class OutgoingCall:
+    """The call of one chunk. Its outcome is unknown if it was `sent` and Modal did not answer."""
 
     chunk: Chunk
     sent: bool = False
@@ -49,23 +50,23 @@ class Sending:
 
 
 class Lane:
-    """Sends calls to one function; whatever happens, each has its outcome within the time-out.
+    """Sends calls to one function; each call has an outcome within the time-out.
 
-    All of it runs on the spawner's event loop. The client and the libraries under it raise more
-    than `FAULTS` (for large arguments, aiohttp's errors and bare ones), and no chunk's trouble may
-    end a tick: so everything that is raised here is an outcome.
+    It runs on the spawner's event loop. Modal's client and its libraries raise more errors than
+    `FAULTS` (for large arguments: aiohttp's errors and bare exceptions). One chunk's error must not
+    end the tick, so every exception becomes an outcome.
     """
 
-    def __init__(self, place: Place, connect: Callable[[], Awaitable[object]]) -> None:
-        self._place = place
+    def __init__(self, key: FunctionKey, connect: Callable[[], Awaitable[object]]) -> None:
+        self._key = key
         self._connect = connect
         self._function: CallFunction | None = None
         self._looking_up = asyncio.Lock()
-        self._requests = asyncio.Semaphore(AT_ONCE)
+        self._requests = asyncio.Semaphore(MAX_REQUESTS)
         self._unsent = 0
 
-    async def send(self, calls: Sequence[Sending], timeout_s: float) -> None:
-        """Send what there is room for, and refuse the rest."""
+    async def send(self, calls: Sequence[OutgoingCall], timeout_s: float) -> None:
+        """Send as many calls as may wait on Modal and in this lane; refuse the others."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         silence = f"Modal did not answer within {timeout_s:g} s"
         try:
@@ -81,16 +82,16 @@ class Lane:
         calls = take(
             calls,
             calls[0].chunk.max_waiting - waiting,
-            f"{waiting} calls of it are waiting on Modal already",
+            f"{waiting} of its calls already wait on Modal",
         )
         calls = take(
-            calls, UNSENT - self._unsent, f"{self._unsent} calls of it are still being sent"
+            calls, MAX_UNSENT - self._unsent, f"{self._unsent} of its calls are still being sent"
         )
         self._unsent += len(calls)
         await asyncio.gather(*(self._send(function, call, deadline, silence) for call in calls))
 
     async def _send(
-        self, function: CallFunction, call: Sending, deadline: float, silence: str
+        self, function: CallFunction, call: OutgoingCall, deadline: float, silence: str
     ) -> None:
         try:
             async with asyncio.timeout_at(deadline), self._requests:
@@ -102,42 +103,42 @@ class Lane:
         except REFUSALS as error:
             self._refused([call], error)
         except Exception as error:  # noqa: BLE001 - see above
-            call.outcome = Unknown(said(error))
+            call.outcome = Unknown(error_line(error))
         else:
             call.outcome = Spawned(spawned.object_id)
         if not call.sent:
             self._unsent -= 1
 
     async def _look_up(self) -> CallFunction:
-        """The deployed function; asked for once per process, since that is a round trip."""
+        """The deployed function. It is looked up once, because that takes a round trip."""
         async with self._looking_up:
             if not self._function:
                 await self._connect()
-                function: CallFunction = modal.Function.from_name(*self._place)
+                function: CallFunction = modal.Function.from_name(*self._key)
                 await function.hydrate.aio()
                 self._function = function
             return self._function
 
-    def _refused(self, calls: Sequence[Sending], error: Exception) -> None:
+    def _refused(self, calls: Sequence[OutgoingCall], error: Exception) -> None:
         if isinstance(error, modal.exception.NotFoundError):
-            self._function = None  # it may be deployed anew, under another id
-        refuse(calls, said(error))
+            self._function = None  # it may be deployed again, with another id
+        refuse(calls, error_line(error))
 
 
-def refuse(calls: Sequence[Sending], reason: str) -> None:
-    """The calls were certainly not sent, or not taken."""
+def refuse(calls: Sequence[OutgoingCall], reason: str) -> None:
+    """Note that the calls certainly were not sent, or not taken."""
     for call in calls:
         call.outcome = Refused(reason)
 
 
-def take(calls: Sequence[Sending], room: int, reason: str) -> Sequence[Sending]:
-    """As many calls as there is room for; the others are refused."""
+def take(calls: Sequence[OutgoingCall], room: int, reason: str) -> Sequence[OutgoingCall]:
+    """The first `room` calls; the others are refused."""
     room = max(0, room)
     refuse(calls[room:], reason)
     return calls[:room]
 
 
-def said(error: BaseException) -> str:
-    """What an error says, in one line."""
+def error_line(error: BaseException) -> str:
+    """The error's class and the first line of its text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

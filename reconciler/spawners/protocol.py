@@ -1,4 +1,4 @@
-"""What the tick asks of a spawner, and the answers that a dispatch can have."""
+"""The protocol of a spawner, and the outcomes of a call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from reconciler.contract.claimed import Chunk
 
 @dataclass(frozen=True)
 class Spawned:
-    """The call is with the workers; `call_id` where they give calls a name."""
+    """Workers have the call; `call_id` is None if calls have no ids."""
 
     call_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The call is certainly not with the workers: the rows may go back at once."""
+    """Workers certainly do not have the call: its rows may go back to PENDING at once."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """The call may have landed: the rows stay QUEUED and their lease decides."""
+    """Workers may have the call: its rows stay QUEUED, and their lease decides."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Unanswered:
-    """There is no answer yet: `late` has it once there is."""
+    """There is no answer yet; `Spawner.late_answers` returns it later."""
 
 
 Outcome = Spawned | Refused | Unknown
@@ -38,23 +38,24 @@ Answer = tuple[Chunk, Outcome]
 
 
 class Spawner(Protocol):
-    """A way to start workers. It raises nothing: what goes wrong is an outcome."""
+    """Sends calls to workers. It raises no errors: every error is an outcome."""
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
-        """Start one call per chunk, with its company ids and nothing else; one outcome for each.
+        """Start one call per chunk, with its company ids and nothing else; one outcome per chunk.
 
-        It does not wait for long: one step's calls must not keep another step's tick waiting.
+        It returns soon, with `Unanswered` for slow calls: one step's calls must not delay another
+        step's tick.
         """
         ...
 
-    def late(self, settle: bool = False) -> list[Answer]:
-        """What has come since of chunks that were unanswered; all of it, with `settle`."""
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:
+        """The new answers for chunks that were `Unanswered`; with `wait_for_all`, all answers."""
         ...
 
     def cancel(self, call_ids: Sequence[str]) -> list[str]:
-        """Cancel calls; returns those that are gone. The others are asked for again."""
+        """Cancel calls; returns the ids of those that are gone. Call it again with the others."""
         ...
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Give up the requests that still run."""
         ...

@@ -66,7 +66,7 @@ def dispatch(spawner: ModalSpawner, chunks: list[Chunk]) -> Round:
     clock, cpu = time.perf_counter(), time.process_time()
     outcomes = spawner.spawn(chunks)
     outcomes = [o for o in outcomes if not isinstance(o, Unanswered)]
-    outcomes += [outcome for _, outcome in spawner.late(settle=True)]
+    outcomes += [outcome for _, outcome in spawner.late_answers(wait_for_all=True)]
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     assert sum(isinstance(outcome, Spawned) for outcome in outcomes) == len(chunks)
     return Round(len(chunks) * CHUNK / clock, len(chunks) * CHUNK / cpu)

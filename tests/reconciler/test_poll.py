@@ -63,7 +63,7 @@ def test_a_loop_that_is_told_to_stop_leaves_between_two_ticks(world: World) -> N
     stop = Event()
     stop.set()
     assert str(poll(world.store, world.spawner, stop, print)) == (
-        "Left because told to stop: nothing to do"
+        "Left because it was stopped: nothing to do"
     )
 
 

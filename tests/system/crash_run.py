@@ -73,7 +73,7 @@ class FarSide:
     def cancel(self, call_ids: Sequence[str]) -> list[str]:
         return [self._cross("cancel_calls", lambda call=call: call) for call in call_ids]
 
-    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - each is late by a tick
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         answers, self.unanswered = self.unanswered, []
         return answers
 

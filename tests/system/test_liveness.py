@@ -49,7 +49,7 @@ class Answering:
         answer = self.answers.pop(0) if self.answers else Spawned()
         return [answer for _ in chunks]
 
-    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - all is answered at once
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         return []
 
     def cancel(self, call_ids: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.contract.settings import Settings
-from reconciler.dispatch import settled
+from reconciler.dispatch import until_answered
 from reconciler.local.stack import Stack
 from reconciler.operator import steering, views
 from reconciler.operator.seeding.batch import seed_batch
@@ -37,7 +37,7 @@ def modal(url: str) -> Iterator[ControlPlane]:
 def run(world: World, until: Callable[[], bool], within_s: float = 60) -> None:
     """Tick as the loop does."""
     deadline = time.monotonic() + within_s
-    with settled(world.store, ModalSpawner()) as spawner:
+    with until_answered(world.store, ModalSpawner()) as spawner:
         while not until():
             assert time.monotonic() < deadline, world.statuses()
             tick(world.store, spawner, world.store.now())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.contract.database import libpq_url
 from reconciler.contract.store import Store
-from reconciler.tick import rows
+from reconciler.dispatch import count_rows
 from tests.world import World
 
 
@@ -69,8 +69,8 @@ def test_a_full_step_claims_nothing_and_the_others_go_on(world: World) -> None:
     world.seed(5, ["normalize"], name="a")
     world.seed(5, ["step_a"], name="b")
     cap(world, 3)
-    assert rows(world.store.claim(world.store.now())) == 3 + 5
-    assert rows(world.store.claim(world.store.now())) == 0
+    assert count_rows(world.store.claim(world.store.now())) == 3 + 5
+    assert count_rows(world.store.claim(world.store.now())) == 0
     assert world.statuses() == {"QUEUED": 8, "PENDING": 2}
 
 
@@ -95,21 +95,21 @@ def test_a_backoff_that_is_over_is_claimed(world: World) -> None:
     world.seed(1)
     world.sql("UPDATE workflow_states SET available_at = now() + interval '1 minute'")
     later = world.store.now() + timedelta(minutes=2)
-    assert rows(world.store.claim(later)) == 1
+    assert count_rows(world.store.claim(later)) == 1
 
 
 def test_a_company_is_worked_for_one_batch_at_a_time(world: World) -> None:
     world.seed(3, name="first", priority=1)
     world.seed(3, name="second")
-    assert rows(world.store.claim(world.store.now())) == 3
-    assert rows(world.store.claim(world.store.now())) == 0
+    assert count_rows(world.store.claim(world.store.now())) == 3
+    assert count_rows(world.store.claim(world.store.now())) == 0
     world.work()
-    assert rows(world.store.claim(world.store.now())) == 3
+    assert count_rows(world.store.claim(world.store.now())) == 3
 
 
 def test_a_company_that_is_worked_elsewhere_does_not_take_the_turn_of_another(world: World) -> None:
     world.seed(["a"], name="first")
-    assert rows(world.store.claim(world.store.now())) == 1
+    assert count_rows(world.store.claim(world.store.now())) == 1
     world.seed(["a", "b"], name="second")
     cap(world, 2)
     (chunk,) = world.store.claim(world.store.now())
@@ -119,7 +119,7 @@ def test_a_company_that_is_worked_elsewhere_does_not_take_the_turn_of_another(wo
 def test_one_claim_takes_a_company_once_though_two_batches_have_it(world: World) -> None:
     world.seed(["shared", "a"], name="first")
     world.seed(["shared", "b"], name="second")
-    assert rows(world.store.claim(world.store.now())) == 3
+    assert count_rows(world.store.claim(world.store.now())) == 3
 
 
 def test_the_index_refuses_a_second_row_in_flight(world: World) -> None:
@@ -160,7 +160,7 @@ def test_a_batch_whose_rows_all_wait_takes_no_share(world: World) -> None:
     world.seed(4, name="waits", priority=5)
     world.sql("UPDATE workflow_states SET available_at = now() + interval '1 minute'")
     world.seed([f"ready-{i}" for i in range(4)], name="ready")
-    assert rows(world.store.claim(world.store.now())) == 4
+    assert count_rows(world.store.claim(world.store.now())) == 4
 
 
 def test_two_claimers_together_keep_to_the_cap(world: World, url: str) -> None:
@@ -171,7 +171,7 @@ def test_two_claimers_together_keep_to_the_cap(world: World, url: str) -> None:
 
     def claim_too() -> None:
         with Store.connect(url) as second:
-            taken.append(rows(second.claim(second.now())))
+            taken.append(count_rows(second.claim(second.now())))
 
     with psycopg.connect(libpq_url(url)) as first:
         first.execute("SELECT pg_advisory_xact_lock(hashtext('tracer.claim'))")

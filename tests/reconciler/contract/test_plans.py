@@ -13,7 +13,7 @@ from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.sql import worker as work
 from reconciler.contract.store import FEW_CALLS, Store
 from reconciler.contract.worker_store import Failure, WorkerStore, _complete_statement
-from reconciler.tick import rows
+from reconciler.dispatch import count_rows
 from tests.system.machine.sides import line, side
 from tests.world import World
 from workers.steps.normalize import Normalized
@@ -164,7 +164,7 @@ def test_a_claim_counts_no_further_than_its_capacity(
             [f"{number}-{i}" for i in range(1 if number < shallow else 200)], name=f"{number}"
         )
     begin(line(store).only, "custom")
-    assert rows(store.claim(store.now())) == 100
+    assert count_rows(store.claim(store.now())) == 100
     row = line(store).only.execute(READ).fetchone()
     assert row
     assert row["idx_scan"] < 5 * 100 + 5 * 20

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from reconciler.dispatch import settle
+from reconciler.dispatch import wait_for_answers
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import TickReport, tick
 from tests.standins.controlplane.execution import InProcess
@@ -28,7 +28,7 @@ class Dispatcher:
         """A tick with all of its answers, as `reconcile --once` has it."""
         store, moment = self.world.store, now or self.world.store.now()
         report = tick(store, self.spawner, moment)
-        return report.with_late(settle(store, self.spawner, moment))
+        return report.with_late(wait_for_answers(store, self.spawner, moment))
 
     @contextmanager
     def within(self, timeout_s: float) -> Iterator["Dispatcher"]:

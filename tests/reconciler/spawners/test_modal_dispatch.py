@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from grpclib import Status as Code
 
-from reconciler.spawners.modal_lane import AT_ONCE
+from reconciler.spawners.modal_lane import MAX_REQUESTS
 from tests.bench.dispatch import rounds
 from tests.reconciler.spawners.dispatcher import Dispatcher
 from tests.standins.controlplane.faults import Delay, Fail, Hang, throttled
@@ -42,7 +42,11 @@ def test_what_does_not_fit_into_the_bound_is_not_sent_and_goes_back(modal: Dispa
     modal.plane.inject("FunctionMap", Hang())
     with modal.within(3) as patient:
         report = patient.tick()
-    assert (report.spawned, report.unknown, report.released) == (0, AT_ONCE, 250 - AT_ONCE)
+    assert (report.spawned, report.unknown, report.released) == (
+        0,
+        MAX_REQUESTS,
+        250 - MAX_REQUESTS,
+    )
     assert {r["attempt"] for r in world.rows("status = 'PENDING'")} == {0}
 
 
@@ -57,7 +61,7 @@ def test_a_deep_backlog_slows_the_claim_instead_of_piling_up(modal: Dispatcher) 
     with modal.within(30) as patient:
         report = patient.tick(now)
         assert (report.claimed, report.released) == (200, 200)
-        reason = "spawn refused: 400 calls of it are waiting on Modal already"
+        reason = "spawn refused: 400 of its calls already wait on Modal"
         assert {row["error"] for row in world.rows("error IS NOT NULL")} == {reason}
         assert not patient.tick(now + timedelta(seconds=4))
         modal.plane.set_backlog("normalize", 0)
@@ -110,7 +114,7 @@ def test_a_refusal_can_be_read(modal: Dispatcher, tracer: Terminal) -> None:
     (note,) = tracer.json("inspect", "batch")["waiting"]
     assert (note["step"], note["error"], note["count"]) == ("normalize", reason, 3)
     assert reason in " ".join(tracer("inspect", "batch").split())
-    assert reason in tracer.json("explain", "batch", "company-0")["reason"]
+    assert reason in tracer.json("explain", "batch", "company-0")["says"]
 
 
 def test_one_process_dispatches_twenty_thousand_ids_a_second() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from grpclib import Status as Code
 
-from reconciler.dispatch import settle
+from reconciler.dispatch import wait_for_answers
 from reconciler.spawners.modal import ANSWER_WITHIN_S, ModalSpawner
 from reconciler.tick import tick
 from tests.reconciler.spawners.dispatcher import BOUND_S, Dispatcher
@@ -159,7 +159,7 @@ def test_a_function_that_answers_slowly_is_waited_for_beside_a_fast_one(
         assert time.monotonic() - started < ANSWER_WITHIN_S + SLACK_S
         assert (report.claimed, report.spawned, report.unknown) == (23, 3, 0)
         assert patient.plane.until(lambda: len(modal.spawned("step_a")) == 4)
-        late = settle(world.store, patient.spawner, world.store.now())
+        late = wait_for_answers(world.store, patient.spawner, world.store.now())
     assert (late.spawned, late.unknown) == (20, 0)
     assert world.rows("call_id IS NULL") == []
 
@@ -189,7 +189,7 @@ def test_a_server_that_is_not_there_costs_no_more_than_the_bound(world: World, a
         ):
             started = time.monotonic()
             tick(world.store, spawner, world.store.now())
-            assert settle(world.store, spawner, world.store.now()).released in (0, 3)
+            assert wait_for_answers(world.store, spawner, world.store.now()).released in (0, 3)
             assert time.monotonic() - started < BOUND_S + SLACK_S
     reason = "spawn refused: not sent: Modal did not answer within 1 s"
     assert {row["error"] for row in world.rows()} == {reason}

@@ -31,7 +31,7 @@ class Spoken:
         self.waiting += [c for c, a in zip(chunks, given, strict=True) if isinstance(a, Unanswered)]
         return given
 
-    def late(self, settle: bool = False) -> list[Answer]:  # noqa: ARG002 - it never waits
+    def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         waiting = self.waiting.copy()
         self.waiting.clear()
         answer = self.answers[0]

@@ -15,7 +15,7 @@ from reconciler.contract.results import Company
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
 from reconciler.operator.store import OperatorStore
-from reconciler.poll import Left, poll
+from reconciler.poll import LeaveReason, poll
 from reconciler.spawners.protocol import Outcome, Spawned, Unanswered
 from tests.system.pooler.pgbouncer import SERVERS, PgBouncer
 from tests.world import STEPS, Scripted, World
@@ -167,7 +167,7 @@ def test_a_killed_pgbouncer_costs_time_and_nothing_else(
     restarter.start()
     with ThreadPoolExecutor(4) as threads:
         crew = Crew(threads=threads, url=url, step=normalizing(meet))
-        assert poll(world.store, crew, Event(), log, until_done=True).left is Left.DONE
+        assert poll(world.store, crew, Event(), log, until_done=True).reason is LeaveReason.DONE
     restarter.join()
     assert away.is_set()
     assert [call.result().completed for call in crew.calls] == [CHUNK] * 8

@@ -78,7 +78,7 @@ def a_cancel_that_ended_early(world: World) -> None:
 
 HELD = (
     "INSERT INTO throttles VALUES ('normalize', now() + interval '1 hour', 1, 4,"
-    " '12 calls of it are waiting on Modal already')"
+    " '12 of its calls already wait on Modal')"
 )
 NOT_POLLING = "UPDATE polling SET paused = true"
 PAUSED = "UPDATE batches SET paused = true"
@@ -120,7 +120,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
         "tracer steps sync",
     ),
     "elsewhere": (in_another_batch, "batch 'other' has normalize of this company in flight", None),
-    "throttled": (run(HELD), "not all taken: 12 calls of it are waiting on Modal", "tracer doctor"),
+    "throttled": (run(HELD), "not all taken: 12 of its calls already wait", "tracer doctor"),
     "no capacity": (
         run(NO_BUDGET),
         "The capacity of normalize is set to 0",
