@@ -25,7 +25,7 @@ CHUNK, CALLS, ROUNDS = 150, 200, 5
 @contextmanager
 def separate_plane() -> Iterator[dict[str, str]]:
     """A control plane in a process of its own, with the app deployed: the environment to use it."""
-    command = [sys.executable, "-m", "tests.controlplane"]
+    command = [sys.executable, "-m", "tests.standins.controlplane"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

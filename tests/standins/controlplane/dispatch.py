@@ -103,7 +103,7 @@ class Dispatch:
     def _unspoken(self, rpc: str) -> GRPCError:
         self._plane.missing.add(rpc)
         message = f"The control plane stand-in does not speak {rpc}."
-        log.error("%s Add it in tests/controlplane.", message)
+        log.error("%s Add it in tests/standins/controlplane.", message)
         return GRPCError(Status.UNIMPLEMENTED, message)
 
     async def _answer(
