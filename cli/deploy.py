@@ -7,7 +7,7 @@ import typer
 
 from reconciler.contract.settings import load_settings
 from reconciler.local.python import PYTHON, safe_environment
-from reconciler.prefect.api import find_place
+from reconciler.prefect.api import find_server
 from workers.runtime.loading import load_steps
 
 modal = typer.Typer(help="The workers on Modal.", no_args_is_help=True)
@@ -35,7 +35,7 @@ def deploy_loop() -> None:
     To deploy it otherwise, in a pool of another name perhaps, run `prefect deploy --all` on a
     `prefect.yaml` of your own: `tracer init` writes one.
     """
-    api_url = find_place(load_settings()).api_url
+    api_url = find_server(load_settings()).api_url
     run({"PREFECT_API_URL": api_url, "DO_NOT_TRACK": "1"}, "reconciler.prefect.deploy")
 
 

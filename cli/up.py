@@ -14,7 +14,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.local.postgres.supervisor import acquire, release
 from reconciler.local.stack import Stack, stack_settings
 from reconciler.operator.store import OperatorStore
-from reconciler.prefect.schedule import keep_every
+from reconciler.prefect.schedule import ensure_every
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
@@ -56,7 +56,7 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
                 run_id = running.start(settings, url, say)
                 os.environ.pop("PREFECT_API_URL", None)  # this stack is meant from here on
                 with OperatorStore.connect(url) as store:  # Postgres remembers the schedule
-                    keep_every(settings, store.polling()["every_s"])
+                    ensure_every(settings, store.polling()["every_s"])
             yield running, url, run_id
     except KeyboardInterrupt:
         say("Stopping what was started …")

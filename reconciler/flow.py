@@ -56,7 +56,7 @@ async def _run_window(settings: Settings, stop: Event, log: Callable[[str], None
     url = await asyncio.to_thread(_database_url, settings)
     table = BatchTable(url, log)
     try:
-        async with table.kept():
+        async with table.kept_current():
             outcome = await asyncio.to_thread(_poll, url, settings, stop, log)
     except BadInput as error:
         if settings.database_url:

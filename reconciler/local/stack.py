@@ -16,7 +16,7 @@ from reconciler.local.python import PYTHON
 from reconciler.local.service import Service, environment
 from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
 from reconciler.local.worker_host import accepts
-from reconciler.prefect.api import local_place, speak
+from reconciler.prefect.api import local_server, open_api
 from reconciler.prefect.runs import clear_dead
 from reconciler.prefect.schedule import POOL, ask_for_run, read
 
@@ -136,7 +136,7 @@ class Stack:
         where = f"--host {HOST} --port {port}".split()
         self._launch("prefect-server", *PREFECT, "server", "start", *where)
         self._await("prefect-server", self._server_answers, 120)
-        with speak(local_place(self.api_url)) as api:
+        with open_api(local_server(self.api_url)) as api:
             if Path(api.call("GET", "admin/settings")["home"]) == self._home / "prefect":
                 return True
         self._services.pop("prefect-server").stop()
@@ -166,26 +166,26 @@ class Stack:
             deploy.wait_done(90)
         finally:
             deploy.stop()
-        with speak(local_place(self.api_url)) as api:
+        with open_api(local_server(self.api_url)) as api:
             return ask_for_run(api)
 
     def _clear_dead(self) -> None:
-        with speak(local_place(self.api_url)) as api:
+        with open_api(local_server(self.api_url)) as api:
             clear_dead(api)
 
     def _server_answers(self) -> bool:
         try:
-            with speak(local_place(self.api_url)) as api:
+            with open_api(local_server(self.api_url)) as api:
                 return api.call("GET", "health") is True
         except Unreachable:
             return False
 
     def _has_pool(self) -> bool:
-        with speak(local_place(self.api_url)) as api:
+        with open_api(local_server(self.api_url)) as api:
             return read(api).pool_online is not None
 
     def _takes_runs(self) -> bool:
-        with speak(local_place(self.api_url)) as api:
+        with open_api(local_server(self.api_url)) as api:
             return read(api).pool_online is True
 
 

@@ -1,1 +1,1 @@
-"""All that knows Prefect: its API, the schedule, the runs, the artifact."""
+"""All code that uses Prefect: its API, the schedule, the runs, the artifact."""

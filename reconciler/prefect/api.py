@@ -1,4 +1,4 @@
-"""Prefect's REST API over httpx: importing Prefect's own client costs a command 2 seconds."""
+"""Prefect's REST API over httpx: the import of Prefect's own client takes a command 2 seconds."""
 
 import os
 import ssl
@@ -22,55 +22,58 @@ START = "tracer up"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a Prefect API is and how to speak to it; `ui_url` is None where it has no pages."""
+class PrefectServer:
+    """A Prefect server: the URLs of its API and its UI (None if it has no UI).
+
+    `options` are httpx's, such as headers and certificates.
+    """
 
     api_url: str
     ui_url: str | None
     options: dict[str, Any] = field(default_factory=dict, repr=False)
-    of_stack: bool = False  # Prefect's own commands do not know of a local stack's server
+    of_stack: bool = False  # a local stack's server: Prefect's own commands do not find it
 
     @property
-    def shown(self) -> str:
-        """The address without what must not be shown."""
-        return shown(self.api_url)
+    def printable_url(self) -> str:
+        """The API's URL without user, password and query."""
+        return without_secrets(self.api_url)
 
 
-def shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """`url` without user, password and query."""
     try:
         return str(httpx.URL(url).copy_with(username=None, password=None, query=None))
     except httpx.InvalidURL:
-        return "an address that cannot be read"
+        return "a URL that cannot be read"
 
 
-def moment(text: str | None) -> datetime | None:
-    """A moment from its ISO 8601 form."""
+def parse_moment(text: str | None) -> datetime | None:
+    """The time that `text` has in ISO 8601, None for None."""
     return datetime.fromisoformat(text) if text else None
 
 
-def find_place(settings: Settings) -> Place:
-    """PREFECT_API_URL, else the local stack that is running, else Prefect's active profile.
+def find_server(settings: Settings) -> PrefectServer:
+    """The server of PREFECT_API_URL, else of the running local stack, else of Prefect's profile.
 
     Raises:
         Unreachable: none of them names a server.
     """
     stack = None if os.environ.get("PREFECT_API_URL") else read_stack(settings.home)
-    return replace(local_place(stack.api_url), of_stack=True) if stack else configured_place()
+    return replace(local_server(stack.api_url), of_stack=True) if stack else configured_server()
 
 
-def local_place(api_url: str) -> Place:
-    """A server of this machine, never by way of a proxy."""
-    return Place(api_url, api_url.removesuffix("/api"), {"trust_env": False})
+def local_server(api_url: str) -> PrefectServer:
+    """A server on this machine; it is never reached through a proxy."""
+    return PrefectServer(api_url, api_url.removesuffix("/api"), {"trust_env": False})
 
 
-def configured_place() -> Place:
-    """What Prefect itself would use: its environment variables over its active profile.
+def configured_server() -> PrefectServer:
+    """The server that Prefect itself would use: of its environment variables, else of its profile.
 
     Raises:
         Unreachable: neither names a server.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # or the import prints a notice about it
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # otherwise the import prints a notice
     from prefect.settings import get_current_settings
 
     found = get_current_settings()
@@ -85,24 +88,24 @@ def configured_place() -> Place:
         options["verify"] = False
     elif found.api.ssl_cert_file:
         options["verify"] = ssl.create_default_context(cafile=found.api.ssl_cert_file)
-    ui_url = shown(found.ui_url) if found.ui_url else None
-    return Place(found.api.url, ui_url, {**options, "headers": headers})
+    ui_url = without_secrets(found.ui_url) if found.ui_url else None
+    return PrefectServer(found.api.url, ui_url, {**options, "headers": headers})
 
 
 class Api:
     """Calls to one Prefect API."""
 
-    def __init__(self, place: Place, client: httpx.Client) -> None:
-        self.place = place
+    def __init__(self, server: PrefectServer, client: httpx.Client) -> None:
+        self.server = server
         self._client = client
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; None where there is none.
+        """Call the API; returns the answer's JSON, None if the answer is empty.
 
         Raises:
-            LookupError: the server knows no such thing (404).
-            Unreachable: no answer, or none that can be used.
-            WorkFailed: the server refuses the call; the message has its words.
+            LookupError: the server answers 404, not found.
+            Unreachable: there is no answer, or not one of a working Prefect server.
+            WorkFailed: the server refuses the call; the message has the server's text.
         """
         answer = self._request(method, path, body)
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -112,13 +115,12 @@ class Api:
         try:
             return answer.json() if answer.content else None
         except ValueError as error:
-            words = (
-                f"What answers at {self.place.shown} is no Prefect server: check PREFECT_API_URL."
-            )
-            raise Unreachable(words) from error
+            url = self.server.printable_url
+            says = f"The server at {url} is not a Prefect server: check PREFECT_API_URL."
+            raise Unreachable(says) from error
 
     def _request(self, method: str, path: str, body: Any) -> httpx.Response:
-        """Ask again while the server is busy: with SQLite it is, whenever two write at once."""
+        """Call again while the server is busy: with SQLite, it is busy when two clients write."""
         answer = self._client.request(method, path, json=body)
         for pause_s in BUSY_PAUSES_S:
             if answer.status_code not in (429, 503):
@@ -128,28 +130,28 @@ class Api:
         return answer
 
     def _refusal(self, answer: httpx.Response) -> TracerError:
-        where = f"The Prefect server at {self.place.shown} answers {answer.status_code}"
+        where = f"The Prefect server at {self.server.printable_url} answers {answer.status_code}"
         if answer.status_code in (401, 403):
             return Unreachable(f"{where}: check PREFECT_API_KEY or PREFECT_API_AUTH_STRING.")
         if answer.is_server_error:
-            return Unreachable(f"{where}: look at its log, or try again.")
+            return Unreachable(f"{where}: read its log, or try again.")
         return WorkFailed(f"{where}: {answer.text[:300]}")
 
 
 @contextmanager
-def speak(place: Place, timeout: httpx.Timeout = TIMEOUT) -> Iterator[Api]:
-    """An open connection to `place`.
+def open_api(server: PrefectServer, timeout: httpx.Timeout = TIMEOUT) -> Iterator[Api]:
+    """Open a connection to `server` for the block.
 
     Raises:
-        Unreachable: nothing answers there within `timeout`: by default after 2 s when nothing
-            accepts, 10 s when it is silent.
+        Unreachable: the server does not answer within `timeout`. By default, that is 2 s for the
+            connection and 10 s for an answer.
     """
     try:
-        base_url = place.api_url.rstrip("/") + "/"
-        with httpx.Client(base_url=base_url, timeout=timeout, **place.options) as client:
-            yield Api(place, client)
+        base_url = server.api_url.rstrip("/") + "/"
+        with httpx.Client(base_url=base_url, timeout=timeout, **server.options) as client:
+            yield Api(server, client)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         reason = type(error).__name__
         raise Unreachable(
-            f"No Prefect server answers at {place.shown} ({reason}). {NO_SERVER}", START
+            f"No Prefect server answers at {server.printable_url} ({reason}). {NO_SERVER}", START
         ) from error

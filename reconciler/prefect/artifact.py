@@ -1,4 +1,4 @@
-"""What a run shows in Prefect's UI: a table of the batches, by names and counts alone."""
+"""The artifact of a run in Prefect's UI: a table of the batches, with names and counts only."""
 
 import asyncio
 import json
@@ -19,17 +19,17 @@ from reconciler.contract.outage import first_line
 from reconciler.contract.store import Store
 from reconciler.prefect.overview import overview
 
-KEY = "tracer-batches"  # all runs write under it, so that each is a version of the one before
+KEY = "tracer-batches"  # the same for all runs: each run's artifact is a version of the last one
 FIRST_S, EVERY_S = 2.0, 60.0
-WITHIN_S = 5.0  # a run that is told to stop has 10 s for all that is left to do
-AWAY = (TracerError, psycopg.Error, httpx.HTTPError, PrefectException, TimeoutError)
+WITHIN_S = 5.0  # Prefect gives a run 10 s to stop, for all that it still has to do
+AWAY_ERRORS = (TracerError, psycopg.Error, httpx.HTTPError, PrefectException, TimeoutError)
 
 
 class BatchTable:
-    """The table artifact of one flow run: made once, and then brought up to date.
+    """The table artifact of one flow run: created once, then updated.
 
-    It has connections of its own and runs beside the ticks. Where Prefect's API or the database is
-    away, the log says so, once, and the run goes on.
+    It has its own connections and runs beside the ticks. If Prefect's API or the database is away,
+    it logs that once, and the run goes on.
     """
 
     def __init__(self, url: str, log: Callable[[str], None]) -> None:
@@ -39,8 +39,8 @@ class BatchTable:
         self._missed = False
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Write the table after `FIRST_S`, and every `EVERY_S` seconds until the block ends."""
+    async def kept_current(self) -> AsyncIterator[None]:
+        """Write the table after `FIRST_S`, then every `EVERY_S` seconds until the block ends."""
         ended = asyncio.Event()
         keeping = asyncio.create_task(self._keep(ended))
         try:
@@ -50,11 +50,11 @@ class BatchTable:
             await keeping
 
     async def write(self, line: str) -> None:
-        """Write the batches as they are now, under one line of text."""
+        """Write the batches as they are now, with `line` above the table."""
         try:
             async with asyncio.timeout(WITHIN_S):
                 await self._put(await asyncio.to_thread(_read, self._url), line)
-        except AWAY as error:
+        except AWAY_ERRORS as error:
             if not self._missed:
                 self._log(f"The table {KEY} is not up to date: {first_line(error)}")
             self._missed = True
@@ -62,7 +62,7 @@ class BatchTable:
             self._missed = False
 
     async def _keep(self, ended: asyncio.Event) -> None:
-        wait_s = FIRST_S  # a run that leaves at once has nothing to show before its end
+        wait_s = FIRST_S  # a run that leaves at once writes only at its end
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), wait_s)

@@ -1,10 +1,10 @@
-"""`python -P -m reconciler.prefect.deploy`: Prefect's own `prefect deploy`, on Tracer's flow."""
+"""`python -P -m reconciler.prefect.deploy`: runs Prefect's `prefect deploy` for Tracer's flow."""
 
 import sys
 
 from prefect.cli import app
 
-import reconciler.flow  # noqa: F401 - Prefect would look in the working directory for it first
+import reconciler.flow  # noqa: F401 - otherwise Prefect searches the working directory first
 from reconciler.prefect.schedule import PREFECT_FILE
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The batches' progress as the conductor may see it: ids, names, counts and statuses."""
+"""The batches' progress, as far as the conductor may read it: ids, names, counts, statuses."""
 
 from reconciler.contract import progress
 from reconciler.contract.database import Database, Row
 from reconciler.contract.sql.progress import COUNTS
 from reconciler.contract.states import Status
 
-MOST = 50  # batches
+MAX_BATCHES = 50
 
-# Those that run come first, then the newest; what is counted of them is `COUNTS`.
+# Running batches first, then the newest.
 SHOWN = """
 SELECT id, name, status, paused
 FROM batches
@@ -17,9 +17,9 @@ LIMIT %(most)s
 
 
 def overview(database: Database) -> list[Row]:
-    """A row per step of each batch, those that run first and then the newest, `MOST` batches.
+    """One row per step of at most `MAX_BATCHES` batches: running ones first, then the newest.
 
-    Each has the batch's name, id and status, the step, and the step's rows per status.
+    Each has the batch's name, id and status, the step, and the step's number of rows per status.
     """
     counted = progress.by_batch(database.rows(COUNTS, batch_id=None))
     return [
@@ -30,6 +30,6 @@ def overview(database: Database) -> list[Row]:
             "step": step["step"],
             **{status.replace("_", " ").lower(): step[status] for status in Status},
         }
-        for batch in database.rows(SHOWN, most=MOST)
+        for batch in database.rows(SHOWN, most=MAX_BATCHES)
         for step in map(progress.by_status, counted.get(batch["id"], []))
     ]

@@ -1,4 +1,4 @@
-"""The runs of the reconcile loop, as Prefect has them."""
+"""Prefect's runs of the poll loop."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,15 +6,15 @@ from typing import Any
 
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import Settings
-from reconciler.prefect.api import Api, find_place, moment, speak
-from reconciler.prefect.schedule import find_deployment, of_deployment, on_deployment
+from reconciler.prefect.api import Api, find_server, open_api, parse_moment
+from reconciler.prefect.schedule import deployment_filter, find_deployment, open_deployment
 
 ALIVE = ["RUNNING", "PENDING", "CANCELLING"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the loop; `state` is Prefect's name for it, such as Running or Completed."""
+    """One run of the loop; `state` is Prefect's name of its state, such as Running or Completed."""
 
     id: str
     name: str
@@ -26,10 +26,10 @@ class Run:
 
 
 def recent_runs(settings: Settings, limit: int = 5) -> list[Run]:
-    """The runs that have started, the newest first."""
-    with on_deployment(settings) as (api, deployment):
+    """The last runs that have started, the newest first, at most `limit`."""
+    with open_deployment(settings) as (api, deployment):
         wanted = {
-            **of_deployment(deployment),
+            **deployment_filter(deployment),
             "flow_runs": {"start_time": {"is_null_": False}},
             "sort": "START_TIME_DESC",
             "limit": limit,
@@ -43,7 +43,7 @@ def read_run(settings: Settings, run_id: str) -> Run:
     Raises:
         BadInput: there is no such run.
     """
-    with speak(find_place(settings)) as api:
+    with open_api(find_server(settings)) as api:
         try:
             return _run(api, api.call("GET", f"flow_runs/{run_id}"))
         except LookupError as error:
@@ -51,15 +51,16 @@ def read_run(settings: Settings, run_id: str) -> Run:
 
 
 def clear_dead(api: Api) -> None:
-    """Close the runs that an earlier life of this server left behind; for when no worker is there.
+    """Mark runs as crashed that were killed with an earlier server; delete runs that are overdue.
 
-    A run that was killed with its server holds a slot of the concurrency limit, and two of them
-    would have every later run cancelled. Runs that came due meanwhile would take the slots next.
+    Call it while no Prefect worker runs. A run that was killed with its server holds a slot of the
+    concurrency limit: with two of them, Prefect would cancel every later run. Overdue runs would
+    take the free slots next.
     """
     deployment = find_deployment(api)
     if deployment is None:
         return
-    dead = {**of_deployment(deployment), "flow_runs": {"state": {"type": {"any_": ALIVE}}}}
+    dead = {**deployment_filter(deployment), "flow_runs": {"state": {"type": {"any_": ALIVE}}}}
     crashed = {"type": "CRASHED", "message": "Its server was stopped before it could report."}
     for run in api.call("POST", "flow_runs/filter", dead):
         body = {"state": crashed, "force": True}
@@ -73,13 +74,13 @@ def clear_dead(api: Api) -> None:
 
 
 def _run(api: Api, found: dict[str, Any]) -> Run:
-    ui_url = api.place.ui_url
+    ui_url = api.server.ui_url
     return Run(
         id=found["id"],
         name=found["name"],
         state=found["state_name"] or "Pending",
-        expected_at=moment(found["expected_start_time"]),
-        started_at=moment(found["start_time"]),
-        ended_at=moment(found["end_time"]),
+        expected_at=parse_moment(found["expected_start_time"]),
+        started_at=parse_moment(found["start_time"]),
+        ended_at=parse_moment(found["end_time"]),
         ui_url=f"{ui_url}/runs/flow-run/{found['id']}" if ui_url else None,
     )

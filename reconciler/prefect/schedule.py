@@ -1,4 +1,4 @@
-"""Prefect's schedule of the reconcile loop: read it, tune it, pause it, ask for a run at once."""
+"""Prefect's schedule of the poll loop: read it, change it, pause it, start a run at once."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings
-from reconciler.prefect.api import Api, configured_place, find_place, moment, speak
+from reconciler.prefect.api import Api, configured_server, find_server, open_api, parse_moment
 from reconciler.prefect.work_pool import read_pool
 
 FLOW, DEPLOYMENT, POOL, SLUG = "reconcile", "tracer", "tracer", "reconcile"
@@ -31,8 +31,8 @@ class NotDeployed(WorkFailed):
 class Schedule:
     """The schedule as Prefect has it now.
 
-    `every_s` and `next_run_at` are None where there is no interval or no run to come; what begins
-    with `pool` or `queue` is of the place where the deployment's runs wait: see `read_pool`.
+    `every_s` (seconds) is None if it has no interval, `next_run_at` if no run is scheduled.
+    `deployed`: the deployment is complete. `pool…` and `queue…`: see `read_pool`.
     """
 
     api_url: str
@@ -50,17 +50,18 @@ class Schedule:
 
 
 def read_schedule(settings: Settings) -> Schedule:
-    """The schedule, whether its deployment exists, and whether a worker is there to run it.
+    """The schedule, whether its deployment exists, and whether a Prefect worker can run it.
 
     Raises:
-        Unreachable: no Prefect server is known, or it does not answer. So do all others here.
+        Unreachable: no Prefect server is known, or it does not answer. All functions of this module
+            raise it.
     """
-    with speak(find_place(settings)) as api:
+    with open_api(find_server(settings)) as api:
         return read(api)
 
 
 def set_every(settings: Settings, seconds: float) -> Schedule:
-    """Start a run every `seconds` from now on: the next one comes that long after this call.
+    """Start a run every `seconds` from now on; the next one starts that long after this call.
 
     Raises:
         BadInput: `seconds` is less than `SHORTEST_S`.
@@ -68,69 +69,69 @@ def set_every(settings: Settings, seconds: float) -> Schedule:
     """
     if not (math.isfinite(seconds) and seconds >= SHORTEST_S):
         raise BadInput(f"A run every {seconds:g} s: take {SHORTEST_S:g} s or more.")
-    with on_deployment(settings) as (api, deployment):
-        _write_slot(api, deployment, {"schedule": {"interval": seconds}})
+    with open_deployment(settings) as (api, deployment):
+        _write_schedule(api, deployment, {"schedule": {"interval": seconds}})
         return read(api)
 
 
-def keep_every(settings: Settings, seconds: float) -> None:
-    """`set_every`, unless it is so: a Prefect whose database is new has lost what was set."""
+def ensure_every(settings: Settings, seconds: float) -> None:
+    """`set_every`, if the schedule has another interval: a new Prefect database has lost it."""
     if read_schedule(settings).every_s != seconds:
         set_every(settings, seconds)
 
 
 def pause(settings: Settings) -> Schedule:
-    """Start no more runs; one that is running goes on to the end of its window.
+    """Start no more runs; a run that has started goes on until its loop leaves.
 
     Raises:
         WorkFailed: there is no deployment.
     """
-    with on_deployment(settings) as (api, deployment):
-        _write_slot(api, deployment, {"active": False})
+    with open_deployment(settings) as (api, deployment):
+        _write_schedule(api, deployment, {"active": False})
         return read(api)
 
 
 def resume(settings: Settings) -> Schedule:
-    """Start runs again, be it the schedule or the whole deployment that was paused.
+    """Start runs again, whether the schedule or the whole deployment was paused.
 
     Raises:
         WorkFailed: there is no deployment.
     """
-    with on_deployment(settings) as (api, deployment):
+    with open_deployment(settings) as (api, deployment):
         if deployment["paused"]:
             api.call("POST", f"deployments/{deployment['id']}/resume_deployment")
-        _write_slot(api, deployment, {"active": True})
+        _write_schedule(api, deployment, {"active": True})
         return read(api)
 
 
 def run_now(settings: Settings) -> str:
-    """Ask for one run at once, whatever the schedule says; returns the flow run's id.
+    """Start one run at once, even if the schedule is paused; returns the flow run's id.
 
     Raises:
         WorkFailed: there is no deployment.
     """
-    with speak(find_place(settings)) as api:
+    with open_api(find_server(settings)) as api:
         return ask_for_run(api)
 
 
 def ask_for_run(api: Api) -> str:
     """`run_now` over an open connection."""
-    deployment = deployed(api)
+    deployment = require_deployment(api)
     run = api.call("POST", f"deployments/{deployment['id']}/create_flow_run", {})
     return str(run["id"])
 
 
 def lay_down(flow_name: str, deployment_name: str, slug: str, every_s: float) -> dict[str, float]:
-    """A build step of prefect.yaml: see that the deployment has its schedule.
+    """A build step of prefect.yaml: create the deployment's schedule, if there is none.
 
-    One that is there is left as it is, tuned and paused as it may be; returns its interval as
-    `every_s`, in seconds. The deployment itself is completed by the deploy that runs this step.
+    An existing schedule stays as it is, also if it was changed or paused. Returns its interval as
+    `every_s`, in seconds. The deploy that runs this step completes the deployment itself.
     """
-    with speak(configured_place()) as api:
+    with open_api(configured_server()) as api:
         deployment = find_deployment(api, flow_name, deployment_name)
-        slot = _slot(deployment, slug) if deployment else None
-        if slot:
-            return {"every_s": float(slot["schedule"].get("interval", 0))}
+        schedule = _find_schedule(deployment, slug) if deployment else None
+        if schedule:
+            return {"every_s": float(schedule["schedule"].get("interval", 0))}
         fresh = {"slug": slug, "active": True, "schedule": {"interval": every_s}}
         if deployment:
             api.call("POST", f"deployments/{deployment['id']}/schedules", [fresh])
@@ -142,14 +143,22 @@ def lay_down(flow_name: str, deployment_name: str, slug: str, every_s: float) ->
 
 
 @contextmanager
-def on_deployment(settings: Settings) -> Iterator[tuple[Api, dict[str, Any]]]:
-    """A connection, and the deployment as Prefect has it; WorkFailed where there is none."""
-    with speak(find_place(settings)) as api:
-        yield api, deployed(api)
+def open_deployment(settings: Settings) -> Iterator[tuple[Api, dict[str, Any]]]:
+    """Open a connection for the block; gives it and the deployment, as Prefect returns it.
+
+    Raises:
+        NotDeployed: there is no deployment.
+    """
+    with open_api(find_server(settings)) as api:
+        yield api, require_deployment(api)
 
 
-def deployed(api: Api) -> dict[str, Any]:
-    """The deployment as Prefect has it; WorkFailed where there is none."""
+def require_deployment(api: Api) -> dict[str, Any]:
+    """The deployment, as Prefect returns it.
+
+    Raises:
+        NotDeployed: there is no deployment.
+    """
     deployment = find_deployment(api)
     if deployment is None:
         raise NotDeployed
@@ -157,7 +166,7 @@ def deployed(api: Api) -> dict[str, Any]:
 
 
 def find_deployment(api: Api, flow: str = FLOW, name: str = DEPLOYMENT) -> dict[str, Any] | None:
-    """The deployment as Prefect has it; None where there is none."""
+    """The deployment, as Prefect returns it; None if there is none."""
     try:
         found: dict[str, Any] = api.call("GET", f"deployments/name/{flow}/{name}")
     except LookupError:
@@ -165,34 +174,34 @@ def find_deployment(api: Api, flow: str = FLOW, name: str = DEPLOYMENT) -> dict[
     return found
 
 
-def _slot(deployment: dict[str, Any], slug: str = SLUG) -> dict[str, Any] | None:
+def _find_schedule(deployment: dict[str, Any], slug: str = SLUG) -> dict[str, Any] | None:
     return next((s for s in deployment["schedules"] if s["slug"] == slug), None)
 
 
-def _write_slot(api: Api, deployment: dict[str, Any], change: dict[str, Any]) -> None:
-    """Change our schedule, or make it, and let the runs to come follow at once.
+def _write_schedule(api: Api, deployment: dict[str, Any], change: dict[str, Any]) -> None:
+    """Change Tracer's schedule of the deployment, or create it, and schedule the next runs at once.
 
-    Prefect drops the runs to come at a change; its scheduler looks for new ones once in a minute,
-    and the last call here does so in 0.1 s.
+    Prefect deletes the scheduled runs at a change. Its scheduler creates new ones once a minute;
+    the last call here creates them in 0.1 s.
     """
-    place, slot = f"deployments/{deployment['id']}", _slot(deployment)
-    if slot:
-        api.call("PATCH", f"{place}/schedules/{slot['id']}", change)
+    path, schedule = f"deployments/{deployment['id']}", _find_schedule(deployment)
+    if schedule:
+        api.call("PATCH", f"{path}/schedules/{schedule['id']}", change)
     elif "schedule" in change:
-        api.call("POST", f"{place}/schedules", [{"slug": SLUG, "active": True, **change}])
+        api.call("POST", f"{path}/schedules", [{"slug": SLUG, "active": True, **change}])
     else:
         raise WorkFailed("The deployment has no schedule.", SCHEDULE)
-    api.call("POST", f"{place}/schedule", {})
+    api.call("POST", f"{path}/schedule", {})
 
 
 def read(api: Api) -> Schedule:
     """`read_schedule` over an open connection."""
     deployment = find_deployment(api)
-    slot = _slot(deployment) if deployment else None
-    paused = bool(deployment and deployment["paused"]) or bool(slot and not slot["active"])
+    schedule = _find_schedule(deployment) if deployment else None
+    paused = bool(deployment and deployment["paused"]) or bool(schedule and not schedule["active"])
     return Schedule(
-        api_url=api.place.shown,
-        every_s=slot["schedule"].get("interval") if slot else None,
+        api_url=api.server.printable_url,
+        every_s=schedule["schedule"].get("interval") if schedule else None,
         paused=paused,
         next_run_at=_next_run(api, deployment) if deployment else None,
         deployed=bool(deployment and deployment["entrypoint"]),
@@ -202,15 +211,15 @@ def read(api: Api) -> Schedule:
 
 def _next_run(api: Api, deployment: dict[str, Any]) -> datetime | None:
     wanted = {
-        **of_deployment(deployment),
+        **deployment_filter(deployment),
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
         "limit": 1,
     }
     found = api.call("POST", "flow_runs/filter", wanted)
-    return moment(found[0]["expected_start_time"]) if found else None
+    return parse_moment(found[0]["expected_start_time"]) if found else None
 
 
-def of_deployment(deployment: dict[str, Any]) -> dict[str, Any]:
-    """A filter for what belongs to `deployment`."""
+def deployment_filter(deployment: dict[str, Any]) -> dict[str, Any]:
+    """A filter of Prefect's API for the runs of `deployment`."""
     return {"deployments": {"id": {"any_": [deployment["id"]]}}}

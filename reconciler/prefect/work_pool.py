@@ -1,4 +1,4 @@
-"""Prefect's work pool, where the runs of the loop wait for a worker."""
+"""Prefect's work pool, where the runs of the loop wait for a Prefect worker."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ from reconciler.prefect.api import Api
 
 
 def read_pool(api: Api, deployment: dict[str, Any] | None, usual: str) -> dict[str, Any]:
-    """What can keep the deployment's runs waiting, by the names that `Schedule` has for it.
+    """The deployment's work pool and queue, as fields of `Schedule`: paused, full, no worker.
 
-    `pool` and `queue` are None where the deployment has lost them; then, and where there is no
-    deployment, `pool_online` is of the `usual` pool, which a deploy names. It says whether a worker
-    asks the pool for runs, None where there is no such pool. A limit is of runs at once.
+    `pool` and `queue` are names, None if the deployment has lost them. `pool_online`: whether a
+    worker polls the pool, None if there is no such pool. Without a deployment, or if it has lost
+    its pool, that is about the `usual` pool, which a deploy names. A limit is a number of runs at
+    the same time.
     """
     name = deployment["work_pool_name"] if deployment else usual
     queue = deployment["work_queue_name"] if deployment else None
@@ -28,7 +29,7 @@ def read_pool(api: Api, deployment: dict[str, Any] | None, usual: str) -> dict[s
 
 
 def _find(api: Api, path: str) -> dict[str, Any]:
-    """What is there; nothing where there is no such thing."""
+    """The object at `path`, {} if there is none."""
     try:
         found: dict[str, Any] = api.call("GET", path)
     except LookupError:

@@ -25,7 +25,7 @@ from reconciler.local.service import Service, environment
 from reconciler.local.stack import HOST, PREFECT, free_port
 from reconciler.local.worker_host import running_host
 from reconciler.operator.store import OperatorStore
-from reconciler.prefect.api import local_place, speak
+from reconciler.prefect.api import local_server, open_api
 from tests.bench.filling import Batch, fill, report, throwaway
 from workers.noop import NAMES
 
@@ -51,7 +51,7 @@ FROM ticks
 def answers(api_url: str) -> bool:
     """Whether Prefect's server is up."""
     try:
-        with speak(local_place(api_url)) as api:
+        with open_api(local_server(api_url)) as api:
             return api.call("GET", "health") is True
     except Unreachable:
         return False

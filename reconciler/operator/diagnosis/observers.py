@@ -11,7 +11,7 @@ from reconciler.contract.states import BatchStatus, Status
 from reconciler.local.worker_host import ask_host, host_fix
 from reconciler.operator.diagnosis.row_facts import Observed, RowFacts
 from reconciler.operator.diagnosis.rules import loop, workers
-from reconciler.prefect.api import find_place, speak
+from reconciler.prefect.api import find_server, open_api
 from reconciler.prefect.schedule import read
 
 ANSWER_S = 2.0  # who asks why a row waits should not wait for that too
@@ -45,15 +45,15 @@ def waits_for_a_worker(row: RowFacts) -> bool:
 def observe_prefect(settings: Settings) -> Observed:
     """How Prefect's schedule of the loop is."""
     try:
-        place = find_place(settings)
+        server = find_server(settings)
     except TracerError as error:
         return Observed(prefect=loop.prefect_unknown(error))
     try:
-        with speak(place, httpx.Timeout(ANSWER_S)) as api:
+        with open_api(server, httpx.Timeout(ANSWER_S)) as api:
             found = read(api)
     except TracerError as error:
-        return Observed(prefect=loop.prefect_unreachable(error, place.api_url))
-    stack_url = place.api_url if place.of_stack else None
+        return Observed(prefect=loop.prefect_unreachable(error, server.api_url))
+    stack_url = server.api_url if server.of_stack else None
     return Observed(next(loop.schedule_faults(found, datetime.now(UTC), stack_url), None), found)
 
 

@@ -17,7 +17,7 @@ from reconciler.contract.settings import Settings
 from reconciler.local.postgres import supervisor
 from reconciler.local.service import Service, environment
 from reconciler.local.stack import HOST, PREFECT, free_port
-from reconciler.prefect.api import local_place, speak
+from reconciler.prefect.api import local_server, open_api
 from tests.bench.memory import answers
 
 
@@ -91,7 +91,7 @@ class Flows:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the server."""
-        with speak(local_place(self._seen["PREFECT_API_URL"])) as api:
+        with open_api(local_server(self._seen["PREFECT_API_URL"])) as api:
             return api.call(method, path, body)
 
     def artifacts(self, run: dict[str, Any]) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ def test_a_row_per_step_has_its_rows_per_status(world: World) -> None:
 def test_those_that_run_come_first_then_the_newest(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 3)
+    monkeypatch.setattr(module, "MAX_BATCHES", 3)
     for name in ("a", "b", "c", "d"):
         world.seed(1, name=name)
     for name in ("b", "c", "d"):

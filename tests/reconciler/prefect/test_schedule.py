@@ -23,7 +23,7 @@ from reconciler.local.stack_file import load_stack
 from reconciler.operator import views
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
-from reconciler.prefect.api import Place, local_place, speak
+from reconciler.prefect.api import PrefectServer, local_server, open_api
 from reconciler.prefect.runs import clear_dead, read_run, recent_runs
 from reconciler.prefect.schedule import deployed, pause, read_schedule, resume, run_now, set_every
 from tests.databases import Databases
@@ -43,7 +43,7 @@ class Live:
     run_id: str
 
     def slots(self) -> int:
-        with speak(local_place(self.stack.api_url)) as api:
+        with open_api(local_server(self.stack.api_url)) as api:
             taken: int = deployed(api)["global_concurrency_limit"]["active_slots"]
         return taken
 
@@ -89,7 +89,7 @@ def test_a_deploy_lays_the_schedule_down(live: Live) -> None:
 
 
 def test_nothing_of_this_machine_is_stored_with_the_deployment(live: Live) -> None:
-    with speak(local_place(live.stack.api_url)) as api:
+    with open_api(local_server(live.stack.api_url)) as api:
         assert str(ROOT) not in str(deployed(api))
 
 
@@ -127,7 +127,7 @@ def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> Non
 
 def test_a_cancelled_run_leaves_between_ticks_and_gives_its_slot_back(live: Live) -> None:
     live.wait_state(live.run_id, "Running")
-    with speak(local_place(live.stack.api_url)) as api:
+    with open_api(local_server(live.stack.api_url)) as api:
         api.call("POST", f"flow_runs/{live.run_id}/set_state", {"state": {"type": "CANCELLING"}})
     assert live.wait_state(live.run_id, "Cancelled", "Completed", "Crashed") != "Crashed"
     assert eventually(lambda: live.slots() == 0)
@@ -186,7 +186,7 @@ def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> N
     worker.kill()
     assert live.stack.check() == ["prefect-worker"]
     assert live.slots() == 1
-    with speak(local_place(live.stack.api_url)) as api:
+    with open_api(local_server(live.stack.api_url)) as api:
         clear_dead(api)
     assert read_run(live.settings, run_id).state == "Crashed"
     assert live.slots() == 0
@@ -215,8 +215,8 @@ def test_a_stopped_stack_leaves_nothing_behind(live: Live) -> None:
 
 def test_a_server_that_is_away_is_said_quickly_and_without_the_password() -> None:
     started = time.monotonic()
-    place = Place("http://me:secret@127.0.0.1:1/api", None)
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/api") as raised, speak(place) as api:
+    server = PrefectServer("http://me:secret@127.0.0.1:1/api", None)
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/api") as raised, open_api(server) as api:
         api.call("GET", "health")
     assert "secret" not in str(raised.value)
     assert time.monotonic() - started < 3

@@ -22,7 +22,7 @@ from reconciler.local.worker_host import accepts
 from reconciler.operator import views
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
-from reconciler.prefect.api import local_place, speak
+from reconciler.prefect.api import local_server, open_api
 from tests.databases import Databases
 from tests.roles import as_role, granted
 
@@ -102,7 +102,7 @@ def test_no_password_is_in_a_log_a_file_or_prefects_database(deployed: Deployed)
     for path in holding_the_password(deployed.home):
         assert path.match("tmp/prefect-workspace-attempt-*/workspace.json")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with speak(local_place(deployed.stack.api_url)) as api:
+    with open_api(local_server(deployed.stack.api_url)) as api:
         for kind in ("flow_runs", "deployments", "work_pools", "logs"):
             assert SECRET not in str(api.call("POST", f"{kind}/filter", {}))
     deployed.stack.stop()

@@ -18,7 +18,7 @@ from cli.main import run
 from reconciler.contract.grants import CONDUCTOR, OPERATOR
 from reconciler.operator.diagnosis import loop_checks, observers, read_only
 from reconciler.operator.diagnosis.reason import Code
-from reconciler.prefect.api import local_place
+from reconciler.prefect.api import local_server
 from tests.reconciler.operator.diagnosis.breaking import (
     Break,
     Well,
@@ -58,7 +58,7 @@ def well(
 ) -> Iterator[Well]:
     with scheduling() as prefect, listening(tmp_path / "home") as host:
         # Prefect's own settings are read once in a process.
-        monkeypatch.setattr(observers, "find_place", lambda _: local_place(prefect.url))
+        monkeypatch.setattr(observers, "find_server", lambda _: local_server(prefect.url))
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
         monkeypatch.setattr(reconciler.local.worker_host, "ANSWER_S", 0.5)
         monkeypatch.setattr(loop_checks, "STARTS_S", 0.2)

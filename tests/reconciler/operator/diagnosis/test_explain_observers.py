@@ -14,7 +14,7 @@ from cli.main import app
 from reconciler.local import worker_host
 from reconciler.operator.diagnosis import observers
 from reconciler.operator.diagnosis.rules import ended, in_flight, loop, pending, step, workers
-from reconciler.prefect.api import local_place
+from reconciler.prefect.api import local_server
 from reconciler.spawners.protocol import Spawned
 from tests.reconciler.operator.diagnosis.explaining import told
 from tests.standins.controlplane.client import environment
@@ -30,7 +30,7 @@ LONG_AGO = "UPDATE polling SET ticked_at = now() - interval '1 hour'"
 @pytest.fixture
 def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scheduler]:
     with scheduling() as scheduler:
-        monkeypatch.setattr(observers, "find_place", lambda _: local_place(scheduler.url))
+        monkeypatch.setattr(observers, "find_server", lambda _: local_server(scheduler.url))
         yield scheduler
 
 
@@ -112,7 +112,7 @@ def test_a_prefect_that_is_silent_is_not_waited_for(
     world.seed(1)
     world.sql(LONG_AGO)
     with silent_server() as url:
-        monkeypatch.setattr(observers, "find_place", lambda _: local_place(f"{url}/api"))
+        monkeypatch.setattr(observers, "find_server", lambda _: local_server(f"{url}/api"))
         started = time.monotonic()
         assert told(tracer)["code"] == "prefect_unreachable"
     assert time.monotonic() - started < observers.ANSWER_S + 2
