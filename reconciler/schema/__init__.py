@@ -1,1 +1,1 @@
-"""The schema's owner: migrations, domain tables, roles."""
+"""For the owner of the schema: migrations, domain tables, roles."""

@@ -1,4 +1,4 @@
-"""Makes the domain tables follow their models, with Alembic's comparison; nothing is dropped."""
+"""Makes the domain tables follow their models, by Alembic's comparison; drops nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 
 
 def sync_tables(url: str) -> list[str]:
-    """Create missing domain tables and columns, all or none; returns what was done, a line each.
+    """Create missing domain tables and columns, all or none; returns a line for each change.
 
-    A table or column that no model has any more is left alone: results were paid for.
+    A table or column that no model has any more stays: its results may have cost money.
 
     Raises:
-        BadInput: a column's type or nullability differs, or a new one must not be null in a table
-            that has rows, or the role may not make them.
+        BadInput: a column differs from its model in type or nullability; a new column of a table
+            with rows must not be null; or the role may not create them.
     """
     engine = create_engine(
         "postgresql+psycopg://",
@@ -45,10 +45,10 @@ def sync_tables(url: str) -> list[str]:
 
 @contextmanager
 def as_owner(url: str) -> Iterator[None]:
-    """Say in a sentence that the role of `url` may not change the schema.
+    """Turn "permission denied" into a clear error: the role of `url` may not change the schema.
 
     Raises:
-        NotAllowed: so it is.
+        NotAllowed: Postgres has denied a statement of the block.
     """
     try:
         yield
@@ -68,7 +68,7 @@ COMPARISON = {"include_schemas": True, "include_name": _in_results, "compare_typ
 
 
 def _flat(changes: list[Any]) -> Iterator[tuple[Any, ...]]:
-    """Alembic lists changes of one column together, and all others by themselves."""
+    """All changes in one list: Alembic nests the changes of one column."""
     for change in changes:
         yield from change if isinstance(change, list) else [change]
 

@@ -1,4 +1,4 @@
-"""Brings a database to the revision that this code needs."""
+"""Migrates a database to the revision of this code."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ REVISIONS = IN_WHEEL if IN_WHEEL.exists() else IN_CHECKOUT
 
 
 def upgrade_schema(url: str) -> str | None:
-    """Migrate to `SCHEMA_REVISION`; returns the revision before.
+    """Migrate to `SCHEMA_REVISION`; returns the revision before, None if there was no schema.
 
     Raises:
         Unreachable: no database answers.
@@ -26,7 +26,7 @@ def upgrade_schema(url: str) -> str | None:
         before = revision(connection)
     if before and before > SCHEMA_REVISION:
         raise BadInput(
-            f"The database is at revision {before}, newer than this Tracer: update Tracer."
+            f"The database has revision {before}, newer than this Tracer: update Tracer."
         )
     config = Config(attributes={"database_url": url})
     config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))

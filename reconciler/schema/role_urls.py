@@ -1,4 +1,4 @@
-"""The roles' passwords, and the URLs that hold them: they go to one file, and nowhere else."""
+"""The roles' passwords, and URLs with them: they are written to one file, and nowhere else."""
 
 import os
 import secrets
@@ -19,15 +19,15 @@ from reconciler.contract.grants import ROLES
 from reconciler.schema.roles import ownership
 
 PASSWORD_BYTES = 24
-PLAINTEXT_ONLY = "plaintext passwords"  # what Neon says, which hashes them itself
+PLAINTEXT_ONLY = "plaintext passwords"  # in Neon's error: Neon hashes passwords itself
 STDOUT = "-"
 
 
 def set_passwords(connection: Connection) -> dict[str, str]:
-    """Give every role a new password; returns them.
+    """Give every role a new password; returns the passwords by role.
 
     Raises:
-        BadInput: the user may not, since someone else made the roles.
+        BadInput: the user may not do this, because another role made the roles.
     """
     made = {role: secrets.token_urlsafe(PASSWORD_BYTES) for role in ROLES}
     with explain_denial(connection.info.user, "the role that made Tracer's roles"):
@@ -37,7 +37,7 @@ def set_passwords(connection: Connection) -> dict[str, str]:
 
 
 def _set_password(connection: Connection, role: str, password: str) -> None:
-    """Only its verifier is sent, since a server may write statements to its log."""
+    """Send only the password's verifier, because a server may log statements."""
     verifier = connection.pgconn.encrypt_password(
         password.encode(), role.encode(), b"scram-sha-256"
     ).decode()
@@ -54,42 +54,44 @@ def _statement(role: str, password: str) -> sql.Composed:
     return sql.SQL(queries.SET_PASSWORD).format(**parts)
 
 
-def role_url(url: str, me: str, role: str, password: str) -> str:
-    """`url`, which is of the user `me`, as `role` gives it.
+def role_url(url: str, user: str, role: str, password: str) -> str:
+    """The URL for `role`, from `url`, which the role `user` connects with.
 
-    A pooler that serves many projects has the user's name followed by the project's: that stays.
+    A pooler for many projects has URLs with `user.project`: the project stays in the URL.
     """
     parts = {name: str(value) for name, value in conninfo_to_dict(libpq_url(url)).items()}
     given = parts.pop("user", "")
-    suffix = given.removeprefix(me) if given.startswith(f"{me}.") else ""
+    suffix = given.removeprefix(user) if given.startswith(f"{user}.") else ""
     for name in ("password", "passfile", "sslcert", "sslkey", "sslpassword"):
         parts.pop(name, None)
     host, port, database = (parts.pop(name, "") for name in ("host", "port", "dbname"))
     if host.startswith(("/", "@")) or "," in host:
         parts = {"host": host, **({"port": port} if port else {}), **parts}
         host = port = ""
-    place = f"[{host}]" if ":" in host else host
+    address = f"[{host}]" if ":" in host else host
     query = f"?{urlencode(parts, quote_via=quote)}" if parts else ""
-    who = f"{quote(role + suffix, safe='')}:{quote(password, safe='')}"
-    return f"postgresql://{who}@{place}{f':{port}' if port else ''}/{quote(database)}{query}"
+    login = f"{quote(role + suffix, safe='')}:{quote(password, safe='')}"
+    return f"postgresql://{login}@{address}{f':{port}' if port else ''}/{quote(database)}{query}"
 
 
 def urls_of(connection: Connection, url: str, passwords: Mapping[str, str]) -> str:
-    """A line per role, as a shell and a .env file have them."""
-    me = ownership(connection)["me"]
+    """A line NAME='URL' per role, for a shell or a .env file."""
+    user = ownership(connection)["me"]
     return "".join(
         f"{role.removeprefix('tracer_').upper()}_DATABASE_URL="
-        f"'{role_url(url, me, role, password)}'\n"
+        f"'{role_url(url, user, role, password)}'\n"
         for role, password in passwords.items()
     )
 
 
 @contextmanager
 def open_urls(path: str | None) -> Iterator[Callable[[str], object] | None]:
-    """What writes the URLs to `path`, which only its owner can read; None where there is none.
+    """Open `path` for the URLs; gives a function that writes to it, None without a path.
+
+    Only the file's owner can read it. It appears at the end of the block, if something was written.
 
     Raises:
-        BadInput: it cannot be written; said before anything is changed.
+        BadInput: the file cannot be written; raised before anything is changed.
     """
     if path is None or path == STDOUT:
         yield sys.stdout.write if path else None

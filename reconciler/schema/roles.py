@@ -1,4 +1,4 @@
-"""Makes the roles and fixes what they may; `db roles` and every `steps sync` come here."""
+"""Makes the roles and grants their privileges, for `tracer db roles` and `tracer steps sync`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,11 +13,11 @@ from reconciler.contract.results import RESULTS_SCHEMA
 
 
 def make_roles(connection: Connection) -> list[str]:
-    """Make the roles that are not there, and fix what all may; returns those that were made.
+    """Make missing roles, and grant all privileges; returns the roles that were made.
 
     Raises:
-        BadInput: the schema is not the one that this code knows, or not the user's, who may also
-            not be allowed to make roles.
+        BadInput: the schema has another revision than this code; or the user does not own the
+            tables, or may not make roles.
         WorkFailed: see `grant_all`.
     """
     with explain_denial(connection.info.user):
@@ -25,19 +25,19 @@ def make_roles(connection: Connection) -> list[str]:
     owner = ownership(connection)
     if not owner["mine"]:
         raise NotAllowed(
-            f"The role {owner['me']} may not grant here. As {owner['owner']}, which owns the "
-            "tables, grant it.",
+            f"The role {owner['me']} may not grant here. Grant as {owner['owner']}, which owns the "
+            "tables.",
             GRANT,
         )
-    there = present(connection)
-    made = [role for role in ROLES if role not in there]
+    existing = existing_roles(connection)
+    made = [role for role in ROLES if role not in existing]
     try:
         for role in made:
             connection.execute(_filled(queries.MAKE_ROLE, role=role))
     except psycopg.errors.InsufficientPrivilege as error:
         wanted = "; ".join(f"CREATE ROLE {role} LOGIN" for role in made)
         raise NotAllowed(
-            f"The role {owner['me']} may not make roles. Have one that may run `{wanted}`, then "
+            f"The role {owner['me']} may not make roles. Run `{wanted}` as a role that may, then "
             "grant.",
             GRANT,
         ) from error
@@ -46,33 +46,33 @@ def make_roles(connection: Connection) -> list[str]:
 
 
 def sync_roles(url: str) -> None:
-    """Grant what new tables and columns need, where the roles are there and the tables ours."""
+    """Grant privileges on new tables and columns, if the roles exist and the tables are ours."""
     with connect(url) as connection:
         owner = ownership(connection)
-        if owner["mine"] and present(connection) == set(ROLES):
+        if owner["mine"] and existing_roles(connection) == set(ROLES):
             grant_all(connection, owner)
 
 
 def ownership(connection: Connection) -> Row:
-    """Who this is, who owns the contract's tables, and where they are."""
+    """The current role, the owner of the contract's tables, and their schema and database."""
     row = connection.execute(queries.OWNERSHIP).fetchone()
-    assert row is not None  # the schema's revision has been looked at
+    assert row is not None  # the caller has checked the schema's revision
     return row
 
 
-def present(connection: Connection) -> set[str]:
-    """Those of the roles that are there."""
+def existing_roles(connection: Connection) -> set[str]:
+    """Those of Tracer's roles that exist."""
     return {
         row["role"] for row in connection.execute(queries.EXISTING_ROLES, {"roles": list(ROLES)})
     }
 
 
 def grant_all(connection: Connection, owner: Row) -> None:
-    """Grant what `queries.roles` says and nothing else, in one transaction: there is no gap.
+    """Grant the privileges of `contract.grants`, and revoke all others, in one transaction.
 
     Raises:
-        WorkFailed: a statement that runs for long keeps the policies from being made.
-        BadInput: a table of the contract is not the user's.
+        WorkFailed: the policies could not be made, because a long statement uses the table.
+        BadInput: the user does not own a table of the contract.
     """
     found = connection.execute(queries.DOMAIN_TABLES, {"schema": RESULTS_SCHEMA})
     statements = grants(owner["schema"], owner["database"], [row["name"] for row in found])
@@ -83,14 +83,14 @@ def grant_all(connection: Connection, owner: Row) -> None:
             secure(connection)
         except psycopg.errors.LockNotAvailable as error:
             raise WorkFailed(
-                "Nothing was granted, since something is reading workflow_states, perhaps an "
-                "export. Grant again when it is done.",
+                "No rights were changed: another statement reads workflow_states, perhaps an "
+                "export. Grant again when it has ended.",
                 GRANT,
             ) from error
 
 
 def grants(schema: str, database: str, domain_tables: Sequence[str]) -> Iterator[sql.Composed]:
-    """The statements after which every role may do what it needs, and of our tables no more."""
+    """The statements that give each role its privileges, and no others on Tracer's tables."""
     yield _filled(queries.GRANT_CONNECT, database=database, roles=ROLES)
     yield _filled(queries.GRANT_TEMPORARY, database=database, role=OPERATOR)
     yield _filled(queries.GRANT_SCHEMA, schema=schema, roles=ROLES)
@@ -113,7 +113,7 @@ def _table(name: tuple[str, str], per_role: Mapping[str, str]) -> Iterator[sql.C
 
 
 def _filled(query: str, **parts: str | Sequence[str] | sql.Composable) -> sql.Composed:
-    """`query` with names as quoted identifiers, several of them as a list."""
+    """`query` with its names filled in as quoted identifiers; several names become a list."""
     return sql.SQL(query).format(**{name: _quoted(part) for name, part in parts.items()})
 
 
@@ -126,10 +126,10 @@ def _quoted(part: str | Sequence[str] | sql.Composable) -> sql.Composable:
 
 
 def secure(connection: Connection) -> None:
-    """Have the policies there as they should be; where they are, nothing waits for anything.
+    """Make or replace the policies that are missing or different; if there are none, do not wait.
 
     Raises:
-        psycopg.errors.LockNotAvailable: a statement on the table did not end in time.
+        psycopg.errors.LockNotAvailable: another statement on the table did not end in time.
     """
     row = connection.execute(queries.SECURED).fetchone()
     found = {row["name"]: row["text"] for row in connection.execute(queries.POLICIES_FOUND)}
@@ -145,7 +145,7 @@ def secure(connection: Connection) -> None:
 
 
 def shortcomings(connection: Connection) -> list[str]:
-    """What is not as it should be for a reason that grants do not reach, a sentence each."""
+    """A sentence for each wrong privilege that `grant_all` cannot fix."""
     owner = ownership(connection)
     values = {"roles": list(ROLES), "operator": OPERATOR, "schema": owner["schema"]}
     missing = connection.execute(queries.MISSING, values).fetchall()
@@ -160,8 +160,8 @@ def shortcomings(connection: Connection) -> list[str]:
             for row in missing
         ),
         *(
-            f"{row['role']} may {', '.join(row['privileges'])} {row['tables']} without our "
-            "granting it: by PUBLIC, a membership or an attribute of the role. Take that away."
+            f"{row['role']} may {', '.join(row['privileges'])} {row['tables']}, which Tracer did "
+            "not grant: by PUBLIC, a membership or an attribute of the role. Revoke that."
             for row in beyond
         ),
     ]

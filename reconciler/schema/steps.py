@@ -1,4 +1,4 @@
-"""Makes the registry and the domain tables follow the steps that there are in code."""
+"""Makes the registry and the domain tables follow the steps in code."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ SETTINGS = StepSettings.model_fields.keys() - {"step_name"}
 
 
 class Step(Protocol):
-    """A step as its code has it; its table is in StepResult's metadata once that is imported."""
+    """A step in code. Once its module is imported, its table is in StepResult's metadata."""
 
     @property
     def name(self) -> str: ...
@@ -24,39 +24,43 @@ class Step(Protocol):
 
 
 def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
-    """Make registry and domain tables follow `steps`; returns what was done, a line each.
+    """Make the registry and the domain tables follow `steps`; returns a line for each change.
 
-    Where the database has roles, they are granted what is new.
+    If the database has Tracer's roles, they get privileges on what is new.
 
     Raises:
-        BadInput: there is no schema yet, or a table differs from its model in a way that only a
-            person can settle.
+        BadInput: there is no schema yet, or a table differs from its model, and a person must
+            change one of them.
     """
     with OperatorStore.connect(url) as store:
         lines = sync_tables(url)
-        before = {row["step_name"]: place(row) for row in store.steps()}
+        before = {row["step_name"]: location(row) for row in store.steps()}
         for step in steps.values():
             register(store, step)
-        after = {row["step_name"]: place(row) for row in store.steps()}
+        after = {row["step_name"]: location(row) for row in store.steps()}
     sync_roles(url)
-    changed = (moved(name, before.get(name), after[name]) for name in steps)
-    return [*lines, *filter(None, changed)]
+    changes = (change_line(name, before.get(name), after[name]) for name in steps)
+    return [*lines, *filter(None, changes)]
 
 
-def place(row: dict[str, Any]) -> str:
-    """Where a registered step is worked."""
+def location(row: dict[str, Any]) -> str:
+    """The Modal app and function of a registered step."""
     return f"function {row['function_name']} of app {row['app_name']}"
 
 
-def moved(step: str, before: str | None, after: str) -> str | None:
-    """A line on a step that is new, or elsewhere than before."""
+def change_line(step: str, before: str | None, after: str) -> str | None:
+    """A line about a step that is new, or whose function has changed; else None."""
     if before is None:
         return f"Step {step} registered"
     return f"Step {step}: {before} -> {after}" if before != after else None
 
 
 def register(store: OperatorStore, step: Step) -> None:
-    """Write a step's place, and where it is new its settings."""
+    """Write a step's app and function to the registry; the settings only if the step is new.
+
+    Raises:
+        BadInput: the step has settings that the registry does not know.
+    """
     unknown = set(step.settings) - SETTINGS
     if unknown:
         raise BadInput(f"Step {step.name} names unknown settings: {', '.join(sorted(unknown))}.")

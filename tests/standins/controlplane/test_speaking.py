@@ -20,8 +20,8 @@ def test_the_version_that_is_spoken_is_the_one_that_is_pinned_and_installed() ->
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (pinned,) = [line for line in project["dependencies"] if line.startswith("modal")]
     advice = (
-        "The pin of modal moved. Run tests/standins/controlplane with the new version; where an RPC "
-        "or a field changed, follow it there; then set SPEAKS in "
+        "The pin of modal moved. Run tests/standins/controlplane with the new version; where an "
+        "RPC or a field changed, follow it there; then set SPEAKS in "
         "tests/standins/controlplane/version.py."
     )
     assert (pinned, version("modal")) == (f"modal=={SPEAKS}", SPEAKS), advice
