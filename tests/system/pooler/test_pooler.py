@@ -13,7 +13,7 @@ from reconciler.contract.errors import Unreachable
 from reconciler.contract.grants import ROLES
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import Failure, WorkerStore
-from reconciler.operator import store
+from reconciler.operator import export
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
@@ -81,7 +81,7 @@ def test_an_empty_database_is_migrated_and_synced_as_often_as_one_likes(
 def test_the_command_line_takes_a_batch_from_file_to_export(
     tracer: Terminal, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "EXPORT_ROWS", 1)  # the cursor is read in more than one go
+    monkeypatch.setattr(export, "EXPORT_ROWS", 1)  # the cursor is read in more than one go
     tracer("db", "upgrade")
     assert tracer.json("seed", file, *SEED, "--name", "b")["companies_new"] == 2
     tracer("reconcile", "--until-done")
