@@ -1,4 +1,4 @@
-"""Runs the revisions on the database that DATABASE_URL or the caller names."""
+"""Runs the revisions on the caller's database, or on the one that DATABASE_URL names."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from reconciler.contract.database import connect, libpq_url
 from reconciler.contract.errors import UPGRADE, BadInput
 from reconciler.contract.settings import load_settings
 
-# Not tracer's to compare: the domain tables (`tracer steps sync` owns them) are in another schema.
+# Without the domain tables: they are in another schema, and `tracer steps sync` creates them.
 TARGET = ContractTable.metadata
 
 
@@ -20,13 +20,13 @@ def url() -> str:
     """The database to migrate: the caller's, else DATABASE_URL."""
     found = context.config.attributes.get("database_url") or load_settings().database_url
     if not found:
-        raise BadInput("Set DATABASE_URL, or have a Postgres started.", UPGRADE)
+        raise BadInput("Set DATABASE_URL, or let Tracer start a Postgres.", UPGRADE)
     return str(found)
 
 
 def engine_options() -> dict[str, Any]:
-    """Connect as libpq does, so that every form of URL works here as it does elsewhere."""
-    connect(url()).close()  # its errors say what to do
+    """Connect through libpq, so that all forms of URL that Tracer accepts work here too."""
+    connect(url()).close()  # a failure raises an error that says what to do
     return {
         "creator": lambda: psycopg.connect(libpq_url(url()), client_encoding="utf8"),
         "poolclass": pool.NullPool,
@@ -34,7 +34,7 @@ def engine_options() -> dict[str, Any]:
 
 
 def run() -> None:
-    """One transaction for all revisions: an upgrade is whole or did not happen."""
+    """Run all revisions in one transaction: all of them are applied, or none."""
     with create_engine("postgresql+psycopg://", **engine_options()).connect() as connection:
         context.configure(
             connection=connection,

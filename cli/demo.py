@@ -70,7 +70,7 @@ def show(
     settings = load_settings()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            running.tend(settings)
+            running.keep_up(settings)
             try:
                 progress = views.progress(store, store.batch(name))
             except psycopg.OperationalError:

@@ -35,7 +35,7 @@ def up(as_json: AsJson = False) -> None:
             "Ctrl-C stops everything.",
         )
         while True:
-            running.tend(settings)
+            running.keep_up(settings)
             time.sleep(1)
 
 

@@ -1,4 +1,4 @@
-"""What dispatch learns: steps whose claim is slowed, and the calls of cancelled rows.
+"""A table of throttled steps, and a flag for cancelled rows whose call is cancelled.
 
 Revision: 0002
 """

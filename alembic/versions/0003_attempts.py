@@ -1,4 +1,4 @@
-"""Failed attempts are kept, an operator's retry forgives them, and no value can end a tick.
+"""Failed attempts are kept; a retry forgives them; checks refuse values that would fail a tick.
 
 Revision: 0003
 """
@@ -12,8 +12,8 @@ branch_labels = None
 depends_on = None
 
 
-# In Postgres NaN is above every number: a bound from above refuses it too. No interval has so many
-# seconds, and the statement that makes one would fail in every tick.
+# Postgres cannot make an interval of any number of seconds: the statement would fail in every tick.
+# NaN is above every number in Postgres, so an upper bound refuses it too.
 YEAR_S = 31_536_000
 BOUNDED = {
     ("enrichment_registry", "leases"): (
@@ -31,8 +31,8 @@ BOUNDED = {
         f"AND every_s > 0 AND every_s <= {YEAR_S}",
     ),
 }
-# A blueprint is a list of different names. What is edited by hand is refused by Postgres, since the
-# steps behind a gap or a repetition would silently not happen.
+# A blueprint is a list of different names. Postgres refuses any other, for edits by hand: steps
+# after a gap or a repetition would silently not run.
 IS_BLUEPRINT = """
 CREATE FUNCTION is_blueprint(jsonb) RETURNS boolean IMMUTABLE LANGUAGE sql AS $$
     SELECT jsonb_typeof($1) = 'array'
@@ -102,7 +102,7 @@ def downgrade() -> None:
 
 
 def replace_check(table: str, name: str, condition: str) -> None:
-    """Give a check another condition."""
+    """Replace the condition of a check constraint."""
     constraint = op.f(f"ck_{table}_{name}")
     op.drop_constraint(constraint, table)
     op.create_check_constraint(constraint, table, condition)

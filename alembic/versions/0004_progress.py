@@ -1,4 +1,4 @@
-"""What ticks complete is logged, so that nobody counts a batch's rows; failures have an index.
+"""A log of progress, so that a batch's rows need not be counted; indexes for failed rows.
 
 Revision: 0004
 """
@@ -11,7 +11,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# Batches that are there begin with one entry per step: what arrived and what was advanced so far.
+# Existing batches begin with one entry per step: the rows that arrived and were advanced so far.
 BACKFILL = """
 INSERT INTO progress (batch_id, position, at, arrived, completed)
 SELECT batch_id, position, now(), count(*), count(*) FILTER (WHERE advanced)

@@ -1,4 +1,6 @@
-"""A row in flight is found by its key, never by reading all leases; and it is a member's.
+"""Rows in flight are found by their key, not by a scan of all leases; one foreign key, not two.
+
+The index of leases gets another condition than the index of keys in flight: see `WorkflowState`.
 
 Revision: 0005
 """

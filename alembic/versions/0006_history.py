@@ -1,4 +1,4 @@
-"""What operators did to a batch is kept, and its failed rows have the order of their key.
+"""A history of operators' verbs; the index of failed rows is in the order of their key.
 
 Revision: 0006
 """
@@ -12,7 +12,7 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-# Of batches that are there it is known when they were seeded, and not by whom.
+# For existing batches, the time of the seeding is known, and its operator is not.
 BACKFILL = """
 INSERT INTO history (batch_id, at, who, verb, detail, rows)
 SELECT b.id, b.created_at, 'unknown', 'seed',

@@ -1,8 +1,8 @@
-"""Vacuum comes after 2 % of the rows instead of 20, as it does in the embedded Postgres.
+"""Vacuum after 2 % of the rows are dead instead of 20 %, as the embedded Postgres does.
 
-Every row leaves four dead versions behind. With Postgres's own default a table of ten million rows
-has two million of them before the first is cleared away, and each claim and advance passes over
-those in its index.
+Every row leaves four dead versions. With Postgres's default, a table of ten million rows has two
+million dead versions before the first vacuum. Each claim and advance must pass over those in its
+index.
 
 Revision: 0008
 """

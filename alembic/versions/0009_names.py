@@ -1,6 +1,4 @@
-"""Columns are named as the words that the product uses.
-
-A row that gets no further attempt has failed, and it is a call that is cancelled.
+"""Columns get the names of the vocabulary: rows fail, and calls are cancelled.
 
 Revision: 0009
 """

@@ -1,4 +1,4 @@
-"""An error has a kind beside its text: programs decide by the one, people read the other.
+"""An error has a kind beside its text: programs decide by the kind, people read the text.
 
 Revision: 0010
 """
@@ -17,7 +17,7 @@ KINDS = (
     *("retry_after", "timed_out", "wrong_result", "not_written"),
 )
 LISTED = ", ".join(f"'{kind}'" for kind in KINDS)
-# The texts of the code before this revision. A text of a step's own has no more than `raised`.
+# The error texts of the code before this revision. All other texts came from steps: `raised`.
 KIND_OF = """
 CASE
     WHEN error LIKE 'spawn refused: %' THEN 'spawn_refused'

@@ -1,1 +1,1 @@
-"""What runs on this machine: the embedded Postgres and the local stack."""
+"""Services on this machine: the embedded Postgres and the local stack."""

@@ -1,11 +1,12 @@
-"""Runs a command that must not outlive its owner.
+"""Runs a command that must end when its owner ends.
 
 Usage: `python -m reconciler.local.lifeline -- COMMAND…`.
 
-The owner holds the other end of this program's standard input. When that end closes, because the
-owner let go or died in any way (SIGKILL too), or on SIGTERM, SIGINT or SIGHUP, the command and all
-that it started get SIGTERM, then SIGKILL after `GRACE_S`. Exits with the command's code, or with
-128 plus the signal that ended it. Only the standard library is imported, so that it starts at once.
+The owner has the other end of this program's standard input. That end closes when the owner closes
+it or dies in any way (SIGKILL too). Then, or on SIGTERM, SIGINT or SIGHUP, the command and all its
+descendants get SIGTERM, and SIGKILL after `GRACE_S` seconds. This program exits with the command's
+code, or with 128 plus the signal that ended the command. It imports only the standard library, so
+it starts at once.
 """
 
 import contextlib
@@ -22,14 +23,14 @@ STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def read_stat(pid: int) -> list[str] | None:
-    """Linux's words on `pid` from its state on (proc(5), field 3); None where it does not run."""
+    """Fields 3 (state) and later of /proc/PID/stat (proc(5)); None if `pid` does not run."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     return None
 
 
 def parents() -> dict[int, int]:
-    """Every running process of this machine and its parent; zombies are not running."""
+    """The parent's pid of every running process of this machine; zombies do not count."""
     if Path("/proc/self/stat").exists():
         pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
         stats = [(pid, read_stat(pid)) for pid in pids]
@@ -42,7 +43,7 @@ def parents() -> dict[int, int]:
 
 
 def family(root: int) -> set[int]:
-    """`root` and all that descends from it, whatever group or session it moved to."""
+    """`root` and all its descendants, also those in other process groups and sessions."""
     running = parents()
     found = {root} & running.keys()
     generation = found
@@ -53,16 +54,16 @@ def family(root: int) -> set[int]:
 
 
 def send(pids: set[int], number: signal.Signals) -> None:
-    """Signal each; who is gone already is no error."""
+    """Send a signal to each process; a process that is gone is no error."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def end_all(roots: set[int], grace_s: float) -> None:
-    """End these and their families: SIGTERM, then SIGKILL for who is left after `grace_s`."""
-    # A flow run leads a session of its own, so the family is taken by parentage and not by group,
-    # and before anyone is told to go: who loses its parent would be out of sight.
+    """End these and their families: SIGTERM, then SIGKILL after `grace_s` seconds."""
+    # A flow run has its own session, so the family is found by parents and not by process groups.
+    # It is found before the first signal: a process without its parent could not be found any more.
     doomed = {pid for root in roots for pid in family(root)}
     send(doomed, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
@@ -74,14 +75,14 @@ def end_all(roots: set[int], grace_s: float) -> None:
 def end(command: "subprocess.Popen[bytes]") -> int:
     """End the command and its family; returns its exit code."""
     end_all({command.pid}, GRACE_S)
-    # A command that ended by itself left no family to see, but it may have left its group.
+    # A command that ended by itself has no family to find, but its process group may still run.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(command.pid, signal.SIGKILL)
     return command.wait()
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command until it ends or must end."""
+    """Run the command until it ends or must end; returns the exit code."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
@@ -98,7 +99,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _must_end(selector: selectors.BaseSelector, wake: int) -> bool:
-    """Wait for a word from the owner or a signal; whether it says to end."""
+    """Wait for the owner or a signal; True if it is time to end."""
     ready = {key.fd for key, _ in selector.select()}
     if wake in ready and set(os.read(wake, 64)) & set(STOPS):
         return True

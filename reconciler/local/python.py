@@ -1,7 +1,6 @@
-"""How Tracer starts its own modules: the same ones whatever the working directory has.
+"""Starts Tracer's own modules, whatever the working directory contains.
 
-A folder there may have a name of ours (`workers`, `cli`), and Python looks there first, unless it
-is told otherwise.
+The working directory may have a folder `workers` or `cli`, and Python searches it first by default.
 """
 
 import os
@@ -15,12 +14,12 @@ PYTHON = (sys.executable, "-P")
 
 
 def child_environment(settings: Settings, database_url: str) -> dict[str, str]:
-    """The environment of a child that is to have these settings and this database."""
+    """The environment for a child process with these settings and this database."""
     return safe_environment() | settings.environment() | {"DATABASE_URL": database_url}
 
 
 def safe_environment() -> dict[str, str]:
-    """The environment, less what has Python look into the working directory first."""
+    """This environment, changed so that Python does not search the working directory first."""
     path = os.pathsep.join(_elsewhere(os.environ.get("PYTHONPATH", "")))
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
 

@@ -1,4 +1,4 @@
-"""One program of the local stack, on a lifeline: it never outlives the one who started it."""
+"""One program of the local stack, on a lifeline: it ends when the program that started it ends."""
 
 import signal
 import subprocess
@@ -18,7 +18,7 @@ LAST_LINES = 15
 
 
 class Service:
-    """A program that was started; its words go to the log."""
+    """A started program; its output goes to the log."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Service:
         self.name = name
         self.log = logs / f"{name}.log"
         with self.log.open("wb") as log:
-            # A session of its own: Ctrl-C reaches the owner alone, who ends them in order.
+            # A new session: Ctrl-C reaches only the owner, which ends the services in order.
             self._lifeline = subprocess.Popen(
                 [sys.executable, "-I", "-S", lifeline.__file__, "--", *command],
                 stdin=subprocess.PIPE,
@@ -48,14 +48,14 @@ class Service:
         return self._lifeline.poll() is None
 
     def programs(self) -> list[Running]:
-        """Its lifeline and what runs under it, as they are now."""
+        """The lifeline and all its descendants that run now."""
         return running(self.name, family(self._lifeline.pid))
 
     def wait_ready(self, ready: Callable[[], bool], within_s: float) -> None:
-        """Return once `ready()` says so.
+        """Wait until `ready()` is true.
 
         Raises:
-            WorkFailed: the program ended, or it is not ready within `within_s` seconds.
+            WorkFailed: the program ended, or was not ready within `within_s` seconds.
         """
         deadline = time.monotonic() + within_s
         while not ready():
@@ -66,10 +66,10 @@ class Service:
             time.sleep(0.05)
 
     def wait_done(self, within_s: float) -> None:
-        """Return once the program has ended well.
+        """Wait until the program ends with code 0.
 
         Raises:
-            WorkFailed: it ended otherwise, or not within `within_s` seconds.
+            WorkFailed: it ended with another code, or did not end within `within_s` seconds.
         """
         try:
             code = self._lifeline.wait(within_s)
@@ -79,49 +79,49 @@ class Service:
             raise self.failure(f"ended with code {code}")
 
     def end_children(self, within_s: float) -> None:
-        """End what the program itself has started, and wait; the program stays."""
+        """End the program's children, and wait at most `within_s`; the program keeps running."""
         lifeline = self._lifeline.pid
         command = {pid for pid, parent in parents().items() if parent == lifeline}
         end_all({pid for pid, parent in parents().items() if parent in command}, within_s)
 
-    def let_go(self) -> None:
+    def request_stop(self) -> None:
         """Tell the program to end; `stop` waits for it."""
         if self._lifeline.stdin:
             self._lifeline.stdin.close()
 
     def stop(self) -> None:
-        """End the program and all that it started; returns when they are gone."""
-        self.let_go()
+        """End the program and all its descendants, and wait for their end."""
+        self.request_stop()
         try:
             self._lifeline.wait(GRACE_S + 5)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
-        """End all of it at once, without a chance to tidy up."""
+        """End the program and all its descendants with SIGKILL."""
         send(family(self._lifeline.pid), signal.SIGKILL)
         self._lifeline.wait()
 
     def failure(self, what: str) -> WorkFailed:
-        """What became of the program, with its last words."""
+        """An error: `what` happened to the program, and the last lines of its log."""
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        last = "\n".join(f"  {line}" for line in lines) or "  (it said nothing)"
+        last = "\n".join(f"  {line}" for line in lines) or "  (it is empty)"
         return WorkFailed(f"The {self.name} {what}. See {self.log}, which ends with:\n{last}")
 
 
 def environment(settings: Settings, database_url: str) -> dict[str, str]:
-    """What every program of the stack finds in its environment, beside PREFECT_API_URL.
+    """The environment of the stack's programs, without PREFECT_API_URL.
 
-    None of the user's own Prefect settings is in it, so that a profile or a key for another server
-    is neither used nor touched.
+    It has none of the user's Prefect settings: a profile or a key for another server is neither
+    used nor changed.
     """
     given, home = child_environment(settings, database_url), settings.home.resolve()
     kept = {name: value for name, value in given.items() if not name.startswith("PREFECT_")}
     direct = ",".join(filter(None, [kept.get("NO_PROXY"), "127.0.0.1", "localhost"]))
     return kept | {
         "PREFECT_HOME": str(home / "prefect"),
-        # Prefect's worker keeps files in `runner_storage` there, whoever runs it: in /tmp the first
-        # user of a machine would lock all others out.
+        # Prefect's worker keeps files in TMPDIR/runner_storage. In /tmp, the directory would belong
+        # to the first user of the machine, and other users could not use it.
         "TMPDIR": str(home / "tmp"),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": direct,
@@ -129,13 +129,14 @@ def environment(settings: Settings, database_url: str) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # In memory, the slots of runs that a stopped server leaves behind would be held for ever.
+        # With leases in memory, runs of a stopped server would hold their slots for ever.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),
-        # Every 20 s it works for each run that was cancelled in the last day: 65 % of a core seen.
+        # Every 20 s this service works on each run that was cancelled in the last day: it took 65 %
+        # of a core.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
-        # Runs are kept for ever otherwise.
+        # Without this, runs are never deleted.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "604800",
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",

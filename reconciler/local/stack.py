@@ -1,4 +1,4 @@
-"""The local stack of `tracer demo` and `tracer up`: a Prefect server, its worker, our workers."""
+"""The local stack of `tracer demo` and `tracer up`: Prefect's server and worker, a worker host."""
 
 import os
 import shutil
@@ -22,15 +22,13 @@ from reconciler.prefect.schedule import POOL, ask_for_run, read
 
 HOST, PORT = "127.0.0.1", 4200
 PREFECT = (*PYTHON, "-m", "prefect")
-RUN_S = 10.0  # what a run gets to leave between two ticks and report it
-OWNER_S = 30.0  # what the owner of a stack gets to end its services in order
-
-
+RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
+OWNER_S = 30.0  # how long the owner of a stack may take to end its services in order
 BUNDLED = "workers.steps"
 
 
 class Stack:
-    """The services of one home; leaving the context stops those that were started."""
+    """The services of one home; the end of the context stops those that it started."""
 
     def __init__(self) -> None:
         self.api_url = self.ui_url = ""
@@ -49,15 +47,15 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def start(self, settings: Settings, database_url: str, on_step: Callable[[str], None]) -> str:
-        """Start all, deploy, and ask for a first run at once; returns that flow run's id.
+    def start(self, settings: Settings, database_url: str, on_ready: Callable[[str], None]) -> str:
+        """Start all services, deploy, and start a first flow run; returns the flow run's id.
 
-        `on_step` gets a line when a part is up. Everything keeps running until `stop`, or until
-        this program ends in whatever way.
+        `on_ready` gets a line when a service is ready. The services run until `stop`, or until this
+        program ends in any way.
 
         Raises:
-            BadInput: a stack of this home is running already.
-            WorkFailed: a part does not come up; the message has the end of its log.
+            BadInput: a stack of this home is already running.
+            WorkFailed: a service does not start; the message has the end of its log.
         """
         self._prepare(settings, database_url)
         host = settings.workers == "local"
@@ -65,61 +63,60 @@ class Stack:
             self._launch("worker-host", *PYTHON, "-m", "workers.host", cwd=Path.cwd())
         if not self._start_server(free_port()):
             self._start_server(free_port((0,)))
-        on_step(f"Prefect server at {self.ui_url}")
+        on_ready(f"Prefect server at {self.ui_url}")
         self._clear_dead()
         self._launch(
             "prefect-worker", *PREFECT, *f"worker start --pool {POOL} --type process".split()
         )
         self._await("prefect-worker", self._has_pool, 60)
         run_id = self._deploy()
-        on_step("Deployment reconcile/tracer and its schedule")
+        on_ready("Deployment reconcile/tracer and its schedule")
         self._await("prefect-worker", self._takes_runs, 60)
-        on_step("Prefect worker")
+        on_ready("Prefect worker")
         if host:
-            calls = workers_socket(self._home)
-            self._await("worker-host", lambda: accepts(calls), 60)
-            on_step("Worker host")
+            path = workers_socket(self._home)
+            self._await("worker-host", lambda: accepts(path), 60)
+            on_ready("Worker host")
         return run_id
 
     def stop(self) -> None:
-        """End every service, runs first and the server last, so that a run can report its end."""
+        """End every service: flow runs first and the server last, so that runs report their end."""
         if worker := self._services.get("prefect-worker"):
             worker.end_children(RUN_S)
         for service in self._services.values():
             if service.name != "prefect-server":
-                service.let_go()
+                service.request_stop()
         for service in reversed(self._services.values()):
             service.stop()
         if self._services:
             clear(self._home)
         self._services = {}
 
-    def check(self) -> list[str]:
-        """The names of the services that have ended by themselves."""
+    def ended_services(self) -> list[str]:
+        """The names of the services that have ended unexpectedly."""
         return [name for name, service in self._services.items() if not service.alive]
 
-    def tend(self, settings: Settings) -> None:
-        """See that all is there: a Postgres that died is started again (1 ms when it lives).
+    def keep_up(self, settings: Settings) -> None:
+        """Check all services; start a Postgres that died again (1 ms if it runs).
 
         Raises:
-            WorkFailed: a service has ended by itself.
+            WorkFailed: a service has ended unexpectedly.
         """
         if not settings.database_url:
             acquire(settings.home)
-        if died := self.check():
-            raise self.failure(died[0])
+        if ended := self.ended_services():
+            raise self.failure(ended[0])
 
     def failure(self, name: str) -> WorkFailed:
-        """Why the service of that name has ended by itself, as far as its log tells."""
-        return self._services[name].failure("ended by itself, and all else was stopped")
+        """An error: the service has ended unexpectedly, with the end of its log."""
+        return self._services[name].failure("ended unexpectedly; the other services were stopped")
 
     def _prepare(self, settings: Settings, database_url: str) -> None:
         home = settings.home.resolve()
         found = load_stack(home)
         if found and found.owner.alive:
             raise BadInput(
-                f"A stack of {home} is running already, started by process {found.owner.pid}. "
-                "Use it, or end it.",
+                f"A stack of {home} is already running (pid {found.owner.pid}). Use it or stop it.",
                 "tracer down",
             )
         stop_leftovers(home)
@@ -129,8 +126,10 @@ class Stack:
         self._environment = environment(settings, database_url)
 
     def _start_server(self, port: int) -> bool:
-        """Start Prefect's server; False where another program took the port in the 20 s that it
-        needs to begin: that one's deployments and runs are not ours."""
+        """Start Prefect's server; False if another server took the port first.
+
+        The server needs 20 s to start. Another server's deployments and runs are not this stack's.
+        """
         self.ui_url = f"http://{HOST}:{port}"
         self.api_url = self._environment["PREFECT_API_URL"] = f"{self.ui_url}/api"
         where = f"--host {HOST} --port {port}".split()
@@ -144,18 +143,18 @@ class Stack:
 
     def _launch(self, name: str, *command: str, cwd: Path | None = None) -> None:
         self._services[name] = self._service(name, command, cwd)
-        self._write_down()
+        self._write_file()
 
     def _service(self, name: str, command: Sequence[str], cwd: Path | None = None) -> Service:
-        """Prefect's programs run in the home: they read settings from where they are."""
+        """Prefect's programs run in the home, because they read settings from their directory."""
         logs = self._home / "logs"
         return Service(name, command, self._environment, logs, cwd or self._home)
 
     def _await(self, name: str, ready: Callable[[], bool], within_s: float) -> None:
         self._services[name].wait_ready(ready, within_s)
-        self._write_down()
+        self._write_file()
 
-    def _write_down(self) -> None:
+    def _write_file(self) -> None:
         owner = running("owner", {os.getpid()})[0]
         programs = [one for service in self._services.values() for one in service.programs()]
         write_stack(self._home, StackFile(self.api_url, owner, programs))
@@ -190,29 +189,31 @@ class Stack:
 
 
 def stack_settings(all_here: bool) -> Settings:
-    """The settings, for a stack whose workers are here, or may be Modal's.
+    """The settings of a stack; with `all_here`, of one that runs everything on this machine.
 
     Raises:
-        BadInput: TRACER_WORKERS asks for Modal's where they must be here, or have no database.
+        BadInput: TRACER_WORKERS is modal, and everything must run here or there is no database.
     """
     settings = load_settings()
     if settings.workers == "modal" and all_here:
-        raise BadInput("This runs everything here: unset TRACER_WORKERS, or set it to local.")
-    if all_here and BUNDLED not in settings.steps:  # those of the demo's blueprint
+        raise BadInput(
+            "The demo runs on this machine alone: unset TRACER_WORKERS, or set it to local."
+        )
+    if all_here and BUNDLED not in settings.steps:  # the demo's blueprint needs them
         settings = settings.model_copy(update={"steps": (*settings.steps, BUNDLED)})
     if settings.workers == "modal" and not settings.database_url:
         raise BadInput(
-            "Modal's containers cannot reach a Postgres that is started here: set DATABASE_URL to "
-            "one that they can, or TRACER_WORKERS to local."
+            "Modal's containers cannot reach the embedded Postgres. Set DATABASE_URL to a Postgres "
+            "that they can reach, or TRACER_WORKERS to local."
         )
     return settings
 
 
 def stop_leftovers(home: Path) -> list[str]:
-    """End whatever still runs of the stack of `home`; returns the names of what did.
+    """End all programs of the stack of `home` that still run; returns the services' names.
 
-    Goes by what the stack wrote down, and touches a process only when it started at the moment
-    written there. An owner that lives is asked first, and given time to stop in order.
+    `stack.json` names them. A process is ended only if it started at the time noted there. An owner
+    that runs is ended first, and has time to stop the services in order.
     """
     stack = load_stack(home.resolve())
     if not stack:
@@ -226,9 +227,9 @@ def stop_leftovers(home: Path) -> list[str]:
 
 
 def clear(home: Path) -> None:
-    """Take away what a stack that has ended leaves: Prefect writes the environment of each run,
-    DATABASE_URL and all, into a file that it removes only when the run ends in order. A worker host
-    that was killed leaves the directory of its socket."""
+    """Remove the files of a stack that has ended. Prefect writes each run's environment, with
+    DATABASE_URL, to a file, and removes it only when the run ends normally. A worker host that was
+    killed leaves its socket's directory."""
     shutil.rmtree(home / "tmp", ignore_errors=True)
     if not accepts(workers_socket(home)):
         shutil.rmtree(workers_socket(home).parent, ignore_errors=True)
@@ -236,7 +237,7 @@ def clear(home: Path) -> None:
 
 
 def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
-    """The first port of `wanted` that is free; 0 stands for any."""
+    """The first port of `wanted` that is free; 0 means any port."""
     for port in wanted:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -246,4 +247,4 @@ def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
                 continue
             found: int = trial.getsockname()[1]
             return found
-    raise Unreachable(f"No port is free on {HOST}: end some programs that listen.")
+    raise Unreachable(f"No port is free on {HOST}: end some programs that listen there.")

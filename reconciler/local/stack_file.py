@@ -1,4 +1,4 @@
-"""`stack.json`: what runs of a local stack, written so that a stranger can check it."""
+"""`stack.json`: the programs of a local stack, so that other commands can find and verify them."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from reconciler.local.lifeline import read_stat
 
 @dataclass(frozen=True)
 class Running:
-    """One program of the stack; `birth` tells it from a later one that was given the same pid."""
+    """One program of the stack. `birth` is its start time, because pids are used again."""
 
     name: str
     pid: int
@@ -21,21 +21,21 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """Whether this very program still runs."""
-        return birth(self.pid) == self.birth
+        """Whether this program still runs, and not another one with its pid."""
+        return start_time(self.pid) == self.birth
 
 
 @dataclass(frozen=True)
 class StackFile:
-    """A stack that was started: its server's address, its owner and its services."""
+    """A stack that was started: its server's URL, its owner and its services."""
 
     api_url: str
     owner: Running
     services: list[Running]
 
 
-def birth(pid: int) -> str | None:
-    """When `pid` started, in this machine's own words; None where it does not run."""
+def start_time(pid: int) -> str | None:
+    """When `pid` started, in the operating system's format; None if it does not run."""
     if Path("/proc/self/stat").exists():
         stat = read_stat(pid)
         return stat[19] if stat and stat[0] not in "ZX" else None
@@ -46,25 +46,25 @@ def birth(pid: int) -> str | None:
 
 
 def running(name: str, pids: Iterable[int]) -> list[Running]:
-    """The given programs, less those that are gone."""
-    found = ((pid, birth(pid)) for pid in sorted(pids))
-    return [Running(name, pid, born) for pid, born in found if born]
+    """Those of the processes that still run; all get `name`."""
+    found = ((pid, start_time(pid)) for pid in sorted(pids))
+    return [Running(name, pid, started) for pid, started in found if started]
 
 
 def stack_path(home: Path) -> Path:
-    """Where the stack of `home` is written down."""
+    """The file `stack.json` of `home`."""
     return home / "stack.json"
 
 
 def write_stack(home: Path, stack: StackFile) -> None:
-    """Write it whole or not at all."""
+    """Write the file, whole or not at all."""
     fresh = stack_path(home).with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps(asdict(stack), indent=1))
     fresh.replace(stack_path(home))
 
 
 def load_stack(home: Path) -> StackFile | None:
-    """What was written down, be it running or not; None where there is nothing to be read."""
+    """The stack in the file, running or not; None if there is no readable file."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(stack_path(home).read_text())
         services = [Running(**service) for service in found["services"]]
@@ -73,7 +73,7 @@ def load_stack(home: Path) -> StackFile | None:
 
 
 def read_stack(home: Path) -> StackFile | None:
-    """The stack of `home` whose server runs, if there is one."""
+    """The stack of `home` if its server runs, else None."""
     stack = load_stack(home)
     servers = [s for s in stack.services if s.name == "prefect-server"] if stack else []
     return stack if any(server.alive for server in servers) else None

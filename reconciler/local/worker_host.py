@@ -1,4 +1,4 @@
-"""The local worker host: ask whether it is there and has the steps, or start one for a command."""
+"""The local worker host: ask for its status and steps, or start one for a command."""
 
 import json
 import socket
@@ -24,18 +24,18 @@ READY_S = 30.0
 
 
 class HostFault(StrEnum):
-    """Why a worker host says nothing of its steps."""
+    """Why a worker host does not report its steps."""
 
     NOT_RUNNING = auto()
     SILENT = auto()
-    OUTDATED = auto()  # it is of another version of Tracer
+    OUTDATED = auto()  # it runs another version of Tracer
 
 
 @dataclass(frozen=True)
 class HostStatus:
-    """A worker host; if it does not answer, `fault` says why, and the rest is empty.
+    """A worker host. If it does not answer, `fault` is the reason, and it has no steps.
 
-    `up_s` is for how many seconds it has been up; `pid` is None where the system does not tell.
+    `up_s`: seconds since its start. `pid` is None if the operating system does not report it.
     """
 
     steps: frozenset[str] = frozenset()
@@ -45,7 +45,7 @@ class HostStatus:
 
 
 def accepts(path: Path) -> bool:
-    """Whether someone listens on the Unix socket `path`."""
+    """Whether a program listens on the Unix socket `path`."""
     with socket.socket(socket.AF_UNIX) as caller:
         try:
             caller.connect(str(path))
@@ -55,12 +55,12 @@ def accepts(path: Path) -> bool:
 
 
 def ask_host(settings: Settings) -> HostStatus:
-    """The host of this home, as it is within `ANSWER_S`."""
+    """The status of this home's host; waits for `ANSWER_S` seconds at most."""
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(ANSWER_S)
         try:
             link.connect(str(workers_socket(settings.home)))
-        except (BlockingIOError, TimeoutError):  # it accepts nobody, and its queue is full
+        except (BlockingIOError, TimeoutError):  # it accepts no connection, and its queue is full
             return HostStatus(fault=HostFault.SILENT)
         except OSError:
             return HostStatus(fault=HostFault.NOT_RUNNING)
@@ -75,7 +75,7 @@ def ask_host(settings: Settings) -> HostStatus:
 
 
 def host_fix(settings: Settings, host: HostStatus) -> str:
-    """The command that brings a host with all the steps."""
+    """The command that starts a host with all steps, and ends a faulty one first."""
     start = HOST if settings.database_url else "tracer up"
     if host.fault == HostFault.NOT_RUNNING:
         return start
@@ -94,7 +94,7 @@ def _ask(link: socket.socket) -> dict[str, Any]:
 
 
 def _pid(link: socket.socket) -> int | None:
-    """The process that listens, where the system tells."""
+    """The pid of the listening process; None if the operating system does not report it."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -103,10 +103,10 @@ def _pid(link: socket.socket) -> int | None:
 
 @contextmanager
 def running_host(settings: Settings, database_url: str) -> Iterator[None]:
-    """The worker host that runs, or one for this block, which finishes what it was given.
+    """Use the worker host that runs, or start one for this block; it ends after its last call.
 
     Raises:
-        WorkFailed: it does not come up; what it says is on stderr.
+        WorkFailed: the host does not start; its output is on stderr.
     """
     if settings.workers != "local" or accepts(workers_socket(settings.home)):
         yield
@@ -128,5 +128,5 @@ def _wait_ready(host: "subprocess.Popen[bytes]", settings: Settings) -> None:
     while not accepts(workers_socket(settings.home)):
         if host.poll() is not None or time.monotonic() > deadline:
             host.kill()
-            raise WorkFailed("The worker host did not start; its own words are above.")
+            raise WorkFailed("The worker host did not start; its output is above.")
         time.sleep(0.05)

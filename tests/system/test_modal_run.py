@@ -67,7 +67,7 @@ def test_the_schedule_takes_a_batch_through_containers(
         rows = [(line, str(line), f"Company {line} Inc.", None, {}) for line in range(COMPANIES)]
         seed_batch(operator, rows, name="batch", blueprint=BLUEPRINT, columns=[])
         stack.start(settings, url, lambda _: None)
-        assert stack.check() == []
+        assert stack.ended_services() == []
         deadline = time.monotonic() + 200
         while operator.batch("batch").status != "FINISHED":
             assert time.monotonic() < deadline, views.progress(operator, operator.batch("batch"))

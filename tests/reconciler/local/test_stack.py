@@ -20,10 +20,10 @@ from reconciler.local.stack import PORT, Stack, free_port, stop_leftovers
 from reconciler.local.stack_file import (
     Running,
     StackFile,
-    birth,
     load_stack,
     read_stack,
     running,
+    start_time,
     write_stack,
 )
 from reconciler.local.worker_host import accepts
@@ -186,18 +186,18 @@ def test_a_second_stack_of_the_same_home_is_refused(
 ) -> None:
     [owner] = running("owner", {program.pid})
     write_stack(tmp_path, StackFile("http://x/api", owner, []))
-    with Stack() as stack, pytest.raises(BadInput, match="running already"):
+    with Stack() as stack, pytest.raises(BadInput, match="already running"):
         stack.start(settings_of(tmp_path), "postgresql:///none", print)
     assert load_stack(tmp_path) is not None
     assert program.poll() is None
 
 
-def test_a_program_that_has_ended_has_no_birth(program: "subprocess.Popen[bytes]") -> None:
-    assert birth(program.pid) == birth(program.pid) is not None
+def test_a_program_that_has_ended_has_no_start_time(program: "subprocess.Popen[bytes]") -> None:
+    assert start_time(program.pid) == start_time(program.pid) is not None
     assert family(program.pid) == {program.pid}
     program.kill()
     program.wait()
-    assert birth(program.pid) is None
+    assert start_time(program.pid) is None
 
 
 def test_a_port_that_is_taken_is_not_chosen() -> None:

@@ -25,7 +25,14 @@ from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import PrefectServer, local_server, open_api
 from reconciler.prefect.runs import clear_dead, read_run, recent_runs
-from reconciler.prefect.schedule import deployed, pause, read_schedule, resume, run_now, set_every
+from reconciler.prefect.schedule import (
+    pause,
+    read_schedule,
+    require_deployment,
+    resume,
+    run_now,
+    set_every,
+)
 from tests.databases import Databases
 from tests.standins.controlplane.terminal import ROOT
 
@@ -44,7 +51,7 @@ class Live:
 
     def slots(self) -> int:
         with open_api(local_server(self.stack.api_url)) as api:
-            taken: int = deployed(api)["global_concurrency_limit"]["active_slots"]
+            taken: int = require_deployment(api)["global_concurrency_limit"]["active_slots"]
         return taken
 
     def wait_state(self, run_id: str, *states: str) -> str:
@@ -77,7 +84,7 @@ def eventually(true: Callable[[], bool], within_s: float = 10) -> bool:
 def test_the_first_run_is_running_soon_after_the_start(live: Live) -> None:
     assert live.wait_state(live.run_id, "Running", "Completed") == "Running"
     assert live.run_id in [run.id for run in recent_runs(live.settings)]
-    assert live.stack.check() == []
+    assert live.stack.ended_services() == []
 
 
 def test_a_deploy_lays_the_schedule_down(live: Live) -> None:
@@ -90,7 +97,7 @@ def test_a_deploy_lays_the_schedule_down(live: Live) -> None:
 
 def test_nothing_of_this_machine_is_stored_with_the_deployment(live: Live) -> None:
     with open_api(local_server(live.stack.api_url)) as api:
-        assert str(ROOT) not in str(deployed(api))
+        assert str(ROOT) not in str(require_deployment(api))
 
 
 def test_a_new_interval_moves_the_next_run_at_once(live: Live) -> None:
@@ -184,7 +191,7 @@ def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> N
     live.wait_state(run_id, "Running")
     worker = live.stack._services["prefect-worker"]
     worker.kill()
-    assert live.stack.check() == ["prefect-worker"]
+    assert live.stack.ended_services() == ["prefect-worker"]
     assert live.slots() == 1
     with open_api(local_server(live.stack.api_url)) as api:
         clear_dead(api)
@@ -194,13 +201,13 @@ def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> N
 
 def test_the_server_of_another_stack_is_not_taken_for_ours(live: Live, tmp_path: Path) -> None:
     """Both chose the same port while neither listened yet."""
-    port, ended = httpx.URL(live.stack.ui_url).port, live.stack.check()
+    port, ended = httpx.URL(live.stack.ui_url).port, live.stack.ended_services()
     assert port
     with Stack() as other:
         other._prepare(live.settings.model_copy(update={"home": tmp_path}), live.url)
         assert not other._start_server(port)
-        assert other.check() == []
-    assert live.stack.check() == ended
+        assert other.ended_services() == []
+    assert live.stack.ended_services() == ended
 
 
 def test_a_stopped_stack_leaves_nothing_behind(live: Live) -> None:
