@@ -74,7 +74,7 @@ def show(
             try:
                 progress = views.progress(store, store.batch(name))
             except psycopg.OperationalError:
-                continue  # it died in between: `tend` starts it again
+                continue  # it died in between: `keep_up` starts it again
             clock = text(
                 f"{time.monotonic() - started:.0f} s since the start; Prefect {running.ui_url}"
             )

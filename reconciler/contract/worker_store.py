@@ -86,7 +86,7 @@ class WorkerStore(Database):
         """Renew the leases; returns the ids of the companies whose attempt is still the same."""
         if not attempts:
             return set()
-        rows = self.rows(queries.HEARTBEAT, **_held(attempts), lease_s=attempts[0].lease_s)
+        rows = self.rows(queries.HEARTBEAT, **_row_arrays(attempts), lease_s=attempts[0].lease_s)
         return {row["company_id"] for row in rows}
 
     def complete(self, attempts: Sequence[Attempt], results: Sequence[StepResult]) -> set[int]:
@@ -106,7 +106,7 @@ class WorkerStore(Database):
         ]
         statement = _complete_statement(type(results[0]))
         rows = json.dumps(documents, allow_nan=False)
-        won = self.rows(statement, **_held(attempts), rows=rows)
+        won = self.rows(statement, **_row_arrays(attempts), rows=rows)
         return {row["company_id"] for row in won}
 
     def fail(self, attempts: Sequence[Attempt], failures: Sequence[Failure]) -> set[int]:
@@ -115,7 +115,7 @@ class WorkerStore(Database):
             return set()
         rows = self.rows(
             queries.FAIL,
-            **_held(attempts),
+            **_row_arrays(attempts),
             errors=[storable_text(failure.error) for failure in failures],
             kinds=[failure.kind for failure in failures],
             permanent=[failure.permanent for failure in failures],
@@ -124,7 +124,7 @@ class WorkerStore(Database):
         return {row["company_id"] for row in rows}
 
 
-def _held(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
+def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
     return {
         "company_ids": [a.company.id for a in attempts],
         "steps": [a.step_name for a in attempts],

@@ -129,7 +129,7 @@ def environment(settings: Settings, database_url: str) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # With leases in memory, runs of a stopped server would hold their slots for ever.
+        # With leases in memory, runs of a stopped server would keep their slots without end.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),

@@ -46,7 +46,7 @@ def make_roles(connection: Connection) -> list[str]:
 
 
 def sync_roles(url: str) -> None:
-    """Grant privileges on new tables and columns, if the roles exist and the tables are ours."""
+    """Grant privileges on new tables and columns, if the user owns them and all roles exist."""
     with connect(url) as connection:
         owner = ownership(connection)
         if owner["mine"] and existing_roles(connection) == set(ROLES):
