@@ -242,7 +242,7 @@ def test_every_attempt_hands_the_step_the_same_idempotency_key(world: World) -> 
 def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str) -> None:
     tracer("seed", file, *SEED)
     tracer("pause", "companies")
-    assert "The batch is paused" in tracer.json("explain", "companies", "66740")["reason"]
+    assert "The batch is paused" in tracer.json("explain", "companies", "66740")["says"]
     tracer("resume", "companies")
     exhaust(world)
     assert (

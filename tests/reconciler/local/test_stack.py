@@ -125,7 +125,7 @@ def test_a_service_that_ends_at_once_is_named_with_its_last_words(tmp_path: Path
 def test_a_service_that_stays_silent_is_given_up(tmp_path: Path) -> None:
     service = Service("worker-host", SLEEP, os.environ, tmp_path)
     try:
-        with pytest.raises(WorkFailed, match=r"not ready after 0\.1 s.*\n.*said nothing"):
+        with pytest.raises(WorkFailed, match=r"not ready after 0\.1 s.*\n.*it is empty"):
             service.wait_ready(lambda: False, 0.1)
     finally:
         service.stop()

@@ -138,7 +138,7 @@ def test_a_cancelled_run_leaves_between_ticks_and_gives_its_slot_back(live: Live
         api.call("POST", f"flow_runs/{live.run_id}/set_state", {"state": {"type": "CANCELLING"}})
     assert live.wait_state(live.run_id, "Cancelled", "Completed", "Crashed") != "Crashed"
     assert eventually(lambda: live.slots() == 0)
-    assert "told to stop" in (live.home / "logs" / "prefect-worker.log").read_text()
+    assert "it was stopped" in (live.home / "logs" / "prefect-worker.log").read_text()
 
 
 def argued(pid: int) -> str:

@@ -116,7 +116,7 @@ def test_a_schema_that_moves_under_a_running_program_stops_it_before_it_writes(
     world.tick()
     world.sql("UPDATE alembic_version SET version_num = %(found)s", found=found)
     before = world.sql("SELECT * FROM polling"), world.rows()
-    says = f"at revision {found}, and this Tracer needs {SCHEMA_REVISION}: "
+    says = f"has revision {found}, and this Tracer needs {SCHEMA_REVISION}: "
     fix = "run `tracer db upgrade`" if found == "0001" else "update Tracer"
     with pytest.raises(BadInput, match=re.escape(says + fix)):
         poll(world.store, world.spawner, Event(), str, until_done=True)

@@ -23,7 +23,7 @@ SELECT (SELECT jsonb_object_agg(oid::regclass, relacl::text) FROM pg_class
     (SELECT jsonb_object_agg(polname, oid) FROM pg_policy),
     (SELECT jsonb_object_agg(rolname, rolpassword) FROM pg_authid WHERE rolname LIKE 'tracer%')
 """
-OWNER_GRANTS = "As tracer, which owns the tables, grant it: run `tracer db roles`"
+OWNER_GRANTS = "Grant as tracer, which owns the tables: run `tracer db roles`"
 
 
 @pytest.fixture

@@ -177,4 +177,4 @@ def test_who_reads_for_long_holds_the_policies_up_and_is_named(
             "reconciler.schema.roles.queries.POLICY_WAIT", "SET LOCAL lock_timeout = '50ms'"
         )
         tracer("db", "roles", code=WorkFailed.exit_code)
-    assert "something is reading workflow_states" in " ".join(tracer.err.split())
+    assert "another statement reads workflow_states" in " ".join(tracer.err.split())
