@@ -1,1 +1,1 @@
-"""Why a row or the system does not move, and what would fix it."""
+"""Finds the reason that a row or the whole system does not move, and the command that fixes it."""

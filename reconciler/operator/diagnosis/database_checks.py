@@ -1,4 +1,4 @@
-"""What doctor asks the database: does it take writes, has it what the loop needs."""
+"""Doctor's checks of the database: it takes writes, its schema is whole, its roles have grants."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,13 +30,13 @@ Tables = Callable[[], Mapping[str, type[StepResult]]]  # the steps whose code is
 
 
 def settings() -> str | Reason:
-    """The environment can be used."""
+    """Every setting has a valid value."""
     found = load_settings()
     return f"workers: {found.workers}, home: {found.home}"
 
 
 def database() -> str | Reason:
-    """It answers, and takes writes."""
+    """The database answers and takes writes."""
     url = database_url(load_settings())
     try:
         connection = connect(url)
@@ -55,7 +55,7 @@ def database() -> str | Reason:
 
 
 def schema() -> str | Reason:
-    """It is the one that this Tracer knows, and whole."""
+    """The schema has the revision that this Tracer needs, and all its tables and columns."""
     with connect(database_url(load_settings())) as connection:
         try:
             with lock_timeout(connection):
@@ -71,64 +71,71 @@ def schema() -> str | Reason:
 
 
 def role() -> str | Reason:
-    """The three roles, and whoever DATABASE_URL names, have the grants that they need."""
+    """Tracer's three roles, and the role in DATABASE_URL, have the grants that they need."""
     with connect(database_url(load_settings())) as connection:
-        who = connection.execute(health.WHO, {"roles": list(ROLES)}).fetchone() or {}
-        me, owner = who["me"], who["owner"]
+        found = connection.execute(health.ROLES, {"roles": list(ROLES)}).fetchone() or {}
+        me, owner = found["me"], found["owner"]
         tables = [] if me == CONDUCTOR else list(columns(connection, RESULTS_SCHEMA))
-        faults = _faults_of_roles(connection, me, owner, who["roles"], tables)
+        faults = _faults_of_roles(connection, me, owner, found["roles"], tables)
         if fault := next(faults, None):
             return fault
     if me == WORKER:
-        says = f"{me} may work rows, and neither tick nor look at the rest"
+        says = f"{me} is the workers' role: it may neither tick nor inspect"
         return Reason(Code.ROLE_OF_WORKERS, says, ROLE_URLS)
-    may = {CONDUCTOR: "may tick", OPERATOR: "may look and steer; ticks need another role"}
-    return f"{me} {may.get(me, 'owns the tables' if owner else 'may look and steer')}"
+    may = {CONDUCTOR: "may tick", OPERATOR: "may inspect and steer, but not tick"}
+    return f"{me} {may.get(me, 'owns the tables' if owner else 'may inspect and steer')}"
 
 
 def _faults_of_roles(
-    connection: Connection, me: str, owner: bool, there: list[str], tables: list[str]
+    connection: Connection, me: str, owner: bool, existing: list[str], tables: list[str]
 ) -> Iterator[Reason]:
-    """Roles are the server's: one that has no grant here at all is another database's."""
+    """The roles that lack a grant, `me` among them; `existing` are those of Tracer's three.
+
+    All databases of a server share its roles. So a role without any grant in this database belongs
+    to another one, and is no fault.
+    """
     if me not in ROLES and not owner:
-        yield from _lacking(connection, me, OPERATOR, tables, ROLE_URLS)
-    for one in there if me != CONDUCTOR else [me]:
-        yield from _lacking(connection, one, one, tables, GRANT, any_held=one != me)
+        yield from _lacking_grants(connection, me, OPERATOR, tables, ROLE_URLS)
+    for role in existing if me != CONDUCTOR else [me]:
+        yield from _lacking_grants(connection, role, role, tables, GRANT, any_held=role != me)
 
 
-def _lacking(
+def _lacking_grants(
     connection: Connection,
-    who: str,
-    like: str,
+    role: str,
+    model: str,
     tables: list[str],
     fix: str,
     any_held: bool = False,
 ) -> Iterator[Reason]:
-    """What a role lacks of what `like` needs; with `any_held`, only if it has some of it."""
-    asked = list(_asked(like, tables))
-    named = dict(zip(("tables", "privileges", "columns"), zip(*asked, strict=True), strict=True))
+    """A fault if `role` lacks a grant of the role `model`.
+
+    With `any_held`, it is a fault only if the role has at least one of these grants.
+    """
+    needed = list(_needed_grants(model, tables))
+    named = dict(zip(("tables", "privileges", "columns"), zip(*needed, strict=True), strict=True))
     values = {name: list(given) for name, given in named.items()}
     try:
-        row = connection.execute(health.LACKING, {"role": who, **values}).fetchone() or {}
-    except psycopg.errors.InsufficientPrivilege as error:  # to look into a schema at all
-        yield Reason(Code.ROLE_LACKS_GRANT, f"{who}: {error.diag.message_primary}", fix)
+        row = connection.execute(health.LACKING, {"role": role, **values}).fetchone() or {}
+    except psycopg.errors.InsufficientPrivilege as error:  # no USAGE on a schema
+        yield Reason(Code.ROLE_LACKS_GRANT, f"{role}: {error.diag.message_primary}", fix)
         return
     if row["lacking"] and (row["held"] or not any_held):
-        says = f"{who} lacks {', '.join(row['lacking'][:5])}"
+        says = f"{role} lacks {', '.join(row['lacking'][:5])}"
         yield Reason(Code.ROLE_LACKS_GRANT, says, fix)
 
 
-def _asked(like: str, tables: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Table, privilege and columns of all that the role needs; no columns for the whole table."""
-    grants = {name: per_role[like] for name, per_role in GRANTS.items()}
-    results = {f"{RESULTS_SCHEMA}.{name}": RESULTS.get(like, "") for name in tables}
+def _needed_grants(role: str, tables: list[str]) -> Iterator[tuple[str, str, str]]:
+    """The role's grants: table, privilege, columns. An empty text means the whole table."""
+    grants = {name: per_role[role] for name, per_role in GRANTS.items()}
+    results = {f"{RESULTS_SCHEMA}.{name}": RESULTS.get(role, "") for name in tables}
     for name, grant in (grants | results).items():
-        for privilege, of in PRIVILEGE.findall(grant):
-            yield name, privilege, of
+        for privilege, columns_ in PRIVILEGE.findall(grant):
+            yield name, privilege, columns_
 
 
 def steps(known: Tables) -> str | Reason:
-    """Every step whose code is here is registered."""
+    """Every step whose code was loaded here is registered."""
     with read_only_store() as store:
         registered = {row["step_name"] for row in store.steps()}
     here = set(known())
@@ -140,7 +147,7 @@ def steps(known: Tables) -> str | Reason:
 
 
 def tables(known: Tables) -> str | Reason:
-    """Every step whose code is here has its table."""
+    """Every step whose code was loaded here has its domain table."""
     wanted = {str(table.__tablename__): list(table.model_fields) for table in known().values()}
     with connect(database_url(load_settings())) as connection:
         found = columns(connection, RESULTS_SCHEMA)
@@ -150,7 +157,7 @@ def tables(known: Tables) -> str | Reason:
 
 
 def batches(known: Tables) -> str | Reason:
-    """Every step that running batches need can be worked."""
+    """Every step of the running batches is registered, enabled, and has capacity and code."""
     with read_only_store() as store:
         needed = store.rows(health.NEEDED)
     here = set(known()) if load_settings().workers == "local" else None
@@ -162,13 +169,13 @@ def batches(known: Tables) -> str | Reason:
 
 
 def columns(connection: Connection, schema: str | None) -> dict[str, list[str]]:
-    """The columns of the tables of a schema, by default of the contract's."""
+    """Column names by table, of this schema; None is the contract's schema."""
     found = connection.execute(health.COLUMNS, {"schema": schema})
     return {row["table"]: row["columns"] for row in found}
 
 
 def lacking(wanted: Columns, found: Columns) -> Iterator[str]:
-    """The tables and columns that are wanted and not there."""
+    """The wanted tables, and `TABLE.COLUMN` for columns, that do not exist."""
     for table, names in wanted.items():
         if table not in found:
             yield table

@@ -1,4 +1,4 @@
-"""Every part that Tracer talks to: is it well, and what fixes it."""
+"""Checks every part that Tracer needs, and names the command that fixes a fault."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ from reconciler.operator.diagnosis.reason import Code, Reason
 
 @dataclass(frozen=True)
 class Part:
-    """A part: why a fault in it matters, and its check, which says what was seen, or what is wrong.
+    """A part that doctor checks.
 
-    Where one of `needs` is not well, the check would only repeat the same words, and is left out.
-    `error` is the code of an error that the check raises.
+    `why` says why a fault matters. `check` returns a sentence if all is well, else the fault.
+    `needs` names other parts: if one of them has a fault, this check would only report the same
+    fault again, and is skipped. `error` is the code of a fault that the check raises as an error.
     """
 
     why: str
@@ -29,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Finding:
-    """A part that was checked; `code`, `why` and `fix` are None where it is well."""
+    """The result for one part; `code`, `why` and `fix` are None if it is well."""
 
     part: str
     ok: bool
@@ -40,16 +41,18 @@ class Finding:
 
 
 def examine_parts(tables: Tables, say: Callable[[str], None]) -> tuple[list[Finding], list[str]]:
-    """What is found of each part, and the parts that were left out.
+    """Check all parts; returns the findings, and the names of the parts that were skipped.
 
-    `tables` gives the steps whose code is here; `say` is told what is waited for.
+    `tables` returns the steps whose code is here, with their domain tables. `say` gets a sentence
+    before a check waits for something.
     """
     findings: list[Finding] = []
-    there = dict(parts(tables, LoopChecks(lambda: all(f.ok for f in findings), tables, say)))
-    for name, part in there.items():
+    loop = LoopChecks(lambda: all(finding.ok for finding in findings), tables, say)
+    all_parts = dict(parts(tables, loop))
+    for name, part in all_parts.items():
         if {finding.part for finding in findings if finding.ok} >= set(part.needs):
             findings.append(examine(name, part))
-    return findings, sorted(there.keys() - {finding.part for finding in findings})
+    return findings, sorted(all_parts.keys() - {finding.part for finding in findings})
 
 
 def examine(name: str, part: Part) -> Finding:
@@ -66,57 +69,57 @@ def examine(name: str, part: Part) -> Finding:
 
 
 def parts(tables: Tables, loop: LoopChecks) -> Iterator[tuple[str, Part]]:
-    """The parts, in an order in which the first fault is the cause of others."""
+    """The parts by name, causes first: an earlier fault may cause a later one."""
     yield from database_parts(tables)
     yield from loop_parts(loop)
     try:
         on_modal = load_settings().workers == "modal"
     except TracerError:
-        on_modal = False  # the settings' own check says what is wrong
+        on_modal = False  # the check of the settings reports the error
     if on_modal:
         yield from modal_parts()
     else:
-        why = "What a tick claims is refused, and goes back to wait."
+        why = "Calls are refused, and their rows go back to PENDING."
         yield "workers", Part(why, loop.workers, ("settings",))
 
 
 def database_parts(tables: Tables) -> Iterator[tuple[str, Part]]:
-    """The settings, and what is in the database."""
-    of, broken = database_checks, Code.STEP_CODE_BROKEN
-    why = "Every command, the loop and the workers read them."
-    yield "settings", Part(why, of.settings, error=Code.SETTING_INVALID)
-    why = "Postgres alone remembers: without it nothing is claimed, and no result is kept."
-    yield "database", Part(why, of.database, ("settings",))
-    why = "Neither a tick nor a worker touches a schema that it does not know."
-    yield "schema", Part(why, of.schema, ("database",))
-    why = "What lacks a grant ends with an error instead of doing its work."
-    yield "role", Part(why, of.role, ("schema",))
+    """The settings, and the parts in the database."""
+    checks, broken = database_checks, Code.STEP_CODE_BROKEN
+    why = "Every command, the loop and the workers read the settings."
+    yield "settings", Part(why, checks.settings, error=Code.SETTING_INVALID)
+    why = "All state is in Postgres: without it nothing is claimed, and no result is kept."
+    yield "database", Part(why, checks.database, ("settings",))
+    why = "Ticks and workers refuse a schema of another revision."
+    yield "schema", Part(why, checks.schema, ("database",))
+    why = "A program without its grants fails instead of working."
+    yield "role", Part(why, checks.role, ("schema",))
     why = "A step that is not registered cannot be seeded, and is never claimed."
-    yield "steps", Part(why, partial(of.steps, tables), ("role",), broken)
+    yield "steps", Part(why, partial(checks.steps, tables), ("role",), broken)
     why = "A result and COMPLETED are one transaction: without its table every attempt fails."
-    yield "tables", Part(why, partial(of.tables, tables), ("steps",), broken)
-    why = "Its rows stay PENDING until someone does something about it."
-    yield "batches", Part(why, partial(of.batches, tables), ("role",), broken)
+    yield "tables", Part(why, partial(checks.tables, tables), ("steps",), broken)
+    why = "The step's rows stay PENDING until this is fixed."
+    yield "batches", Part(why, partial(checks.batches, tables), ("role",), broken)
 
 
 def loop_parts(loop: LoopChecks) -> Iterator[tuple[str, Part]]:
-    """The loop and its schedule."""
+    """The loop, and Prefect's schedule that starts it."""
     why = "Only a tick claims, retries and advances rows."
     yield "loop", Part(why, loop.loop, ("role",))
-    why = "A loop leaves at the end of its window: nobody starts the next one."
+    why = "A loop ends with its window, and then no new loop starts."
     yield "prefect", Part(why, loop.prefect, ("settings",))
     why = "Nothing ticks between the end of one run and the start of the next."
     yield "window", Part(why, loop.window, ("loop", "prefect"))
 
 
 def modal_parts() -> Iterator[tuple[str, Part]]:
-    """What of the workers is on Modal."""
+    """The parts on Modal, if the workers run there."""
     # Modal's client takes 0.7 s to import.
-    from reconciler.operator.diagnosis import modal_checks as of
+    from reconciler.operator.diagnosis import modal_checks as checks
 
-    why = "What a tick claims cannot be spawned, and goes back to wait."
-    yield "modal", Part(why, of.account, ("settings",), Code.MODAL_REFUSES)
-    why = "What a tick claims has no worker, and goes back to wait."
-    yield "app", Part(why, of.app, ("role", "modal"), Code.MODAL_APP_MISSING)
-    why = "A call of a function that is not there is refused, and its rows wait."
-    yield "functions", Part(why, of.functions, ("app",), Code.MODAL_APP_MISSING)
+    why = "Calls cannot be sent, and their rows go back to PENDING."
+    yield "modal", Part(why, checks.account, ("settings",), Code.MODAL_REFUSES)
+    why = "No worker takes the calls, and their rows go back to PENDING."
+    yield "app", Part(why, checks.app, ("role", "modal"), Code.MODAL_APP_MISSING)
+    why = "Modal refuses the call of a missing function, and its rows go back to PENDING."
+    yield "functions", Part(why, checks.functions, ("app",), Code.MODAL_APP_MISSING)

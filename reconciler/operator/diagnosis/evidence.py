@@ -1,4 +1,4 @@
-"""What a reason goes by: the facts that have a value, by name for programs, in words for people."""
+"""The facts behind a reason: named values for programs, lines of text for people."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -7,25 +7,26 @@ from reconciler.contract.states import Status
 from reconciler.operator.diagnosis.row_facts import COUNTED, RowFacts
 from reconciler.operator.wording import counted, since, until, when
 
-OF_AN_ATTEMPT = ("queued_at", "started_at", "call_id")  # which a retry has forgiven
+# After a retry these still have the values of an attempt that no longer counts.
+OF_AN_ATTEMPT = ("queued_at", "started_at", "call_id")
 
 
 def by_name(row: RowFacts) -> dict[str, object]:
-    """What is known, by name; nothing where there is nothing."""
+    """The facts that are known, as nested dicts; a fact without a value is left out."""
     forgiven = () if row.tries else OF_AN_ATTEMPT
     found = _known(row) | {"last": row.last}
     return {name: value for name, value in found.items() if name not in forgiven}
 
 
 def _known(facts: object) -> dict[str, object]:
-    """The fields of a dataclass that have a value, those of its parts within them."""
+    """The fields of a dataclass that are not None; a dataclass in a field becomes a dict."""
     found = ((part.name, getattr(facts, part.name)) for part in fields(facts))  # type: ignore[arg-type]
     parts = ((name, _known(value) if is_dataclass(value) else value) for name, value in found)
     return {name: value for name, value in parts if value not in (None, {})}
 
 
 def in_words(row: RowFacts) -> dict[str, str]:
-    """A label and a line for each thing that is known."""
+    """A label and a line of text for each known fact."""
     return dict(_lines(row))
 
 
@@ -70,7 +71,7 @@ def _moments(row: RowFacts) -> Iterator[tuple[str, str]]:
 
 
 def _queue(row: RowFacts) -> Iterator[tuple[str, str]]:
-    """What a claim of the step would go by."""
+    """The facts about the step that decide a claim."""
     if row.enabled is None:
         yield "registry", f"{row.step} is not in it"
         return
@@ -78,10 +79,10 @@ def _queue(row: RowFacts) -> Iterator[tuple[str, str]]:
     disabled = "" if row.enabled else "; the step is disabled"
     yield "in flight", f"{row.in_flight} of {row.max_in_flight}{over}{disabled}"
     if row.throttled and row.held_until:
-        yield "slowed down", f"until {until(row.held_until, row.now)}: {row.held_because}"
+        yield "throttled", f"until {until(row.held_until, row.now)}: {row.held_because}"
     elif row.allowance:
-        why = row.held_because or "twice as many with each claim that is taken, after refusals"
-        yield "slowed down", f"{row.allowance} rows at a time: {why}"
+        why = row.held_because or "it doubles with every tick whose calls are all taken"
+        yield "throttled", f"{row.allowance} rows at a time: {why}"
     if claim := row.next_claim:
         sharing = claim.sharing - 1
         others = f" and {sharing} more batches of its priority" if sharing > 0 else ""
@@ -102,7 +103,7 @@ def _observed(row: RowFacts) -> Iterator[tuple[str, str]]:
     if seen.workers_fault:
         yield "workers", f"{seen.workers}: {seen.workers_fault.says}"
     elif seen.workers_ready:
-        there = "deployed function" if seen.workers == "modal" else "worker host"
-        yield "workers", f"{seen.workers}: {there} there"
+        ready = "the function is deployed" if seen.workers == "modal" else "the worker host runs"
+        yield "workers", f"{seen.workers}: {ready}"
     if seen.host_since:
         yield "host started", since(seen.host_since, row.now)

@@ -1,4 +1,4 @@
-"""Why a company is where it is in a batch: its row, what it waits for, and the one reason."""
+"""Reads the facts about a company's row in a batch, and names the one reason that holds it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,14 +31,14 @@ def explain(row: RowFacts) -> Reason:
 
 
 def moves_by_itself(row: RowFacts) -> bool:
-    """Whether a row for which no command is needed still has somewhere to go."""
+    """Whether the row goes on by itself, if `explain` names no command."""
     over = row.last or row.batch_status == BatchStatus.CANCELLED
     done = row.finished_at is not None and over
     return row.status not in (Status.FAILED, Status.CANCELLED) and not done
 
 
 def read_and_observe(store: Database, settings: Settings, batch: BatchView, key: str) -> RowFacts:
-    """All that can explain where a company is in the batch, from the database and outside of it.
+    """The company's newest row in the batch, with all facts from the database, Prefect and workers.
 
     Raises:
         BadInput: the batch has no such company.
@@ -48,7 +48,7 @@ def read_and_observe(store: Database, settings: Settings, batch: BatchView, key:
 
 
 def read_row(store: Database, batch: BatchView, key: str) -> RowFacts:
-    """What the database knows of it.
+    """The company's newest row in the batch, with the facts that the database has.
 
     Raises:
         BadInput: the batch has no such company.
@@ -68,5 +68,5 @@ def _next_claim(connection: Connection, row: RowFacts) -> NextClaim:
     names = ("batch_id", "step", "company_id", "available_at", "priority", "now")
     values = {name: getattr(row, name) for name in names}
     found = connection.execute(NEXT_CLAIM, values | {"limit": LIMIT, "counted": COUNTED}).fetchone()
-    assert found is not None  # it has no condition
+    assert found is not None  # the query always returns one row
     return NextClaim(**found)

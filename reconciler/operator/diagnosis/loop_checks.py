@@ -1,4 +1,4 @@
-"""What doctor asks of the loop: does it tick, does Prefect start the next one, is a host there."""
+"""Doctor's checks of the loop: it ticks, Prefect starts the next run, a worker host is running."""
 
 import time
 from collections.abc import Callable
@@ -21,13 +21,15 @@ from reconciler.operator.wording import seconds, since, span
 from reconciler.poll import HANDOVER_S
 
 PAUSE_S = 0.5
-STARTS_S = 30.0  # that a run of Prefect's takes at most until its first tick: 2 to 17, and 8 more
+# Longest time until a run's first tick: Prefect starts it after 2 to 17 s, and it needs 8 s more.
+STARTS_S = 30.0
 
 
 class LoopChecks:
-    """The checks of one run of doctor, which asks Prefect once.
+    """The checks of one doctor run; Prefect is asked once for all of them.
 
-    `all_well` says whether the parts before have no fault: only then is a tick waited for.
+    `all_well` says whether the earlier parts have no fault. Only then do the checks wait for a
+    tick. `say` gets a sentence before such a wait.
     """
 
     def __init__(
@@ -36,14 +38,14 @@ class LoopChecks:
         self._all_well = all_well
         self._tables = tables
         self._say = say
-        self._no_next = False  # whether no next tick was seen, or waited for
+        self._no_next = False  # True if a next tick is needed as proof, and none was seen
 
     @cached_property
     def _seen(self) -> Observed:
         return observe_prefect(load_settings())
 
     def loop(self) -> str | Reason:
-        """Some loop ticks, and goes on."""
+        """A loop ticks, and will go on."""
         try:
             found = read_loop()
         except NoPolling:
@@ -59,7 +61,10 @@ class LoopChecks:
         return f"ticked at {since(found.ticked_at, found.now)}"
 
     def _next_tick(self, found: LoopFacts) -> LoopFacts:
-        """The loop after its next tick: without a schedule, the last one proves nothing."""
+        """The loop after its next tick.
+
+        Without a schedule a recent tick may have been the last one, so it proves nothing.
+        """
         self._no_next = True
         if self._all_well():
             last, found = found.ticked_at, await_tick(found, self._say)
@@ -67,7 +72,7 @@ class LoopChecks:
         return found
 
     def _first_tick(self, found: LoopFacts) -> LoopFacts:
-        """The loop once a run ticks that Prefect may be starting."""
+        """The loop after the first tick of a run that Prefect may be starting now."""
         if self._all_well():
             self._say(f"Waiting for the run that Prefect is starting, {STARTS_S:g} s at most.")
             deadline = time.monotonic() + STARTS_S
@@ -77,30 +82,30 @@ class LoopChecks:
         return found
 
     def prefect(self) -> str | Reason:
-        """Prefect starts the next run, or is not what starts them."""
+        """Prefect starts the next run, or something else (cron, a person) runs the loop."""
         fault, found = self._seen.prefect, self._seen.schedule
         if fault and self._unused():
             return f"not used: {fault.says}. The loop ticks without it"
         if fault:
             return replace(fault, says=f"{fault.says} ({found.api_url})") if found else fault
-        assert found is not None  # without a fault there was an answer
+        assert found is not None  # no fault means that Prefect answered
         return f"{found.api_url}, a run every {seconds(found.every_s)}"
 
     def window(self) -> str | Reason:
-        """A loop stays until the next one comes."""
+        """A loop runs until the next one starts: no gap between its window and the next run."""
         found = self._seen.schedule
         if not found or found.every_s is None:
-            return "there is no schedule to fit"
+            return "Prefect has no schedule to compare with"
         with read_only_store() as store:
-            stays_s = store.polling()["every_s"] + HANDOVER_S
-        fits = f"run comes every {seconds(found.every_s)}, and stays for {seconds(stays_s)}"
-        if found.every_s > stays_s:
+            window_s = store.polling()["every_s"] + HANDOVER_S
+        both = f"run starts every {seconds(found.every_s)}, and lasts {seconds(window_s)}"
+        if found.every_s > window_s:
             fix = f"tracer interval set --every {found.every_s:g}s"
-            return Reason(Code.SCHEDULE_GAP, f"A {fits}", fix)
-        return f"a {fits}"
+            return Reason(Code.SCHEDULE_GAP, f"A {both}", fix)
+        return f"a {both}"
 
     def workers(self) -> str | Reason:
-        """A local call finds its host, and that has its step."""
+        """The local worker host answers, and has the steps of the running batches."""
         settings = load_settings()
         host = ask_host(settings)
         steps = steps_needed_here(self._tables)
@@ -115,7 +120,7 @@ class LoopChecks:
         return code in (Code.PREFECT_UNKNOWN, Code.PREFECT_NOT_DEPLOYED)
 
     def _unused(self) -> bool:
-        """Whether a loop ticks though Prefect is not set up to start one: cron's, or a person's."""
+        """Whether a loop ticks without Prefect: cron or a person runs it."""
         try:
             if not self._without_prefect or self._no_next:
                 return False
@@ -126,17 +131,17 @@ class LoopChecks:
 
 
 def read_loop() -> LoopFacts:
-    """The loop as the database knows it.
+    """The loop's state in the database.
 
     Raises:
-        NoPolling: somebody has deleted its row.
+        NoPolling: the table `polling` has no row.
     """
     with read_only_store() as store:
         return LoopFacts.of(store.polling())
 
 
 def steps_needed_here(tables: Tables) -> list[str]:
-    """The steps of running batches whose code is here; none where another part is not well."""
+    """The steps of running batches whose code is here; none if they cannot be read."""
     try:
         with read_only_store() as store:
             needed = {row["step"] for row in store.rows(NEEDED)}
@@ -146,7 +151,7 @@ def steps_needed_here(tables: Tables) -> list[str]:
 
 
 def await_tick(found: LoopFacts, say: Callable[[str], None]) -> LoopFacts:
-    """The loop after its next tick, or when cron's should have come."""
+    """The loop after its next tick, or after the time in which cron would have started one."""
     last = found.ticked_at
     if last is None:
         return found

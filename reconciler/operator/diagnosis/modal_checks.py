@@ -1,4 +1,4 @@
-"""What doctor asks Modal: the account, the apps, and their functions."""
+"""Doctor's checks of Modal: the account, the apps and their functions."""
 
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.settings import load_settings
@@ -6,7 +6,7 @@ from reconciler.operator.diagnosis.read_only import read_only_store
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.rules import workers
 from reconciler.operator.diagnosis.rules.step import SYNC
-from reconciler.operator.diagnosis.rules.workers import Place
+from reconciler.operator.diagnosis.rules.workers import ModalFunction
 from reconciler.spawners.modal_account import check_account, deployed_functions
 
 
@@ -19,11 +19,11 @@ def account() -> str | Reason:
 
 
 def app() -> str | Reason:
-    """The app that the registry names is ours, and deployed."""
+    """The registry names the app in TRACER_MODAL_APP, and Modal has it."""
     apps = {app for app, _ in _registered()}
     if apps - {here := load_settings().modal_app}:
         says = f"The registry has {', '.join(sorted(apps))}, and TRACER_MODAL_APP here is {here}"
-        says += ": set that, or let the registry follow"
+        says += ": change the setting, or write it to the registry"
         return Reason(Code.MODAL_APP_DIFFERS, says, SYNC)
     for name in apps:
         deployed_functions(name, load_settings().spawn_timeout_s)
@@ -38,10 +38,10 @@ def functions() -> str | Reason:
         for name in {name for name, _ in registered}
         for function in deployed_functions(name, timeout_s)
     }
-    as_it_should = f"{len(registered)} deployed, as the registry has them"
-    return next(workers.functions_differ(deployed, registered), as_it_should)
+    well = f"{len(registered)} deployed, as in the registry"
+    return next(workers.functions_differ(deployed, registered), well)
 
 
-def _registered() -> set[Place]:
+def _registered() -> set[ModalFunction]:
     with read_only_store() as store:
         return {(row["app_name"], row["function_name"]) for row in store.steps()}

@@ -1,4 +1,4 @@
-"""What is seen outside of the database, and quickly: does a tick come, is a worker there."""
+"""Asks Prefect and the workers, briefly: will a tick come, and is a worker ready."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,11 +14,11 @@ from reconciler.operator.diagnosis.rules import loop, workers
 from reconciler.prefect.api import find_server, open_api
 from reconciler.prefect.schedule import read
 
-ANSWER_S = 2.0  # who asks why a row waits should not wait for that too
+ANSWER_S = 2.0  # longest wait for an answer: `explain` must be quick
 
 
 def observe(settings: Settings, row: RowFacts) -> Observed:
-    """Whatever the row waits for; what does not answer is not known."""
+    """Ask only the services that the row waits for; None for each that gave no answer."""
     seen, ticks = Observed(), waits_for_a_tick(row)
     if waits_for_a_worker(row) or (ticks and settings.workers == "local"):
         seen = observe_workers(settings, row)
@@ -29,21 +29,21 @@ def observe(settings: Settings, row: RowFacts) -> Observed:
 
 
 def waits_for_a_tick(row: RowFacts) -> bool:
-    """Whether the next tick would move the row, or decide on it, and none has come for a while."""
+    """Whether the row needs a tick, and the last tick is too long ago for a loop with work."""
     advances = row.status == Status.COMPLETED and not row.last
     moves = row.status == Status.PENDING or row.lease_over or advances
     return moves and row.quiet and row.batch_status == BatchStatus.RUNNING
 
 
 def waits_for_a_worker(row: RowFacts) -> bool:
-    """Whether a worker should have the row, or was not there when it was spawned."""
+    """Whether the state of the workers matters: the row is with them, or its spawn failed."""
     refused = row.status == Status.PENDING and row.not_spawned
     begun_here = row.status == Status.IN_PROGRESS and not row.call_id
     return row.status == Status.QUEUED or begun_here or refused or row.throttled
 
 
 def observe_prefect(settings: Settings) -> Observed:
-    """How Prefect's schedule of the loop is."""
+    """Ask Prefect for the loop's schedule, and judge it."""
     try:
         server = find_server(settings)
     except TracerError as error:
@@ -58,7 +58,7 @@ def observe_prefect(settings: Settings) -> Observed:
 
 
 def observe_workers(settings: Settings, row: RowFacts) -> Observed:
-    """Whether a call of the row's step would find its worker, as far as that can be seen."""
+    """Ask the workers whether they would take a call of the row's step."""
     return _local(settings, row) if settings.workers == "local" else _modal(settings, row)
 
 

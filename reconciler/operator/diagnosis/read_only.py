@@ -1,4 +1,4 @@
-"""A store for reading that does not wait for a table which someone else has locked."""
+"""A store for reading: it gives up after 3 s on a locked table, and says which session locks it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
 
 
 class TableLocked(TracerError):
-    """A table of the contract is locked, and stays so."""
+    """Another session has locked a table of the contract for longer than the lock timeout."""
 
     exit_code = 3
 
 
 class ReadOnlyStore(OperatorStore):
-    """The operator's store; each of its statements runs with a lock timeout."""
+    """The operator's store, with a lock timeout on each statement."""
 
     @classmethod
     def connect(cls, url: str, max_size: int = 2) -> Self:
@@ -51,31 +51,31 @@ def read_only_store() -> OperatorStore:
     """An open store; see `operator`.
 
     Raises:
-        TableLocked: someone has locked a table.
+        TableLocked: another session has locked a table.
     """
     return operator(ReadOnlyStore)
 
 
 @contextmanager
 def lock_timeout(connection: Connection) -> Iterator[None]:
-    """A transaction in which no lock is waited for longer than 3 s.
+    """A transaction in which each wait for a lock ends after 3 s.
 
     Raises:
-        TableLocked: one was; the message says who holds it.
+        TableLocked: a wait ended; the message names the Postgres process that has the lock.
     """
     try:
         with connection.transaction():
             connection.execute(LOCK_TIMEOUT)
             yield
     except psycopg.errors.LockNotAvailable as error:
-        raise held_by(connection) from error
+        raise table_locked(connection) from error
 
 
-def held_by(connection: Connection) -> TableLocked:
-    """Who keeps a table of the contract from being read."""
+def table_locked(connection: Connection) -> TableLocked:
+    """The error that names the locked tables and the Postgres processes that lock them."""
     holders = connection.execute(HOLDERS).fetchall()
     if not holders:
-        return TableLocked("A table was locked for 3 s, and is no longer: try again.")
+        return TableLocked("A table was locked for 3 s and is free again: try again.")
     tables = ", ".join(sorted({row["table"] for row in holders}))
     pids = list(dict.fromkeys(pid for row in holders for pid in row["pids"]))
     return TableLocked(

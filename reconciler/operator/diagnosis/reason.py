@@ -7,7 +7,7 @@ from reconciler.contract.errors import with_fix
 
 
 class Code(StrEnum):
-    """Every reason that `explain`, `doctor` and `inspect` give. Scripts read these: they stay."""
+    """Every reason that `explain`, `doctor` and `inspect` give. Scripts read them: never rename."""
 
     # The row has ended.
     ALL_STEPS_DONE = auto()
@@ -91,7 +91,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """`says` has no full stop at its end; `fix` is None if no command fixes it."""
+    """A sentence without its full stop, and the command that fixes it, or None."""
 
     code: Code
     says: str

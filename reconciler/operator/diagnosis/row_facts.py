@@ -1,4 +1,4 @@
-"""What is known of a company's row: from the database, and from outside of it."""
+"""The facts about a company's row: from the database, from Prefect and from the workers."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,24 +8,27 @@ from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.prefect.schedule import Schedule
 
-COUNTED = 10_001  # rows, at most: "more than 10,000" is as good as the number
+COUNTED = 10_001  # rows are counted up to this: people need no more than "more than 10,000"
 
-# A loop that has not ticked for longer has ended, or the machine that it runs on has. Cron's runs
-# come a minute apart, and some a little late.
+# After this long without a tick, the loop or its machine has ended. Cron starts a run every minute,
+# sometimes a little late.
 SILENCE = timedelta(seconds=90)
-# With work to do, a loop ticks at the poll interval; a tick itself may take some seconds.
+# A loop with work ticks at the poll interval. A tick itself may take some seconds.
 QUIET = timedelta(seconds=5)
-# A worker renews its lease after a third of it. After two thirds, that is no chance.
+# Share of the lease. A worker renews its lease after a third: after two thirds it is not just late.
 WORKER_SILENT = 2 / 3
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen outside of the database; None where nobody asked, or no answer came.
+    """The answers of Prefect and of the workers; None means not asked, or no answer.
 
-    `prefect` is what keeps Prefect from starting runs, and `schedule` what Prefect said. A call of
-    the row's step finds its worker if `workers_ready`; `workers_fault` is what is wrong with them.
-    `host_since` is when the local worker host was started.
+    - `prefect`: why Prefect starts no run.
+    - `schedule`: the schedule as Prefect has it.
+    - `workers`: `local` or `modal`, the setting TRACER_WORKERS.
+    - `workers_ready`: whether the workers would take a call of the row's step.
+    - `workers_fault`: why they would not.
+    - `host_since`: the start of the local worker host.
     """
 
     prefect: Reason | None = None
@@ -37,7 +40,7 @@ class Observed:
 
     @property
     def workers_fix(self) -> str | None:
-        """The command against what is wrong with the workers."""
+        """The command that fixes the workers, if they have a fault."""
         return self.workers_fault.fix if self.workers_fault else None
 
     @property
@@ -47,14 +50,14 @@ class Observed:
 
     @property
     def deserted(self) -> bool:
-        """Whether nothing that ticks is left here: no Prefect, and no host beside a loop."""
+        """Whether neither Prefect nor a worker host runs here: then no local loop runs either."""
         code = self.prefect.code if self.prefect else None
         return self.host_gone and code in (Code.PREFECT_UNKNOWN, Code.PREFECT_UNREACHABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFacts:
-    """A step as the registry has it; None where it is not registered."""
+    """A step's row in the registry; None in all other fields if it is not registered."""
 
     step: str
     enabled: bool | None
@@ -63,7 +66,7 @@ class StepFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopFacts:
-    """The loop; what is of the table `polling` is None where that has no row."""
+    """The loop's row in the table `polling`; its fields are None if there is no row."""
 
     polling_paused: bool | None
     ticked_at: datetime | None
@@ -74,7 +77,7 @@ class LoopFacts:
 
     @staticmethod
     def of(polling: Row) -> "LoopFacts":
-        """From the row of `polling`."""
+        """Make it from the row of `polling`, as `OperatorStore.polling` returns it."""
         return LoopFacts(
             polling_paused=polling["paused"],
             ticked_at=polling["ticked_at"],
@@ -85,13 +88,13 @@ class LoopFacts:
 
     @property
     def silent(self) -> bool:
-        """Whether no loop is left that ticks."""
+        """Whether no loop runs any more."""
         longest = max(SILENCE, timedelta(seconds=2 * (self.idle_s or 0)))
         return self._untouched_for(longest) or (self.quiet and self.observed.deserted)
 
     @property
     def quiet(self) -> bool:
-        """Whether a loop that has work to do would have ticked by now."""
+        """Whether the last tick is too long ago for a loop with work."""
         return self._untouched_for(max(QUIET, timedelta(seconds=3 * (self.poll_s or 0))))
 
     def _untouched_for(self, longest: timedelta) -> bool:
@@ -100,13 +103,16 @@ class LoopFacts:
 
 @dataclass(frozen=True)
 class NextClaim:
-    """A row's place in the next claim of its step, as the claim itself counts.
+    """A row's place in the next claim of its step, by the claim's own arithmetic.
 
-    The claim may take `free` rows of the step. Batches of a higher priority have `higher` rows,
-    `highest` is the highest priority that waits, and `room` rows are left after them. Each of the
-    `sharing` batches of this row's priority gets `mark` rows, and some get one of the `spare` ones.
-    `ahead` rows of its own batch come first. The next tick brings `arriving` rows to the step
-    before it claims. The batch `rival` has the same company at the same step, and goes first.
+    - `free`: rows of the step that the claim may take.
+    - `higher`: rows of batches with a higher priority; `highest` is the highest such priority.
+    - `room`: rows that are left for this row's priority.
+    - `sharing`: batches of this row's priority; each gets `mark` rows.
+    - `spare`: rows left over; that many of these batches get one more row.
+    - `ahead`: rows of the same batch that come before this one.
+    - `arriving`: rows that the next tick brings to the step before it claims.
+    - `rival`: a batch that goes first and has the same company PENDING at the same step, or None.
     """
 
     free: int
@@ -123,9 +129,9 @@ class NextClaim:
 
 @dataclass(frozen=True, kw_only=True)
 class RowFacts(StepFacts, LoopFacts):
-    """A company's newest row in a batch, and what can keep it there, as `EXPLAIN` reads it.
+    """A company's newest row in a batch, with all facts that can hold it: the columns of `EXPLAIN`.
 
-    `waiting` rows of the step have long been claimed and not begun.
+    `waiting`: rows of the step that were claimed more than 5 s ago and not begun.
     """
 
     number: int
@@ -168,17 +174,17 @@ class RowFacts(StepFacts, LoopFacts):
 
     @property
     def tries(self) -> int:
-        """The attempts that count: an operator's retry forgives those before it."""
+        """The attempts that count: an operator's retry forgives the earlier ones."""
         return self.attempt - self.forgiven
 
     @property
-    def attempt_of(self) -> str:
-        """The number of the attempt, for a sentence."""
+    def attempt_text(self) -> str:
+        """`attempt 2 of 5`, for a sentence."""
         return f"attempt {self.tries} of {self.max_attempts or '?'}"
 
     @property
     def not_spawned(self) -> bool:
-        """Whether the row's error is about its spawn, and not about its work."""
+        """Whether the row's error is one of its spawn, not of its work."""
         return self.error_kind in NOT_SPAWNED
 
     @property
@@ -188,18 +194,18 @@ class RowFacts(StepFacts, LoopFacts):
 
     @property
     def throttled(self) -> bool:
-        """Whether the step is not spawned for a while."""
+        """Whether the step claims nothing until `held_until`."""
         return self.held_until is not None and self.held_until > self.now
 
     @property
     def worker_silent_since(self) -> datetime | None:
-        """When the worker last renewed the lease, if one that lives would have since.
+        """The last renewal of the lease, if a living worker would have renewed it since; else None.
 
-        A lease that seems to have begun before the attempt had another length: `steps set` has
-        changed it, and it tells nothing.
+        None also if `tracer steps set` has changed `lease_s` during the attempt: then the computed
+        time lies before the attempt began, and means nothing.
         """
         if not (self.lease_expires_at and self.started_at and self.lease_s):
             return None
-        beat = self.lease_expires_at - timedelta(seconds=self.lease_s)
-        silent = self.now - beat > timedelta(seconds=WORKER_SILENT * self.lease_s)
-        return beat if silent and beat >= self.started_at - timedelta(seconds=1) else None
+        renewed = self.lease_expires_at - timedelta(seconds=self.lease_s)
+        silent = self.now - renewed > timedelta(seconds=WORKER_SILENT * self.lease_s)
+        return renewed if silent and renewed >= self.started_at - timedelta(seconds=1) else None

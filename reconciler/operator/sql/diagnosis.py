@@ -1,11 +1,11 @@
-"""What explains why a row is where it is. Nothing here moves one."""
+"""The reads of `tracer explain`. No statement here moves a row."""
 
 from reconciler.contract.sql.claim import CLAIM, NOT_IN_FLIGHT
 
-# Both questions are asked of one snapshot, so that their answers fit together.
+# Both statements read one snapshot, so that their answers agree.
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
-# A company's newest row in a batch, with everything that can keep it there.
+# A company's newest row in a batch, with all facts that can hold it.
 EXPLAIN = """
 SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.blueprint) AS steps,
     w.status, w.attempt, w.forgiven, w.available_at, w.queued_at, w.started_at,
@@ -38,11 +38,11 @@ ORDER BY w.position DESC
 LIMIT 1
 """
 
-# The claim's own arithmetic, word for word: what it would take of each step from each batch.
+# The claim's own arithmetic, word for word: how many rows it would take per step and batch.
 _LEVELS = CLAIM.partition("\n), share AS (")[0]
 
-# A row's place in the next claim of its step. Rows are counted no further than `counted`: a backlog
-# may have millions. `rival` is a batch whose row of the same company would be taken instead.
+# A row's place in the next claim of its step. Counts stop at `counted`: a backlog may have millions
+# of rows. `rival` is a batch whose row of the same company would be taken instead.
 NEXT_CLAIM = f"""{_LEVELS}
 ), in_line AS (
     SELECT batch_id, free, room, depth, mark,

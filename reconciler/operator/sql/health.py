@@ -1,11 +1,11 @@
-"""What `tracer doctor` looks at in the database. Nothing here changes anything."""
+"""The reads of `tracer doctor`. No statement here changes anything."""
 
-# A copy that follows another server, or a server that was told to take no writes.
+# Whether the server is a copy that follows another one, and whether it is set to take no writes.
 WRITES = """
 SELECT pg_is_in_recovery() AS copy, current_setting('default_transaction_read_only') AS read_only
 """
 
-# The columns of every table of a schema; the contract's own is where `workflow_states` is found.
+# The columns of every table of a schema; without a name, of the schema with the table `polling`.
 COLUMNS = """
 SELECT c.relname AS table, array_agg(a.attname::text) AS columns
 FROM pg_class c
@@ -16,15 +16,15 @@ WHERE c.relkind IN ('r', 'p') AND c.relnamespace = coalesce(
 GROUP BY c.relname
 """
 
-# Which of the given roles, and who asks, are there; and who owns the contract's tables.
-WHO = """
+# The connection's role, whether it owns the contract's tables, and which of the given roles exist.
+ROLES = """
 SELECT current_user AS me, pg_has_role(c.relowner, 'USAGE') AS owner,
     ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%(roles)s)) AS roles
 FROM pg_class c
 WHERE c.oid = to_regclass('polling')
 """
 
-# Of the privileges that are asked for, those that the role lacks, and how many it has.
+# The privileges that the role lacks, and the number that it has, of the given ones.
 LACKING = """
 SELECT count(*) FILTER (WHERE held) AS held,
     coalesce(array_agg(DISTINCT format('%%s on %%s', privilege, name))
@@ -38,7 +38,7 @@ CROSS JOIN LATERAL (
 ) h
 """
 
-# The steps that running batches need, and how the registry has them.
+# The steps of the running batches, with their rows in the registry.
 NEEDED = """
 SELECT s.step, count(*) AS batches, r.enabled, r.max_in_flight,
     bool_or(r.step_name IS NOT NULL) AS registered
@@ -50,8 +50,8 @@ GROUP BY s.step, r.enabled, r.max_in_flight
 ORDER BY s.step
 """
 
-# Who keeps the contract's tables from being read: whoever has locked one whole, or waits to, and
-# those that are waited for by the latter.
+# The sessions that keep the contract's tables from being read: a session that has locked a whole
+# table, or waits for such a lock, and the sessions that a waiting one waits for.
 HOLDERS = """
 SELECT l.relation::regclass::text AS table,
     CASE WHEN l.granted THEN ARRAY[l.pid] ELSE pg_blocking_pids(l.pid) || l.pid END AS pids

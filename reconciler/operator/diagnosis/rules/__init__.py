@@ -1,1 +1,1 @@
-"""From what is known to reasons, the first of which counts. No rule reads a row or a clock."""
+"""Rules turn facts into reasons; the first reason counts. A rule reads no database and no clock."""

@@ -1,4 +1,4 @@
-"""Why a row that has ended is where it is."""
+"""The reasons of rows that have ended."""
 
 from collections.abc import Iterator
 from shlex import quote
@@ -11,11 +11,11 @@ from reconciler.operator.wording import operand, since
 
 
 def failed(row: RowFacts) -> Iterator[Reason]:
-    """A retry gives it new attempts, if the batch and the loop go on."""
-    says = f"{row.step} FAILED{_when(row)}, at {row.attempt_of}"
+    """The row FAILED; the fix is a retry, and a resume of the batch and the loop if paused."""
+    says = f"{row.step} FAILED{_when(row)}, at {row.attempt_text}"
     error = f": {row.error}" if row.error else ""
     if row.batch_status == BatchStatus.CANCELLED:
-        says += ", and the batch was cancelled, so that it stays so"
+        says += ", and its batch was cancelled: it cannot be retried"
         yield Reason(Code.FAILED, f"{says}{error}")
     fixes = [f"tracer retry --company={quote(row.key)} {operand(row.batch)}"]
     if row.batch_paused:
@@ -26,12 +26,12 @@ def failed(row: RowFacts) -> Iterator[Reason]:
 
 
 def cancelled(row: RowFacts) -> Iterator[Reason]:
-    """There is no way back."""
+    """An operator cancelled the row; nothing brings it back."""
     yield Reason(Code.CANCELLED, f"{row.step} was cancelled by an operator{_when(row)}")
 
 
 def completed(row: RowFacts) -> Iterator[Reason]:
-    """The next tick advances it, if there is a step after it."""
+    """The step is done; the next tick advances the company to the next step, if there is one."""
     step, when = row.step, _when(row)
     if row.last:
         says = f"All steps are done: {step}, the last one, was COMPLETED{when}"
@@ -40,7 +40,7 @@ def completed(row: RowFacts) -> Iterator[Reason]:
         says = f"{step} was COMPLETED{when}, and the batch was cancelled before the next step"
         yield Reason(Code.BATCH_CANCELLED, says)
     yield from loop.halted(row)
-    says = f"{step} was COMPLETED{when}; the next tick takes it to the step after"
+    says = f"{step} was COMPLETED{when}; the next tick takes the company to the next step"
     yield Reason(Code.STEP_DONE, says)
 
 

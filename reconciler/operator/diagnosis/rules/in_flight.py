@@ -1,4 +1,4 @@
-"""Why a row that was claimed is where it is: its worker has not begun, works, or is gone."""
+"""The reasons of rows in flight: the worker has not begun, is working, or is gone."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from reconciler.operator.wording import since, until
 
 
 def queued(row: RowFacts) -> Iterator[Reason]:
-    """Why no worker has begun it."""
+    """The row is QUEUED: no worker has begun it."""
     yield from _lease_over(row)
     yield from (reason for reason in step.switched_off(row) if row.enabled is None)
     seen, says = row.observed, "Claimed, and not begun"
@@ -17,7 +17,7 @@ def queued(row: RowFacts) -> Iterator[Reason]:
         lost = f"{says}: its call was lost with the worker host, and {_next_attempt(row)}. {gone}"
         yield Reason(Code.WORKER_HOST_GONE, lost, seen.workers_fix)
     if fault := seen.workers_fault:
-        lease = f"The lease of {row.attempt_of} runs until {_lease(row)}"
+        lease = f"The lease of {row.attempt_text} runs until {_lease(row)}"
         yield Reason(fault.code, f"{says}. {fault.says}. {lease}", fault.fix)
     code = Code.SPAWN_UNANSWERED if row.not_spawned else Code.CLAIMED
     error = f": {row.error}" if row.error else ""
@@ -25,7 +25,7 @@ def queued(row: RowFacts) -> Iterator[Reason]:
 
 
 def running(row: RowFacts) -> Iterator[Reason]:
-    """What its worker does."""
+    """The row is IN_PROGRESS: its worker is working, silent, or gone."""
     yield from _lease_over(row)
     began = f" {since(row.started_at, row.now)}" if row.started_at else ""
     gone, fix = _host_gone(row), row.observed.workers_fix
@@ -37,35 +37,38 @@ def running(row: RowFacts) -> Iterator[Reason]:
     if gone:
         says = f"{row.step} was begun at{began} by a worker host that is gone"
         yield Reason(Code.WORKER_HOST_GONE, f"{says}: {_next_attempt(row)}. {gone}", fix)
-    says = f"{row.step} is running{began and f' since{began}'} on {_call(row)}: {row.attempt_of}"
+    says = f"{row.step} is running{began and f' since{began}'} on {_call(row)}: {row.attempt_text}"
     yield Reason(Code.RUNNING, f"{says}, and its lease runs until {_lease(row)}")
 
 
 def _lease_over(row: RowFacts) -> Iterator[Reason]:
-    """The next tick judges an attempt whose lease has ended."""
+    """The lease has ended: the next tick decides whether the row gets another attempt."""
     if row.lease_over:
         yield from loop.halted(row)
-        says = f"{row.attempt_of.capitalize()} of {row.step} is over, since "
+        says = f"{row.attempt_text.capitalize()} of {row.step} is over: "
         says += row.error or "no worker has renewed its lease"
-        yield Reason(Code.LEASE_OVER, f"{says}; the next tick decides on another one")
+        yield Reason(Code.LEASE_OVER, f"{says}; the next tick decides whether there is another")
 
 
 def _host_gone(row: RowFacts) -> str | None:
-    """Evidence that the host which had this row is gone, else None. Modal's calls have an id."""
+    """Evidence that the local host which took this row is gone, else None.
+
+    A row with a call id was sent to Modal, and no local host has it.
+    """
     seen, taken = row.observed, row.started_at or row.queued_at
     if seen.workers != "local" or row.call_id:
         return None
     if seen.workers_fault and seen.host_gone:
         return seen.workers_fault.says
     if seen.host_since and taken and seen.host_since > taken:
-        return f"The one here was started at {since(seen.host_since, row.now)}"
+        return f"The worker host here was started at {since(seen.host_since, row.now)}"
     return None
 
 
 def _next_attempt(row: RowFacts) -> str:
-    """What becomes of an attempt that nobody works."""
+    """What the tick after the lease does with an attempt that has no worker."""
     left = row.tries < (row.max_attempts or 0)
-    then = "takes it up again" if left else f"ends it as FAILED, after {row.attempt_of}"
+    then = "takes it up again" if left else f"ends it as FAILED, after {row.attempt_text}"
     return f"the tick after {_lease(row)} {then}"
 
 

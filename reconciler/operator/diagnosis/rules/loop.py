@@ -1,4 +1,4 @@
-"""Why no tick comes, and what brings one."""
+"""The reasons that no tick comes, and the command that starts ticks again."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -17,17 +17,17 @@ DOCTOR = "tracer doctor"
 HERE = ("127.0.0.1", "localhost", "::1")
 POLLING_PAUSED = Reason(Code.POLLING_PAUSED, "Polling is paused", RESUME_POLLING)
 LATE = timedelta(seconds=30)  # Prefect's worker starts a run 2 to 17 s after it is due
-CRON = timedelta(seconds=65)  # within which cron's next tick comes
+CRON = timedelta(seconds=65)  # cron starts a run every minute
 
 
 def halted(loop: LoopFacts) -> Iterator[Reason]:
-    """Why no tick comes."""
+    """Polling is switched off, or no loop runs."""
     yield from switched_off(loop)
     yield from no_tick(loop)
 
 
 def switched_off(loop: LoopFacts) -> Iterator[Reason]:
-    """Why every loop leaves before its next tick."""
+    """Polling is paused or has no row: every loop ends before its next tick."""
     if loop.polling_paused is None:
         yield polling_row_missing()
     if loop.polling_paused:
@@ -35,20 +35,20 @@ def switched_off(loop: LoopFacts) -> Iterator[Reason]:
 
 
 def wrong_schema(error: WrongSchema) -> Reason:
-    """Neither a tick nor a worker touches a schema of another revision."""
+    """The schema is missing or has another revision: ticks and workers refuse it."""
     behind = Code.SCHEMA_BEHIND if (error.found or "") < error.needed else Code.TRACER_BEHIND
     code = behind if error.found else Code.SCHEMA_MISSING
     return Reason(code, error.says.rstrip("."), error.fix)
 
 
 def polling_row_missing() -> Reason:
-    """Somebody has deleted the row that every tick reads."""
+    """The table `polling` has no row, and every tick reads it."""
     error = NoPolling()
     return Reason(Code.POLLING_ROW_MISSING, error.says, error.fix)
 
 
 def no_tick(loop: LoopFacts) -> Iterator[Reason]:
-    """No loop is left that ticks; the code is that of the cause, if it is known."""
+    """No loop runs; the reason's code is that of the cause, if the cause is known."""
     if loop.silent:
         seen = loop.observed
         code = seen.prefect.code if seen.prefect else Code.NO_TICK
@@ -56,11 +56,11 @@ def no_tick(loop: LoopFacts) -> Iterator[Reason]:
 
 
 def no_next_tick(loop: LoopFacts) -> Reason:
-    """Nothing is seen that starts the next tick, whether or not the last one was lately."""
+    """Nothing is known that would start the next tick, even if the last one was recent."""
     if loop.ticked_at is None or loop.now - loop.ticked_at >= CRON:
         return Reason(Code.NO_TICK, _unticked(loop), tick_fix(loop.observed))
     heard = since(loop.ticked_at, loop.now)
-    says = f"Last ticked at {heard}, and nothing is seen that would start the next one"
+    says = f"The last tick was at {heard}, and nothing is set up to start the next one"
     return Reason(Code.NO_NEXT_TICK, says, tick_fix(loop.observed))
 
 
@@ -71,9 +71,9 @@ def _unticked(loop: LoopFacts) -> str:
 
 
 def tick_fix(seen: Observed) -> str | None:
-    """The command that brings a tick."""
+    """The command that starts ticks again."""
     if seen.prefect is None:
-        return RESUME_POLLING if seen.schedule else DOCTOR  # the former starts a run
+        return RESUME_POLLING if seen.schedule else DOCTOR  # a resume starts a run at once
     return RECONCILE if seen.prefect.code == Code.PREFECT_UNREACHABLE else seen.prefect.fix
 
 
@@ -94,7 +94,7 @@ def prefect_unknown(error: TracerError) -> Reason:
 
 
 def prefect_unreachable(error: TracerError, api_url: str) -> Reason:
-    """Prefect does not answer at `api_url`, or does not let us in."""
+    """Prefect does not answer at `api_url`, or refuses the login."""
     here = urlsplit(api_url).hostname in HERE
     fix = "prefect server start" if here else "prefect config view"
     return Reason(Code.PREFECT_UNREACHABLE, error.says.rstrip("."), fix)
@@ -103,10 +103,10 @@ def prefect_unreachable(error: TracerError, api_url: str) -> Reason:
 def schedule_faults(
     found: Schedule, now: datetime, stack_url: str | None = None
 ) -> Iterator[Reason]:
-    """What keeps Prefect from starting runs.
+    """Why Prefect starts no run, the cause first.
 
-    A local stack runs a server of its own at `stack_url`: Prefect's own commands do not know of it,
-    and its worker is started with all else.
+    `stack_url` is the API of a local stack's own server, else None. Prefect's commands then need
+    PREFECT_API_URL, and a restart of the stack is what starts the worker.
     """
     server = f"PREFECT_API_URL={stack_url} " if stack_url else ""
     pool, queue = operand(found.pool or POOL), operand(found.queue or "default")
@@ -122,7 +122,7 @@ def schedule_faults(
     if not found.pool_online and found.pool in (None, POOL):
         yield Reason(Code.PREFECT_NO_WORKER, "No Prefect worker polls the pool", more)
     if not found.pool_online or found.pool is None:
-        says = "Prefect's deployment is on no work pool that a worker polls"
+        says = "No worker polls the work pool of Prefect's deployment"
         yield Reason(Code.PREFECT_OTHER_POOL, says, DEPLOY)
     late = now - found.next_run_at if found.next_run_at else timedelta()
     is_late, where = late > LATE, f"{queue} --pool {pool}"
@@ -151,5 +151,5 @@ def _queue_faults(found: Schedule, late: bool, command: str, queue: str) -> Iter
 
 
 def _full(limit: int | None, late: bool) -> bool:
-    """Whether a limit of runs at once keeps the next one waiting."""
+    """Whether the concurrency limit holds the next run back: it is 0, or runs are late."""
     return limit == 0 or (late and limit is not None)

@@ -1,4 +1,4 @@
-"""Why a PENDING row is not claimed yet, and who comes before it."""
+"""The reasons that a PENDING row is not claimed yet."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from reconciler.operator.wording import counted, operand, since, until
 
 
 def only_the_claim_decides(row: RowFacts) -> bool:
-    """Whether nothing but the capacity and the next claim decides on the row."""
+    """Whether only the step's capacity and the row's place in line decide about the row."""
     return (
         row.status == Status.PENDING
         and row.batch_status == BatchStatus.RUNNING
@@ -25,23 +25,23 @@ def only_the_claim_decides(row: RowFacts) -> bool:
 
 
 def cancel_unfinished(row: RowFacts) -> Iterator[Reason]:
-    """The batch was cancelled, and this row was not."""
+    """The batch is cancelled, but this row is not: the cancel was interrupted."""
     if row.batch_status == BatchStatus.CANCELLED and row.status in (Status.PENDING, *IN_FLIGHT):
-        says = "The batch was cancelled, and the cancel ended before it came to this row"
+        says = "The cancel of the batch was interrupted before it reached this row"
         yield Reason(Code.CANCEL_UNFINISHED, says, f"tracer cancel {operand(row.batch)}")
 
 
 def reasons(row: RowFacts) -> Iterator[Reason]:
-    """In the order in which one keeps the next from counting."""
+    """The reasons in order: as long as one holds, the later ones do not matter."""
     if row.batch_paused:
         fix = f"tracer resume {operand(row.batch)}"
         yield Reason(Code.BATCH_PAUSED, "The batch is paused", fix)
     yield from step.switched_off(row)
     yield from loop.switched_off(row)
     if row.available_at > row.now:
-        yield _not_yet(row)
+        yield _not_yet_available(row)
     yield from loop.no_tick(row)
-    yield from _kept_from_the_claim(row)
+    yield from _not_claimable(row)
     if claim := row.next_claim:
         yield from _behind(row, claim)
         yield from _in_line(row, claim)
@@ -49,39 +49,39 @@ def reasons(row: RowFacts) -> Iterator[Reason]:
     yield Reason(Code.IN_LINE, f"{row.step} waits for the next tick")
 
 
-def _not_yet(row: RowFacts) -> Reason:
-    """It waits after a spawn that was not taken, or an attempt that failed."""
+def _not_yet_available(row: RowFacts) -> Reason:
+    """The row waits after a refused spawn, or after a failed attempt."""
     if row.not_spawned:
         says = waits_until(row.step, row.available_at, row.now, str(row.error))
         return Reason(Code.SPAWN_FAILED, says, row.observed.workers_fix or loop.DOCTOR)
-    error = f"{row.attempt_of} failed: {row.error}" if row.error else "an attempt failed"
+    error = f"{row.attempt_text} failed: {row.error}" if row.error else "an attempt failed"
     return Reason(Code.BACKOFF, waits_until(row.step, row.available_at, row.now, error))
 
 
-def waits_until(step: str, available_at: datetime, now: datetime, since: str) -> str:
-    """That a row may not be claimed before a moment, and why."""
-    return f"{step} waits until {until(available_at, now)}, since {since}"
+def waits_until(step: str, available_at: datetime, now: datetime, why: str) -> str:
+    """A sentence: the row may not be claimed before `available_at`, and why."""
+    return f"{step} waits until {until(available_at, now)}: {why}"
 
 
-def _kept_from_the_claim(row: RowFacts) -> Iterator[Reason]:
+def _not_claimable(row: RowFacts) -> Iterator[Reason]:
     name = row.step
     if row.throttled and row.held_until:
-        says = f"No {name} is spawned until {until(row.held_until, row.now)}, since the last spawns"
+        says = f"{name} is throttled until {until(row.held_until, row.now)}, because workers did"
         fix = row.observed.workers_fix or loop.DOCTOR
-        yield Reason(Code.THROTTLED, f"{says} were not all taken: {row.held_because}", fix)
+        yield Reason(Code.THROTTLED, f"{says} not take all calls: {row.held_because}", fix)
     if row.working_batch:
         says = f"The batch {row.working_batch!r} has {name} of this company in flight"
         yield Reason(Code.COMPANY_IN_FLIGHT, says)
     if not row.max_in_flight:
         yield step.capacity_zero(name, _more_in_flight(row))
     elif row.in_flight - row.expired >= row.max_in_flight:
-        used = f"{row.in_flight} in flight, of {row.max_in_flight}{_starved(row)}"
+        used = f"{row.in_flight} in flight, of {row.max_in_flight}{_waiting_for_workers(row)}"
         says = f"The capacity of {name} is used up: {used}"
         yield Reason(Code.CAPACITY_USED_UP, says, _more_in_flight(row))
 
 
 def _behind(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
-    """The next claim does not take it."""
+    """The next claim does not reach the row."""
     takes = f"the next tick takes {_share(row, claim)}"
     if not claim.room and not row.expired:
         wait = (
@@ -89,7 +89,7 @@ def _behind(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
         )
         fix = f"tracer priority {operand(row.batch, str(claim.highest))}"
         yield Reason(Code.HIGHER_PRIORITY, f"Not its turn: {wait} priority, and {takes}", fix)
-    # Leases that the tick finds over free as many places; what it brings only takes some.
+    # Each lease that has ended frees a place before the claim. Arriving rows only take places.
     places = claim.free + row.expired if row.expired else claim.mark + bool(claim.spare)
     if claim.ahead >= places:
         before = f"{counted(claim.ahead, COUNTED)} of this batch come before it"
@@ -98,14 +98,13 @@ def _behind(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
 
 
 def _in_line(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
-    """The next claim may take it, by what is not known before the tick."""
+    """The next claim may take the row; that depends on facts which are not known yet."""
     says = f"{row.step} is in line for the next tick"
     if row.expired or claim.arriving:
-        yield Reason(Code.IN_LINE, f"{says}, which first {_first(row, claim)}")
+        yield Reason(Code.IN_LINE, f"{says}, which first {_before_the_claim(row, claim)}")
     if claim.rival:
-        rival = f"so is that of the same company in the batch {claim.rival!r}"
-        says += f", and {rival}, which goes first where both would be taken"
-        yield Reason(Code.IN_LINE, says)
+        rival = f"the same company is in line in the batch {claim.rival!r}"
+        yield Reason(Code.IN_LINE, f"{says}, but {rival}, which goes first")
     if claim.ahead >= claim.mark:
         some = f"{claim.spare} of the {claim.sharing} batches of its priority"
         yield Reason(Code.IN_LINE, f"{says}, which takes one more row of {some}")
@@ -119,13 +118,13 @@ def _claimed_next(row: RowFacts) -> Reason:
 
 
 def _share(row: RowFacts, claim: NextClaim) -> str:
-    """What the next claim takes of the step, and why no more."""
+    """How many rows of the step the next claim takes, and the limit that allows no more."""
     if _by_capacity(row, claim):
-        why = f"{row.in_flight} of {row.max_in_flight} are in flight{_starved(row)}"
+        why = f"{row.in_flight} of {row.max_in_flight} are in flight{_waiting_for_workers(row)}"
     elif claim.free == row.allowance:
-        why = "it is slowed down after spawns that were not all taken"
+        why = "it is throttled: workers did not take all its calls"
     else:
-        why = "no tick takes more"
+        why = "a tick takes no more"
     shared = claim.sharing > 1 and claim.room
     each = f", {claim.mark} of each of {claim.sharing} batches" if shared else ""
     return f"{claim.free:,}{each} ({why})"
@@ -135,28 +134,28 @@ def _by_capacity(row: RowFacts, claim: NextClaim) -> bool:
     return claim.free == (row.max_in_flight or 0) - row.in_flight
 
 
-def _first(row: RowFacts, claim: NextClaim) -> str:
-    """What a tick does before its claim that changes who is taken."""
+def _before_the_claim(row: RowFacts, claim: NextClaim) -> str:
+    """What the next tick does before its claim and changes the line by."""
     over = f"judges {row.expired} of {row.step} whose lease is over" if row.expired else ""
     more = f"brings {counted(claim.arriving, COUNTED)} to it" if claim.arriving else ""
     return " and ".join(filter(None, (over, more)))
 
 
-def _starved(row: RowFacts) -> str:
-    """That much of the capacity is claimed and no worker has begun it, if so."""
+def _waiting_for_workers(row: RowFacts) -> str:
+    """A hint if at least half of the capacity is claimed but not begun, else nothing."""
     if 2 * row.waiting < (row.max_in_flight or 0) or not row.waiting:
         return ""
     return f", {row.waiting} of them not begun: the workers are the limit"
 
 
 def _more_in_flight(row: RowFacts) -> str | None:
-    """The command that raises the capacity so far that the next claim takes the row.
+    """The command that raises the capacity enough for the next claim to take the row.
 
-    None where no capacity does.
+    None if no capacity is enough.
     """
     claim = row.next_claim
     before = claim.higher + max(1, claim.sharing) * (claim.ahead + 1) - 1 if claim else 0
-    if before >= LIMIT or _starved(row):
+    if before >= LIMIT or _waiting_for_workers(row):
         return None
     wanted = row.in_flight + before + 1
     rounding = 10 ** max(0, len(str(wanted)) - 2)

@@ -1,4 +1,4 @@
-"""Why a step is not worked by anybody."""
+"""The reasons that a step is not worked."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import StepFacts
 
 SYNC = "tracer steps sync"
-DEFAULT_CAPACITY = 1000  # as the registry has it
+DEFAULT_CAPACITY = 1000  # the registry's default
 
 
 def switched_off(step: StepFacts) -> Iterator[Reason]:
-    """Why no claim takes it."""
+    """The step is not registered, or is disabled: no claim takes its rows."""
     if step.enabled is None:
         yield Reason(Code.STEP_NOT_REGISTERED, f"The step {step.step} is not registered", SYNC)
     if step.enabled is False:
@@ -19,7 +19,10 @@ def switched_off(step: StepFacts) -> Iterator[Reason]:
 
 
 def unworked(step: StepFacts, batches: int, here: set[str] | None) -> Iterator[Reason]:
-    """Why running batches wait for it; the workers here have the steps `here`, if any are here."""
+    """Why `batches` running batches wait for the step.
+
+    `here` are the steps whose code is here; None if the workers are not local.
+    """
     needed = f"{'a running batch needs' if batches == 1 else f'{batches} running batches need'} it"
     for reason in switched_off(step):
         yield Reason(reason.code, f"{reason.says}, and {needed}", reason.fix)
@@ -27,7 +30,7 @@ def unworked(step: StepFacts, batches: int, here: set[str] | None) -> Iterator[R
         reason = capacity_zero(step.step, more_in_flight(step.step, DEFAULT_CAPACITY))
         yield Reason(reason.code, f"{reason.says}, and {needed}", reason.fix)
     if here is not None and step.step not in here:
-        says = f"workers/steps/ here has no {step.step}, and {needed}"
+        says = f"The code of {step.step} is not here, and {needed}"
         yield Reason(Code.STEP_CODE_MISSING, says, "git status workers/steps")
 
 
@@ -37,7 +40,7 @@ def unregistered(steps: list[str]) -> Reason:
 
 
 def capacity_zero(step: str, fix: str | None) -> Reason:
-    """None of it may be in flight."""
+    """The step's `max_in_flight` is 0."""
     return Reason(Code.CAPACITY_ZERO, f"The capacity of {step} is set to 0", fix)
 
 

@@ -1,4 +1,4 @@
-"""Why a call would not find its worker: on this machine, or on Modal."""
+"""The reasons that no worker would take a call: on this machine, or on Modal."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,7 +7,7 @@ from reconciler.local.worker_host import HostFault, HostStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.rules.step import SYNC
 
-Place = tuple[str, str]  # an app of Modal, and a function of it
+ModalFunction = tuple[str, str]  # the app's name, and the function's
 HOST_FAULTS = {
     HostFault.NOT_RUNNING: (Code.NO_WORKER_HOST, "No worker host is running here"),
     HostFault.SILENT: (Code.WORKER_HOST_SILENT, "The worker host here does not answer"),
@@ -19,7 +19,7 @@ HOST_FAULTS = {
 
 
 def host_faults(host: HostStatus, steps: Iterable[str], fix: str) -> Iterator[Reason]:
-    """The local worker host does not answer, or has not all of `steps`."""
+    """The local worker host does not answer, or lacks one of `steps`."""
     if host.fault:
         yield Reason(*HOST_FAULTS[host.fault], fix)
     for step in steps:
@@ -34,16 +34,18 @@ def function_missing(app: str, function: str) -> Reason:
     return Reason(Code.FUNCTION_NOT_DEPLOYED, says, DEPLOY_WORKERS)
 
 
-def functions_differ(deployed: set[Place], registered: set[Place]) -> Iterator[Reason]:
-    """Modal and the registry do not have the same functions."""
+def functions_differ(
+    deployed: set[ModalFunction], registered: set[ModalFunction]
+) -> Iterator[Reason]:
+    """Modal and the registry have different functions."""
     if missing := registered - deployed:
         says = f"Not deployed: {_listed(missing)}"
         yield Reason(Code.FUNCTION_NOT_DEPLOYED, says, f"{SYNC} && {DEPLOY_WORKERS}")
     if unknown := deployed - registered:
-        says = f"Deployed, and not in the registry: {_listed(unknown)}; where their code is not "
-        says += "here, a deploy replaces them with what is"
+        says = f"Deployed, and not in the registry: {_listed(unknown)}; a deploy from here removes "
+        says += "the functions whose code is not here"
         yield Reason(Code.FUNCTION_NOT_REGISTERED, says, SYNC)
 
 
-def _listed(places: Iterable[Place]) -> str:
-    return ", ".join(f"{function} (app {app})" for app, function in sorted(places))
+def _listed(functions: Iterable[ModalFunction]) -> str:
+    return ", ".join(f"{function} (app {app})" for app, function in sorted(functions))

@@ -38,7 +38,7 @@ UNLIMIT_QUEUE = "prefect work-queue clear-concurrency-limit default --pool trace
 EVERY, DEPLOY = "tracer interval set --every 2m", "tracer prefect deploy"
 LONG_AGO = "2026-01-02T03:04:05+00:00"
 LIMIT_0 = "tracer steps set normalize max_in_flight=1000"
-WORKER_URL = f"{WORKER} may work rows, and neither tick nor look"
+WORKER_URL = f"{WORKER} is the workers' role: it may neither tick nor "
 
 BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
     "a setting": (
@@ -293,7 +293,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         *(
             "prefect",
             Code.PREFECT_OTHER_POOL,
-            "deployment is on no work pool that a worker polls",
+            "worker polls the work pool of Prefect's deployment",
             DEPLOY,
         ),
     ),
@@ -302,7 +302,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         *(
             "prefect",
             Code.PREFECT_OTHER_POOL,
-            "deployment is on no work pool that a worker polls",
+            "worker polls the work pool of Prefect's deployment",
             DEPLOY,
         ),
     ),
@@ -314,7 +314,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         prefect(every_s=600),
         "window",
         Code.SCHEDULE_GAP,
-        "A run comes every 10 min, and stays for 3 min",
+        "A run starts every 10 min, and lasts 3 min",
         "tracer interval set --every 600s",
     ),
     "no host": (

@@ -102,7 +102,7 @@ def test_a_step_whose_code_is_not_here(well: Well) -> None:
         with blueprint("normalize", "headcount")(well):
             found = well.findings(code=1)["batches"]
             assert found["code"] == Code.STEP_CODE_MISSING
-            says = "workers/steps/ here has no headcount, and a running batch needs it"
+            says = "The code of headcount is not here, and a running batch needs it"
             assert found["says"] == says
 
 
@@ -134,7 +134,7 @@ def test_what_no_running_batch_needs_is_no_fault(well: Well) -> None:
 
 def test_the_operators_role_is_well_and_the_conductors_too(well: Well) -> None:
     with role(OPERATOR)(well):
-        assert "ticks need another role" in well.findings(code=0)["role"]["says"]
+        assert "may inspect and steer, but not tick" in well.findings(code=0)["role"]["says"]
         well.setenv("DATABASE_URL", as_role(well.url, CONDUCTOR))
         assert well.findings(code=0)["role"]["says"] == f"{CONDUCTOR} may tick"
 
@@ -194,7 +194,7 @@ def test_what_is_wrong_is_said_without_a_wait_for_a_tick(well: Well) -> None:
     assert "Waiting" not in well.tracer.err
     assert found["loop"]["code"] == Code.NO_NEXT_TICK
     says = found["loop"]["says"]
-    assert says.endswith(" (5 s ago), and nothing is seen that would start the next one")
+    assert says.endswith(" (5 s ago), and nothing is set up to start the next one")
     faults = [part for part, finding in found.items() if not finding["ok"]]
     assert faults == ["batches", "loop", "prefect", "workers"]
 

@@ -88,11 +88,11 @@ NO_BUDGET = "UPDATE enrichment_registry SET max_in_flight = 0"
 
 STATES: dict[str, tuple[Apply, str, str | None]] = {
     "fresh": (run("SELECT 1"), "Its turn has come: the next tick claims normalize", None),
-    "refused": (refused, " s), since spawn refused: NotFoundError: no such fu", "tracer doctor"),
+    "refused": (refused, " s): spawn refused: NotFoundError: no such function", "tracer doctor"),
     "unknown": (unknown, "to begin normalize: spawn outcome unknown: Modal did not", None),
     "claimed": (claimed, "Claimed, and not begun: call fc-7 has until ", None),
     "begun": (begun, " s ago) on call fc-7: attempt 1 of 5, and its lease runs until ", None),
-    "expired": (expired, "Attempt 1 of 5 of normalize is over, since no worker has ren", None),
+    "expired": (expired, "Attempt 1 of 5 of normalize is over: no worker has renewed ", None),
     "done": (worked, "All steps are done: normalize, the last one, was COMPLETED at ", None),
     "failed": (
         failed,
@@ -120,7 +120,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
         "tracer steps sync",
     ),
     "elsewhere": (in_another_batch, "batch 'other' has normalize of this company in flight", None),
-    "throttled": (run(HELD), "not all taken: 12 of its calls already wait", "tracer doctor"),
+    "throttled": (run(HELD), "not take all calls: 12 of its calls already wait", "tracer doctor"),
     "no capacity": (
         run(NO_BUDGET),
         "The capacity of normalize is set to 0",
@@ -133,7 +133,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     ),
     "half cancelled": (
         a_cancel_that_ended_early,
-        "the cancel ended before it came to this row",
+        "cancel of the batch was interrupted before it reached this row",
         "tracer cancel batch",
     ),
     "not polling": (
@@ -197,7 +197,7 @@ def test_a_cancelled_batch_says_so_for_every_row(world: World) -> None:
     assert reason(world, "company-2").says.startswith("normalize was cancelled by an operator at ")
     assert "the batch was cancelled before the next step" in reason(world, "company-0").says
     assert reason(world, "company-1").says.startswith("normalize FAILED")
-    assert "the batch was cancelled, so that it stays so" in reason(world, "company-1").says
+    assert "its batch was cancelled: it cannot be retried" in reason(world, "company-1").says
     assert reason(world, "company-1").fix is None  # a retry would be refused
 
 
@@ -230,7 +230,7 @@ def test_what_completed_waits_for_the_tick_that_advances_it(world: World) -> Non
     world.seed(1, ["normalize", "step_a"])
     worked(world)
     world.store.beat()
-    assert "the next tick takes it to the step after" in reason(world).says
+    assert "the next tick takes the company to the next step" in reason(world).says
     world.sql("UPDATE polling SET paused = true")
     assert reason(world).says == "Polling is paused"
 

@@ -51,7 +51,7 @@ def test_a_call_is_lost_with_its_host(tracer: Terminal, world: World, home: Path
     assert found["fix"] == HOST
     with listening(home):
         found = told(tracer)
-    assert " takes it up again. The one here was started at " in found["says"]
+    assert " takes it up again. The worker host here was started at " in found["says"]
     assert found["fix"] is None
     world.sql("UPDATE workflow_states SET attempt = 5")
     assert " ends it as FAILED, after attempt 5 of 5. " in told(tracer)["says"]
@@ -120,7 +120,7 @@ def test_a_host_that_does_not_have_the_step(tracer: Terminal, world: World, home
     world.tick()
     with listening(home, "normalize"):
         found = told(tracer)
-    assert " since spawn refused: the worker host has no step 'normalize'" in found["says"]
+    assert ": spawn refused: the worker host has no step 'normalize'" in found["says"]
     assert found["fix"].startswith("kill ")
     fault = found["evidence"]["observed"]["workers_fault"]
     assert fault["code"] == "worker_host_lacks_step"
@@ -139,7 +139,7 @@ def test_a_spawn_that_no_host_took(tracer: Terminal, world: World) -> None:
     world.spawner.answer = Refused("no worker host is running")
     world.tick()
     found = told(tracer)
-    assert " since spawn refused: no worker host is running" in found["says"]
+    assert ": spawn refused: no worker host is running" in found["says"]
     assert found["fix"] == HOST
 
 
@@ -173,7 +173,7 @@ def test_a_host_that_died_is_said_of_what_it_worked(
     assert found["fix"] == HOST
     with listening(home):
         found = told(tracer)
-    assert ". The one here was started at " in found["says"]
+    assert ". The worker host here was started at " in found["says"]
     assert found["fix"] is None
     world.sql("UPDATE workflow_states SET lease_expires_at = now() + interval '10 seconds'")
     found = told(tracer)

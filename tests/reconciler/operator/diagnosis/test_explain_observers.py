@@ -58,7 +58,7 @@ SCHEDULES: dict[str, tuple[dict[str, object], str, str]] = {
     ),
     "on another pool": (
         {"pool": "other", "workers": 0},
-        ". Prefect's deployment is on no work pool that a worker polls",
+        ". No worker polls the work pool of Prefect's deployment",
         "tracer prefect deploy",
     ),
     "a pool paused": (

@@ -97,14 +97,14 @@ def test_a_step_that_is_slowed_down_takes_its_allowance(world: World) -> None:
     in_line(world, capacity=100)
     world.sql("INSERT INTO throttles VALUES ('normalize', now(), 2, 0, 'full')")
     found = reason(world, "company-4")
-    assert found.says.endswith("takes 2 (it is slowed down after spawns that were not all taken)")
+    assert found.says.endswith("takes 2 (it is throttled: workers did not take all its calls)")
     assert found.fix is None
 
 
 def test_the_same_company_in_a_batch_that_goes_first(world: World) -> None:
     in_line(world, companies=1)
     world.seed(1, name="urgent", priority=1)
-    assert "so is that of the same company in the batch 'urgent'" in reason(world).says
+    assert "the same company is in line in the batch 'urgent'" in reason(world).says
     assert reason(world, batch="urgent").says.startswith("Its turn has come")
 
 
