@@ -50,7 +50,7 @@ def seed(
         batch = name or (Path(file).stem if file != "-" else "stdin")
         with Reading(source) as shown:
             report = load(
-                *(store, source, batch, steps, priority), on_rows=shown.rows, begun=shown.begun
+                *(store, source, batch, steps, priority), on_rows=shown.rows, on_phase=shown.phase
             )
     if as_json:
         document(report)
@@ -102,10 +102,10 @@ class Reading:
         self._count = count
         self._progress.update(self._shown, completed=self._source.bytes_read, rows=count)
 
-    def begun(self, what: str) -> None:
-        """Show what Postgres does next, and for how long it has been at it."""
+    def phase(self, name: str) -> None:
+        """Show what Postgres does now, and since when."""
         self._progress.remove_task(self._shown)
-        self._shown = self._progress.add_task(f"Postgres {what}", total=None, rows=self._count)
+        self._shown = self._progress.add_task(f"Postgres {name}", total=None, rows=self._count)
 
 
 def print_report(report: dict[str, Any], wanted: str) -> None:

@@ -1,1 +1,1 @@
-"""The HTML report on a batch."""
+"""The HTML report of a batch."""

@@ -1,6 +1,6 @@
-"""What a report on a batch shows, added up by Postgres; no row of it is read here.
+"""The figures of a batch's report, added up by Postgres.
 
-What comes back has a row per span of time, step, message or number of attempts, however many
+The answers have one row per span of time, step, message or number of attempts, however many
 company-steps there are. Each statement reads the batch's rows once.
 """
 
@@ -13,11 +13,11 @@ from reconciler.operator.batch import BatchView
 from reconciler.operator.failures import HEX, MOMENT, NAME, QUOTED, READ, UUID
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-MOST_ATTEMPTS = 8  # that are told apart
-MOST_MESSAGES = 7
-MOST_SPANS = 80
+MOST_ATTEMPTS = 8  # the last bar: this many attempts or more
+MOST_MESSAGES = 7  # messages with a colour of their own
+MOST_SPANS = 80  # bars over the batch's time
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
-# `failures.VARYING`, in Postgres's words.
+# `failures.VARYING`, as a regular expression of Postgres.
 KINDS = {
     "read": READ,
     "name": NAME,
@@ -34,7 +34,7 @@ WIDTHS_S = (
 # Spans begin at whole multiples of their width.
 _BIN = "date_bin(%(width)s, {at}, timestamptz '2000-01-01 00:00Z')"
 
-# What ticks logged as COMPLETED.
+# The completed rows that ticks logged.
 THROUGHPUT = f"""
 SELECT {_BIN.format(at="p.at")} AS at, b.blueprint ->> p.position AS step,
     sum(p.completed)::int AS rows
@@ -45,7 +45,7 @@ GROUP BY 1, p.position, b.blueprint
 ORDER BY 1, p.position
 """
 
-# Of the attempt that succeeded: from its claim to its begin, and from there to its end.
+# Of the attempts that succeeded: seconds from claim to begin, and from begin to end.
 LATENCY = """
 SELECT step_name AS step, count(*)::int AS rows,
     percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
@@ -58,7 +58,7 @@ GROUP BY step_name, position
 ORDER BY position
 """
 
-# How many attempts the rows that have ended took; `most` stands for as many and more.
+# The ended rows by their number of attempts; `most` stands for that many and more.
 ATTEMPTS = """
 SELECT step_name AS step, least(attempt, %(most)s) AS attempts, status, count(*)::int AS rows
 FROM workflow_states
@@ -67,12 +67,12 @@ GROUP BY step_name, position, 2, status
 ORDER BY position, 2, status
 """
 
-# As `failures.kind` does it, since a million messages are not brought to Python.
+# `failures.kind` in SQL: a million messages are too many to bring to Python.
 KIND = """
 btrim(regexp_replace(regexp_replace(error, %(quoted)s, '…', 'gi'), %(varying)s, '#', 'gi'))
 """
 
-# The error without the company's names, as `failures.kind` leaves them out.
+# The error with `…` for the company's names, as in `failures.kind`.
 NAMELESS = """
 replace(replace(replace(left(coalesce(error, 'no message'), %(read)s),
     CASE WHEN length(c.name) >= %(name)s THEN c.name ELSE '' END, '…'),
@@ -80,8 +80,8 @@ replace(replace(replace(left(coalesce(error, 'no message'), %(read)s),
     CASE WHEN length(c.key) >= %(name)s THEN c.key ELSE '' END, '…')
 """
 
-# Attempts that failed, whether another one followed (`attempts`) or none (the row itself). Beyond
-# the `most` frequent messages, step and message are null. Digits are made alike first: that is
+# All failed attempts: those with a later attempt are in `attempts`, the last one is the row itself.
+# Beyond the `most` frequent messages, step and message are null. First all digits become 0: that is
 # quick, and leaves few texts for the patterns, which take 40 µs each.
 FAILURES = f"""
 WITH failed AS (
@@ -118,11 +118,13 @@ ORDER BY k.at, f.step_name, f.message
 
 @dataclass(frozen=True)
 class Report:
-    """A batch's past in sums.
+    """The sums over a batch's past.
 
-    `throughput` and `failures` have a row per span of `width_s` seconds that had any; `latency`
-    has per step a list in the order of `SHARES` for the seconds from claim to begin (`start_s`)
-    and from begin to end (`work_s`); `attempts` has rows by step, number and status.
+    - `width_s`: seconds of a span, the width of a bar.
+    - `throughput`, `failures`: a row per span that had any.
+    - `latency`: a row per step. `start_s` (claim to begin) and `work_s` (begin to end) are lists of
+      seconds in the order of `SHARES`.
+    - `attempts`: the number of rows by step, number of attempts and status.
     """
 
     width_s: int
@@ -133,23 +135,23 @@ class Report:
 
 
 def read_report(database: Database, batch: BatchView) -> Report:
-    """Add up what has happened to `batch`; takes seconds for a million rows."""
+    """Add up the batch's figures; takes seconds for a million rows."""
     width_s = width(batch.created_at, batch.finished_at or batch.now, batch.now)
-    of = {"batch_id": batch.id}
-    binned = {**of, "width": timedelta(seconds=width_s)}
+    named = {"batch_id": batch.id}
+    binned = {**named, "width": timedelta(seconds=width_s)}
     return Report(
         width_s=width_s,
         throughput=database.rows(THROUGHPUT, **binned),
-        latency=database.rows(LATENCY, **of, shares=list(SHARES.values())),
+        latency=database.rows(LATENCY, **named, shares=list(SHARES.values())),
         failures=database.rows(FAILURES, **binned, **KINDS, most=MOST_MESSAGES),
-        attempts=database.rows(ATTEMPTS, **of, most=MOST_ATTEMPTS),
+        attempts=database.rows(ATTEMPTS, **named, most=MOST_ATTEMPTS),
     )
 
 
 def width(since: datetime, until: datetime, now: datetime) -> int:
-    """Seconds per span, so that there are about `MOST_SPANS` at most.
+    """Seconds per span, so that there are at most about `MOST_SPANS` spans.
 
-    The log of progress is kept by the second for a while, and then by the minute.
+    The log of progress is exact to the second at first, and later only to the minute.
     """
     least_s = MINUTE_S if now - since > BY_THE_SECOND else 1
     wanted_s = max(least_s, (until - since).total_seconds() / MOST_SPANS)

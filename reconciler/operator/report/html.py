@@ -1,4 +1,4 @@
-"""A report as one HTML file: everything that it needs is in it, and it asks for nothing else."""
+"""A report as one HTML file: scripts, style and data are inside, and it loads nothing else."""
 
 import base64
 import hashlib
@@ -24,13 +24,13 @@ from reconciler.operator.report.style import DRAW, STYLE
 from reconciler.operator.wording import seconds
 
 MARK = '<meta name="generator" content="tracer report">'
-# No text in the page, whatever it holds, is run: of scripts, only the one whose hash is here.
+# The browser runs only the script with this hash: text in the page is never run as a script.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'"
 Cells = Sequence[Any]
 
 
 def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Report) -> str:
-    """The file's text; `steps` has the batch's rows per step and status."""
+    """The text of the HTML file; `steps` has the batch's number of rows per step and status."""
     until = batch.finished_at or batch.now
     kinds = message_counts(report)
     drawn: dict[str, plots.Spec] = {}
@@ -57,7 +57,7 @@ def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Rep
 
 
 def message_counts(report: Report) -> dict[str, int]:
-    """How many attempts failed by message, the most frequent first and the other ones last."""
+    """The number of failed attempts by message: the most frequent first, `OTHER` last."""
     counts: dict[str, int] = {}
     for row in report.failures:
         name = plots.message_of(row)
@@ -81,9 +81,9 @@ def _document(name: str, body: str, script: str, drawn: dict[str, plots.Spec]) -
 
 @cache
 def drawing() -> str:
-    """The plotting library and what draws with it, as a script that may stand in a page.
+    """The plotting library with the code that draws the plots, as the text of a script element.
 
-    It takes about 3 s to make, and nothing in it ends the element that it is in.
+    It takes about 3 s to make. `</script` and `<!--` in it are escaped: they would end the element.
     """
     import vl_convert
 
@@ -176,7 +176,7 @@ def _attempts(batch: BatchView, report: Report) -> Iterator[str]:
 
 
 def _over_time(rows: Iterable[tuple[datetime, str, int]], series: Sequence[str]) -> str:
-    """A row per span of time, a column per series."""
+    """A table with a row per span of time and a column per series."""
     counted: dict[datetime, dict[str, int]] = {}
     for at, name, count in rows:
         counted.setdefault(at, {})[name] = count
@@ -222,7 +222,7 @@ def took(value_s: float) -> str:
 
 
 def span(width_s: int) -> str:
-    """What one bar stands for, and by which clock."""
+    """The length of a bar's span, and the clock of the axis: `10 minutes, times in UTC`."""
     units = ((DAY_S, "day"), (HOUR_S, "hour"), (MINUTE_S, "minute"), (1, "second"))
     size, name = next(unit for unit in units if width_s >= unit[0])
     count = width_s // size

@@ -1,4 +1,4 @@
-"""The plots of a report, as Vega-Lite specifications: data and how it is drawn, no text of ours."""
+"""The plots of a report as Vega-Lite specifications: the data, and how it is drawn."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,14 @@ Spec = dict[str, Any]
 COLOURS = 8
 FAILED = "FAILED"
 OTHER = "other messages"
-LEAST_S = 0.001  # that a logarithmic axis shows
-# Ticks of such an axis: every other one is a unit, or ten or a hundred of it.
+LEAST_S = 0.001  # the smallest duration on a logarithmic axis
+# The ticks of such an axis: every other one is 1, 10 or 100 of a unit.
 TICKS_S = (
     *(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
     *(60, 180, 600, 1800, 3600, 10_800, 36_000, 108_000, 360_000, 1_080_000, 3_600_000),
 )
 MOST_TICKS = 7
-# Vega writes these into SVG as they are: the page's style decides, in light and in dark.
+# Vega copies these into the SVG. So the page's style sets the colours, in light and in dark mode.
 TEXT, FAINT, RED = "var(--text)", "var(--faint)", "var(--red)"
 POINT = {"type": "point", "size": 120, "opacity": 1, "stroke": "var(--card)", "strokeWidth": 1}
 COUNTS = {"tickCount": 4, "tickMinStep": 1, "format": ",d", "domain": False}  # of an axis
@@ -46,29 +46,29 @@ DURATION = (
 
 
 def colour(number: int) -> str:
-    """The colour of the series of that number."""
+    """The colour of a series, by its number; after `COLOURS` they repeat."""
     return f"var(--c{number % COLOURS})"
 
 
 def message_of(row: dict[str, Any]) -> str:
-    """What a row of failures is counted under."""
+    """The series of a row of failures: its step and message, or `OTHER`."""
     return OTHER if row["message"] is None else f"{row['step']}: {row['message']}"
 
 
 def throughput(report: Report, steps: Sequence[str], since: datetime, until: datetime) -> Spec:
-    """COMPLETED company-steps per span of time, a colour per step."""
+    """A plot of completed company-steps per span of time, with a colour per step."""
     rows = [(row["at"], row["step"], row["rows"]) for row in report.throughput]
     return _over_time(rows, report.width_s, steps, (since, until), "step")
 
 
 def failures(report: Report, kinds: Sequence[str], since: datetime, until: datetime) -> Spec:
-    """Failed attempts per span of time, a colour per message."""
+    """A plot of failed attempts per span of time, with a colour per message."""
     rows = [(row["at"], message_of(row), row["rows"]) for row in report.failures]
     return _over_time(rows, report.width_s, kinds, (since, until), "message")
 
 
 def latency(report: Report, name: str) -> Spec:
-    """Quantiles per step on a logarithmic axis: `start_s` or `work_s`."""
+    """A plot of quantiles per step on a logarithmic axis; `name` is `start_s` or `work_s`."""
     values = [
         {"step": row["step"], "share": share, "seconds": max(LEAST_S, took), "took": _took(took)}
         for row in report.latency
@@ -93,7 +93,7 @@ def latency(report: Report, name: str) -> Spec:
 
 
 def ticks(values_s: Sequence[float]) -> list[float]:
-    """The marks of a logarithmic axis of durations, from below the least to above the greatest."""
+    """The ticks of a logarithmic axis, in seconds: they span all the values."""
     least, greatest = min(values_s, default=LEAST_S), max(values_s, default=1)
     for marks in (TICKS_S, TICKS_S[::2]):
         first = bisect_right(marks, least) - 1
@@ -104,7 +104,7 @@ def ticks(values_s: Sequence[float]) -> list[float]:
 
 
 def attempts(report: Report, steps: Sequence[str]) -> Spec:
-    """How many company-steps took how many attempts; those that FAILED in a colour of their own."""
+    """A plot of company-steps by their number of attempts; FAILED ones have their own colour."""
     values = [
         {
             "attempts": attempts_name(row["attempts"]),
@@ -135,7 +135,7 @@ def attempts(report: Report, steps: Sequence[str]) -> Spec:
 
 
 def attempts_name(number: int) -> str:
-    """A number of attempts, of which the last one stands for more, too."""
+    """A number of attempts; the last one also stands for more: `8+`."""
     return f"{number}+" if number >= MOST_ATTEMPTS else str(number)
 
 
@@ -146,7 +146,10 @@ def _over_time(
     ends: tuple[datetime, datetime],
     title: str,
 ) -> Spec:
-    """Bars as wide as their span of time, stacked here: Vega-Lite stacks no bars with two ends."""
+    """Stacked bars, each as wide as its span of time.
+
+    They are stacked here, because Vega-Lite does not stack bars that have a start and an end.
+    """
     place = {name: number for number, name in enumerate(series)}
     values, tops = list[Spec](), dict[datetime, int]()
     for at, name, count in sorted(rows, key=lambda row: (row[0], place[row[1]])):

@@ -1,4 +1,4 @@
-"""What a report looks like: one style for light and dark, phone and desktop; and its script."""
+"""The style of a report, for light and dark, phone and desktop, and the script that draws it."""
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -54,7 +54,7 @@ th:first-child, td:first-child { text-align: left; white-space: normal; overflow
 #vg-tooltip-element td.key { color: var(--soft); }
 """
 
-# `ast`: expressions are interpreted, so that the page needs no leave to evaluate text as code.
+# `ast`: Vega interprets expressions, so that the page's policy can forbid `eval`.
 DRAW = """
 const plots = JSON.parse(document.getElementById("plots").textContent);
 const options = { renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" } };

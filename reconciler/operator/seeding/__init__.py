@@ -1,1 +1,1 @@
-"""Reads a seed file, and brings its rows in as a batch."""
+"""Reads a seed file, and seeds its rows as a batch."""

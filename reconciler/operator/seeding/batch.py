@@ -1,4 +1,4 @@
-"""Brings a batch in: staged by COPY, then sorted into companies, batch and rows by whole sets."""
+"""Seeds a batch: COPY into a staging table, then one statement per table for all rows."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +14,14 @@ from reconciler.contract.sql.progress import LOG_SEEDED
 from reconciler.operator.history import Line
 from reconciler.operator.store import OperatorStore
 
-# line, key, name, domain, and all attributes: by name, or as the text of a JSON object
+# line, key, name, domain, and all attributes: a mapping, or the text of a JSON object
 SeedRow = tuple[int, str, str | None, str | None, Mapping[str, Any] | str]
-# As what COPY gets them: found out for each value, it is 1.4 µs a row instead of 1.1.
+# The types for COPY. Without them the driver finds out the type of each value: 1.4 µs a row instead
+# of 1.1.
 TYPES = ("int8", "text", "text", "text", "text")
 
-# One seeding at a time sorts its rows in: two with companies in common could wait for each other,
-# and two of one name would choose the same number behind it.
+# After the staging, one seeding at a time. Two with companies in common could deadlock, and two
+# batches of one name would choose the same number.
 SEEDING_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.seed'))"
 
 STAGE = """
@@ -32,7 +33,7 @@ CREATE TEMPORARY TABLE seed_rows (
 
 COPY = "COPY seed_rows (line, key, name, domain, attributes) FROM STDIN"
 
-# A name that is taken gets the next free number behind it.
+# If the name is taken, the next free number is appended: `leads-2`.
 BATCH = """
 INSERT INTO batches (name, blueprint, columns, priority)
 SELECT %(name)s || CASE WHEN n = 1 THEN '' ELSE '-' || n END,
@@ -44,15 +45,15 @@ LIMIT 1
 RETURNING id, name
 """
 
-# Every row's foreign keys are checked by plans that are made at the first row and kept. Those for a
-# table as small as `batches` would read all of it each time: with 200 batches that were 68 µs a row
-# for NEW and STATES instead of 39.
+# Postgres plans the checks of foreign keys at the first row, and keeps the plans. For a table as
+# small as `batches` it would choose a sequential scan for every row: with 200 batches, NEW and
+# STATES took 68 µs a row instead of 39.
 INDEXED = "SET LOCAL enable_seqscan = off"
 
-# The first row of a key counts; later ones are its duplicates. In the order of keys, so that ids,
-# rows and the index grow in one order: 11 s for a million companies, and 14 s in the file's order.
-# ON CONFLICT is 3.4 of the 11 s; a join that finds the new ones first costs more than that where
-# there are many companies already. More work_mem gained nothing.
+# The first row of a key counts; later ones are duplicates. Sorted by key, so that ids, rows and the
+# index grow in one order: a million companies take 11 s, and 14 s in the file's order. ON CONFLICT
+# is 3.4 of the 11 s. A join that finds the new companies first costs more if there are many
+# companies already. More work_mem gained nothing.
 NEW = """
 WITH made AS (
     INSERT INTO companies (key, name, domain, attributes)
@@ -66,11 +67,11 @@ INSERT INTO batch_companies (batch_id, company_id)
 SELECT %(batch_id)s, id FROM made
 """
 
-# What follows, up to STATES, is for files in which not every row made a company.
+# The statements from here to STATES run only if some row of the file made no new company.
 KEYS = "SELECT count(DISTINCT key) AS keys FROM seed_rows"
 
-# Looked up one by one: as a join it would be planned by statistics of before this transaction, in
-# which companies may be few, or none.
+# One index look-up per row. A join would be planned with statistics from before this transaction,
+# when `companies` may have been small or empty.
 KNOWN = """
 INSERT INTO batch_companies (batch_id, company_id)
 SELECT %(batch_id)s, id
@@ -82,7 +83,7 @@ FROM (
 ORDER BY id
 """
 
-# A known company learns what is new about it and forgets nothing.
+# A known company gets the new values of the file, and keeps all others.
 LEARN = """
 INSERT INTO companies AS known (key, name, domain, attributes)
 SELECT DISTINCT ON (key) key, name, domain, attributes
@@ -113,7 +114,7 @@ SELECT company_id, %(step)s, batch_id, 0 FROM batch_companies WHERE batch_id = %
 
 @dataclass(frozen=True)
 class Seeded:
-    """What a seeding brought in; a duplicate is a row whose key that of `first_line` had."""
+    """What was seeded. A duplicate is a row whose key is also that of the row at `first_line`."""
 
     batch: str
     companies_new: int
@@ -129,11 +130,12 @@ def seed_batch(
     blueprint: Sequence[str],
     columns: Sequence[str],
     priority: int = 0,
-    begun: Callable[[str], None] = lambda _: None,
+    on_phase: Callable[[str], None] = lambda _: None,
 ) -> Seeded:
-    """Bring a batch in, whole or not at all; `columns` may still grow while `rows` are read.
+    """Seed a batch in one transaction: all of it or nothing.
 
-    `begun` is told what Postgres does next, once `rows` are read.
+    `columns` may still grow while `rows` are read. `on_phase` gets what Postgres does next, after
+    `rows` were read: "sorts companies in".
 
     Raises:
         BadInput: there is no row to seed.
@@ -141,7 +143,7 @@ def seed_batch(
     """
     try:
         with store.transaction() as connection:
-            given = (name, blueprint, columns, priority, begun)
+            given = (name, blueprint, columns, priority, on_phase)
             return _seed(connection, rows, *given, store.who)
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         reason = str(error).splitlines()[0]
@@ -155,20 +157,20 @@ def _seed(
     blueprint: Sequence[str],
     columns: Sequence[str],
     priority: int,
-    begun: Callable[[str], None],
+    on_phase: Callable[[str], None],
     who: str,
 ) -> Seeded:
     staged = _stage(connection, rows)
-    begun("waits for another seeding to end")
+    on_phase("waits for another seeding to end")
     connection.execute(SEEDING_TURN)
     if not staged:
         raise BadInput("Nothing was seeded: no row of the file can be used.")
     about = {"blueprint": Jsonb(list(blueprint)), "columns": Jsonb(list(columns))}
     batch = connection.execute(BATCH, {"name": name, "priority": priority, **about}).fetchone()
     assert batch is not None  # one number of the series is always free
-    begun("sorts companies in")
+    on_phase("sorts companies in")
     new, known = _members(connection, batch["id"], staged)
-    begun("adds a row for each of them")
+    on_phase("adds a row for each of them")
     connection.execute(STATES, {"batch_id": batch["id"], "step": blueprint[0]})
     connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
     detail = {"blueprint": list(blueprint), "priority": priority}
@@ -183,7 +185,7 @@ def _seed(
 
 
 def _stage(connection: Connection, rows: Iterable[SeedRow]) -> int:
-    """Send the rows to the database as they come; returns how many there were."""
+    """Copy the rows to the staging table while they are read; returns their number."""
     connection.execute(STAGE)
     cursor = connection.cursor()
     with cursor.copy(COPY) as copy:
@@ -195,7 +197,10 @@ def _stage(connection: Connection, rows: Iterable[SeedRow]) -> int:
 
 
 def _members(connection: Connection, batch_id: int, staged: int) -> tuple[int, int]:
-    """Make what companies are new, and all of them members; how many were new, and known."""
+    """Create the new companies, and make all companies members of the batch.
+
+    Returns how many were new, and how many were known.
+    """
     batch = {"batch_id": batch_id}
     connection.execute(INDEXED)
     new = connection.execute(NEW, batch).rowcount

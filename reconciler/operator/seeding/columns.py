@@ -1,4 +1,4 @@
-"""Which column of a seed file is a company's key, name and domain, and what their cells become."""
+"""Finds the columns of a company's key, name and domain in a seed file, and reads their cells."""
 
 import difflib
 import re
@@ -20,8 +20,8 @@ _WHO = "(?:company|organi[sz]ation|account|business|firm|employer|vendor|supplie
 _WHICH = "(?:full|legal|official|registered|corporate|primary|main|current|public)"
 _SITE = "(?:website|homepage|webpage|webaddress)"
 
-# Per field the best pattern first. They match a whole header that was squashed to letters and
-# digits, so that "Website Traffic" or "LinkedIn URL" is never taken for a domain.
+# Per field, the best pattern comes first. A pattern must match the whole header, reduced to letters
+# and digits. So "Website Traffic" and "LinkedIn URL" are never taken for a domain.
 _SYNONYMS = {
     "key": [f"{_WHO}?key", f"(?:{_WHO}|external|unique)(?:id|identifier)", "id"],
     "name": [
@@ -47,11 +47,11 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class Columns:
-    """What became of the columns of a file.
+    """The columns of a file.
 
-    `mapped` says for each field that was found (key always; name, domain) its column.
-    `attributes` are all columns in their order, since every one is kept; for JSON lines it grows
-    while later lines bring new ones.
+    `mapped` has the column of each field: key always, name and domain if found. `attributes` has
+    all columns in the file's order, since every column is kept. For JSON lines it grows while later
+    lines bring new names.
     """
 
     mapped: dict[str, str]
@@ -59,12 +59,12 @@ class Columns:
 
     @property
     def key_is_domain(self) -> bool:
-        """Whether a key is a host, so that two spellings of one address are one company."""
+        """Whether the domain is the key: then two spellings of one address are one company."""
         return self.mapped["key"] == self.mapped.get("domain")
 
 
 def unique_names(header: Sequence[str]) -> list[str]:
-    """Name every column: "" in place 3 becomes "column_3", a second "Name" becomes "Name_2"."""
+    """Name every column once: an empty third name becomes "column_3", a second "Name" "Name_2"."""
     names: list[str] = []
     given = {cell.strip() for cell in header}
     for place, cell in enumerate(header, 1):
@@ -82,12 +82,12 @@ def _numbered(name: str, taken: set[str]) -> str:
 
 
 def map_columns(names: list[str], mapping: Mapping[str, str], key: str | None) -> Columns:
-    """Find the column of each field: as the caller says, else by the names of the columns.
+    """Find the column of each field: by `mapping` and `key` if given, else by the columns' names.
 
-    Without a key column the domain is the key, else the name. `names` is kept, not copied.
+    If no column is a key, the domain is the key, else the name. `names` is kept, not copied.
 
     Raises:
-        BadInput: a field or a column does not exist, or nothing can serve as the key.
+        BadInput: a field or a column does not exist, or no column can be the key.
     """
     asked = _asked(mapping, key)
     mapped = {field: find_column(names, column) for field, column in asked.items()}
@@ -106,7 +106,7 @@ def _asked(mapping: Mapping[str, str], key: str | None) -> dict[str, str]:
     if key is None:
         return dict(mapping)
     if mapping.get("key", key) != key:
-        raise BadInput(f"The key is given twice, as {mapping['key']!r} and {key!r}: say it once.")
+        raise BadInput(f"The key is given twice, as {mapping['key']!r} and {key!r}: give it once.")
     return {**mapping, "key": key}
 
 
@@ -121,10 +121,10 @@ def _stand_in(mapped: Mapping[str, str], names: Sequence[str]) -> str:
 
 
 def find_column(names: Sequence[str], wanted: str) -> str:
-    """The column of this name: exact, else regardless of case, spaces and punctuation.
+    """The column with this name: exact, else ignoring case, spaces and punctuation.
 
     Raises:
-        BadInput: there is none, or more than one; the message names the nearest.
+        BadInput: no column or several match; the message names the nearest.
     """
     if wanted in names:
         return wanted
@@ -149,7 +149,7 @@ def _recognised(names: Sequence[str], field: str) -> str | None:
 
 def _squashed(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
-    # A header in symbols alone must not squash to nothing and so equal every other one.
+    # A header of symbols alone must not become empty: it would equal every other such header.
     return "".join(char for char in folded if char.isalnum()) or folded
 
 
@@ -163,7 +163,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def text_of(value: JSON) -> str | None:
-    """A cell as the text of a field: stripped, 66740.0 as "66740"; None for all that is no text."""
+    """A cell as text: stripped, 66740.0 as "66740"; None if empty, a bool, a list or a dict."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, float) and value.is_integer():
@@ -174,6 +174,6 @@ def text_of(value: JSON) -> str | None:
 
 
 def host_of(text: str) -> str | None:
-    """The host in a web or e-mail address: lower case, no www., None where there is no dot."""
+    """The host of a web or e-mail address, in lower case, without "www."; None without a dot."""
     found = _ADDRESS.fullmatch(text.strip().lower())
     return found[1] if found else None

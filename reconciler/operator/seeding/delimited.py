@@ -1,4 +1,4 @@
-"""Reads CSV and TSV: a header, then one row of cells per company."""
+"""Reads CSV and TSV: a header line, then one row of cells per company."""
 
 import csv
 import json
@@ -16,12 +16,13 @@ from reconciler.operator.seeding.rows import Rejection, Row, Table, text_flaw
 if TYPE_CHECKING:
     from _csv import Reader
 
-# The csv module buffers a field at four bytes a character: 64 MB is what a stray quote may cost.
+# After a stray quote, the rest of the file is one field. The csv module buffers a field at four
+# bytes a character, so this limit is 64 MB.
 FIELD_LIMIT = 16 * 1024 * 1024
 
 
 def delimited_table(lines: Iterator[str], delimiter: str | None) -> Table:
-    """Read CSV, header first; without a delimiter the header line tells which.
+    """Read CSV, header first; without `delimiter`, the header line decides between `,` `;` tab `|`.
 
     Raises:
         BadInput: there is no header, or it cannot be read.
@@ -38,7 +39,7 @@ def delimited_table(lines: Iterator[str], delimiter: str | None) -> Table:
         raise BadInput(f"The header cannot be read: {reason}.") from error
     flaw = text_flaw("".join(header))
     if flaw is not None:
-        raise BadInput(f"The header {flaw}: if the file is UTF-16, say --encoding utf-16.")
+        raise BadInput(f"The header {flaw}: if the file is UTF-16, add --encoding utf-16.")
     names = unique_names(header)
     return Table(
         names,
@@ -49,7 +50,7 @@ def delimited_table(lines: Iterator[str], delimiter: str | None) -> Table:
 
 
 def texts_as_json(names: list[str]) -> Callable[[list[str]], str]:
-    """What makes a JSON object of texts, one per name, in a third of the time of json.dumps."""
+    """A function from the cells of a row to a JSON object; takes a third of json.dumps's time."""
     object_ = "{" + ", ".join(json.dumps(name).replace("%", "%%") + ": %s" for name in names) + "}"
     return lambda texts: object_ % tuple(map(encode_basestring_ascii, texts))
 
@@ -84,7 +85,7 @@ def _delimited_row(line: int, width: int, cells: list[str]) -> Row | Rejection:
     if not text or text.isspace():
         return Rejection(line, "empty row")
     if len(cells) != width:
-        # Spreadsheets pad rows with delimiters; beyond the header only a value would be a loss.
+        # Spreadsheets pad rows with delimiters. Cells beyond the header are dropped only if empty.
         if len(cells) < width or any(cells[width:]):
             return Rejection(line, f"{len(cells)} fields, the header has {width}")
         del cells[width:]

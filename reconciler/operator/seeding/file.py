@@ -1,7 +1,7 @@
-"""Reads a seed file into records, one at a time: CSV, TSV, JSON lines or Parquet, no database.
+"""Reads a seed file into records, one at a time: CSV, TSV, JSON lines or Parquet.
 
-A header in any order and spelling goes in; out come companies with a key, and for each row that
-is none a rejection with its line and reason. Every column of the file is kept.
+Columns may have any order and common names. Each row becomes a company with a key, or a rejection
+with its line and reason. Every column of the file is kept.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,9 +38,9 @@ _SUFFIXES = {
 
 
 class Record(NamedTuple):
-    """A company as the file gives it; `line` is where its row starts (Parquet: the row).
+    """A company in the file. `line` is the line where its row starts (Parquet: the row's number).
 
-    `attributes` is all of the row, as a JSON object.
+    `attributes` is the whole row as the text of a JSON object.
     """
 
     line: int
@@ -53,7 +53,7 @@ class Record(NamedTuple):
 class SeedFile:
     """An open seed file: iterate once over its records and rejections, in the file's order.
 
-    Iterating raises BadInput where the file itself turns out to be damaged.
+    Iterating raises BadInput if the file is damaged.
     """
 
     def __init__(self, source: Source, columns: Columns, table: Table) -> None:
@@ -77,12 +77,12 @@ class SeedFile:
 
     @property
     def bytes_total(self) -> int | None:
-        """The size of the file, None for a pipe."""
+        """The size of the file in bytes, None for a pipe."""
         return self._source.size
 
     @property
     def bytes_read(self) -> int:
-        """How much of it has been read, up to a block ahead of the last record."""
+        """The bytes read so far: up to one block more than the last record needed."""
         return self._source.read
 
 
@@ -94,17 +94,17 @@ def open_seed_file(
     format: str | None = None,
     encoding: str = "utf-8",
 ) -> SeedFile:
-    """Open a file, or standard input for "-", and find its columns and its first row.
+    """Open a file, or standard input for "-"; find its columns and read its first row.
 
     Args:
-        path: the file; a suffix tells its format, and for a pipe its first bytes do.
-        mapping: field (key, name, domain) to column, over what the names of the columns say.
-        key: the column of the key, as `mapping` may say too.
-        format: one of FORMATS, over what suffix and bytes say.
-        encoding: of the text, a byte order mark is dropped; without meaning for Parquet.
+        path: the file. Its suffix gives the format; for a pipe, the first bytes do.
+        mapping: the column of a field (key, name, domain); wins over the columns' names.
+        key: the column of the key, the same as `mapping={"key": …}`.
+        format: one of FORMATS; wins over suffix and bytes.
+        encoding: of the text; a byte order mark is dropped. Not used for Parquet.
 
     Raises:
-        BadInput: no such file, format, encoding or column; no rows; text that is not `encoding`.
+        BadInput: no such file, format, encoding or column; no rows; text in another encoding.
     """
     check_encoding(encoding)
     source = Source(path)
@@ -127,8 +127,8 @@ def _format_of(path: str, source: Source) -> str:
     if source.size is not None:
         known = ", ".join(_SUFFIXES)
         raise BadInput(
-            f"{path}: the suffix tells no format. Known are {known}; "
-            f"or say --format with one of {', '.join(FORMATS)}."
+            f"{path}: the suffix does not name a format. Known are {known}; "
+            f"or add --format with one of {', '.join(FORMATS)}."
         )
     if source.head.startswith(b"PAR1"):
         return "parquet"
@@ -141,7 +141,7 @@ def _table(source: Source, format: str, encoding: str) -> Table:
         # pyarrow takes a quarter of a second to import, and most seed files are text.
         from reconciler.operator.seeding.parquet import parquet_table
 
-        return parquet_table(source.seekable(), source.progressed)
+        return parquet_table(source.seekable(), source.set_progress)
     lines = chain.from_iterable(lines_in(source, encoding))
     if format == "jsonl":
         return json_table(lines)
@@ -151,7 +151,7 @@ def _table(source: Source, format: str, encoding: str) -> Table:
 
 
 def records(table: Table, columns: Columns) -> Iterator[Record | Rejection]:
-    """Turn rows into companies, and those without a usable key into rejections."""
+    """Make a record of each row; a row without a usable key becomes a rejection."""
     picks = {field: table.pick(column) for field, column in columns.mapped.items()}
     key_of, name_of, domain_of = (picks.get(field, _nothing) for field in FIELDS)
     to_key = host_of if columns.key_is_domain else _as_given

@@ -1,4 +1,4 @@
-"""Reads JSON lines: one object per company, whose names are the columns."""
+"""Reads JSON lines: one object per company; the names in the objects are the columns."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,27 +9,27 @@ from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.columns import JSON
 from reconciler.operator.seeding.rows import Rejection, Row, Table, checked
 
-_LEARN_FROM = 1024 * 1024
+_AHEAD = 1024 * 1024  # characters that are read ahead to learn the columns
 
 
 def json_table(lines: Iterator[str]) -> Table:
-    """Read JSON lines. The columns are learned ahead from the first megabyte, then row by row.
+    """Read JSON lines. The columns come from the first megabyte; later rows may add more.
 
     Raises:
-        BadInput: there is no line, or not one object among the first.
+        BadInput: there is no line, or no JSON object in the first megabyte.
     """
     ahead: list[str] = []
     size = 0
     for line in lines:
         ahead.append(line)
         size += len(line)
-        if size > _LEARN_FROM:
+        if size > _AHEAD:
             break
     names: list[str] = []
     bad = [each for each in _json_rows(ahead, names) if isinstance(each, Rejection)][:1]
     if not names:
         problem = f"line {bad[0].line}: {bad[0].reason}" if bad else "there is no line"
-        raise BadInput(f"No JSON object was found, one a line is needed ({problem}).")
+        raise BadInput(f"No JSON object was found: each line must be one ({problem}).")
     return Table(names, _json_rows(chain(ahead, lines), names))
 
 
@@ -58,7 +58,7 @@ def _json_row(number: int, line: str) -> Row | Rejection:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:

@@ -1,4 +1,4 @@
-"""Loads a seed file into a batch, and reports what became of every row and column."""
+"""Loads a seed file into a batch, and reports each row and column: used, duplicate or rejected."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -11,14 +11,14 @@ from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
 
-EVERY = 1000  # rows, between two reports of how far it is
+REPORT_EVERY = 1000  # rows between two calls of `on_rows`
 
 
 def check_blueprint(steps: list[str], known: list[str]) -> None:
-    """Refuse a blueprint that no batch can go through.
+    """Check the steps of a blueprint; `known` are the registered ones.
 
     Raises:
-        BadInput: it is empty, names a step twice, or names one that is not registered.
+        BadInput: it is empty, names a step twice, or names an unregistered step.
     """
     if not any(steps):
         raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
@@ -28,7 +28,7 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
             says = f"There is no step {step!r}.{did_you_mean(step, known) or there}"
             raise BadInput(says, None if known else "tracer steps sync")
         if steps.count(step) > 1:
-            raise BadInput(f"The blueprint names {step} twice: a company does a step once a batch.")
+            raise BadInput(f"The blueprint names {step} twice: a batch does each step once.")
 
 
 def load(
@@ -39,12 +39,16 @@ def load(
     priority: int = 0,
     limit: int | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
-    begun: Callable[[str], None] = lambda _: None,
+    on_phase: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Seed a batch of the first `limit` rows; returns the report that `seed --json` prints.
+    """Seed a batch from the first `limit` rows, or all; returns the report of `seed --json`.
 
-    `on_rows` is given how many rows are read so far. `begun` is given what Postgres does next: that
-    takes longer than reading does.
+    `on_rows` gets the number of rows read so far. `on_phase` gets what Postgres does next: that
+    takes longer than reading.
+
+    Raises:
+        BadInput: no row can be used, or the file is damaged.
+        WorkFailed: the database refused the rows.
     """
     rows = Rows(source, limit, on_rows)
     try:
@@ -55,7 +59,7 @@ def load(
             blueprint=steps,
             columns=source.columns.attributes,
             priority=priority,
-            begun=begun,
+            on_phase=on_phase,
         )
     except BadInput as error:
         if not rows.rejected:
@@ -81,7 +85,7 @@ def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
 
 
 class Rows:
-    """The usable rows of a source; counts all, and keeps the rejected ones."""
+    """Iterates over the usable rows of a source; counts all rows, and keeps the rejections."""
 
     def __init__(self, source: SeedFile, limit: int | None, on_rows: Callable[[int], None]) -> None:
         self.count = 0
@@ -93,7 +97,7 @@ class Rows:
     def __iter__(self) -> Iterator[SeedRow]:
         for row in islice(self._source, self._limit):
             self.count += 1
-            if self.count % EVERY == 0:
+            if self.count % REPORT_EVERY == 0:
                 self._on_rows(self.count)
             if isinstance(row, Rejection):
                 self.rejected.append(row)

@@ -1,8 +1,8 @@
-"""The rows of a Parquet file, read a record batch at a time, as what JSON can say.
+"""Reads a Parquet file, one record batch at a time, into values that JSON has.
 
 Dates and times become ISO 8601 text, decimals text, durations seconds, NaN null, maps lists of
-pairs. Bytes are kept when they are UTF-8 text, as older writers store text; other bytes and
-Infinity have no honest place in JSON, so their row is rejected.
+pairs. Bytes become text if they are UTF-8: older writers store text so. JSON cannot keep other
+bytes, or Infinity, so their row is rejected.
 """
 
 import datetime as dt
@@ -23,22 +23,22 @@ from reconciler.operator.seeding.rows import Rejection, Row, Table, checked
 _BATCH = 2_000
 
 
-def parquet_table(stream: BinaryIO, progressed: Callable[[float], None]) -> Table:
-    """Read Parquet; `progressed` is told the share of rows read, 0 to 1, after every batch.
+def parquet_table(stream: BinaryIO, on_progress: Callable[[float], None]) -> Table:
+    """Read Parquet; `on_progress` gets the share of rows read, 0 to 1, after every record batch.
 
     Raises:
-        BadInput: it is no Parquet file, or holds values that cannot be converted.
+        BadInput: it is not a Parquet file, or has values that cannot be converted.
     """
     try:
         file = parquet.ParquetFile(stream)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"This is not a readable Parquet file: {_first_sentence(error)}.") from error
     names = unique_names(file.schema_arrow.names)
-    return Table(names, _rows(file, names, progressed))
+    return Table(names, _rows(file, names, on_progress))
 
 
 def _rows(
-    file: Any, names: list[str], progressed: Callable[[float], None]
+    file: Any, names: list[str], on_progress: Callable[[float], None]
 ) -> Iterator[Row | Rejection]:
     plain = [_is_plain(each.type) for each in file.schema_arrow]
     odd = [name for name, is_plain in zip(names, plain, strict=True) if not is_plain]
@@ -49,7 +49,7 @@ def _rows(
         for number, cells in zip(numbers, zip(*columns, strict=True), strict=False):
             yield _row(number, dict(zip(names, cells, strict=True)), odd)
         read += batch.num_rows
-        progressed(read / total)
+        on_progress(read / total)
 
 
 def _batches(file: Any) -> Iterator[Any]:
@@ -73,7 +73,7 @@ def _values(name: str, column: Any) -> list[Any]:
 
 
 def _microseconds_or_text(column: Any) -> Any:
-    # Python's datetime ends at microseconds: finer times are kept as text rather than cut.
+    # Python's datetime has microseconds: a finer time is kept as text, so that nothing is cut.
     try:
         return column.cast(pa.timestamp("us", column.type.tz))
     except pa.ArrowInvalid:
@@ -97,10 +97,10 @@ def _row(number: int, values: dict[str, Any], odd: list[str]) -> Row | Rejection
 
 
 def as_json(value: Any) -> JSON:
-    """A Python value as pyarrow gives it, in JSON's terms.
+    """The value that JSON has for a Python value of pyarrow's.
 
     Raises:
-        ValueError: JSON has no such value; the message continues "column x …".
+        ValueError: JSON has no such value; the message continues the words "column x".
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -115,7 +115,7 @@ def as_json(value: Any) -> JSON:
 
 def _number(value: float) -> float | None:
     if math.isinf(value):
-        raise ValueError("holds Infinity, which JSON has not")
+        raise ValueError("holds Infinity, which JSON does not have")
     return None if math.isnan(value) else value
 
 

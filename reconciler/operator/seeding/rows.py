@@ -1,6 +1,6 @@
-"""A row of a seed file, as every format gives it: values, or a rejection with its reason.
+"""A row of a seed file in any format: its values, or a rejection with its reason.
 
-Nothing is dropped: what cannot be kept exactly in a jsonb column is a Rejection.
+Nothing is lost without a word: a row that jsonb cannot keep exactly becomes a Rejection.
 """
 
 import json
@@ -17,22 +17,22 @@ DEPTH_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that is not a company. `line` is where it starts, 1-based (Parquet: the row)."""
+    """A row that was not used. `line` is where it starts, from 1 (Parquet: the row's number)."""
 
     line: int
     reason: str
 
 
-# A row that can be kept whole: its line, as in Rejection, and its values, as Table has them. A bare
-# tuple, since one is made for every row of a file.
+# A usable row: its line, as in Rejection, and its values, as in Table. A bare tuple is cheaper than
+# an object, and one is made for every row of a file.
 Row: TypeAlias = tuple[int, Any]
 
 
 class Table(NamedTuple):
-    """The columns of a file and its rows, each read once.
+    """The columns of a file, and its rows, which can be read once.
 
-    The values of a row are a dict by column. A table of text has a list of cells instead, and its
-    own `pick` and `as_json`: a dict for every row cost a quarter of the time that reading takes.
+    The values of a row are a dict by column. A table of text has a list of cells instead, with its
+    own `pick` and `as_json`: a dict for every row cost a quarter of the reading time.
     """
 
     names: list[str]
@@ -42,7 +42,7 @@ class Table(NamedTuple):
 
 
 def checked(number: int, values: dict[str, JSON]) -> Row | Rejection:
-    """The row, or its rejection when a text or the nesting in it cannot be stored."""
+    """The row, or its rejection if it is empty or jsonb cannot store it."""
     if not any(value not in (None, "") for value in values.values()):
         return Rejection(number, "empty row")
     reason = flaw_in(values)
@@ -50,7 +50,7 @@ def checked(number: int, values: dict[str, JSON]) -> Row | Rejection:
 
 
 def flaw_in(value: JSON, depth: int = 0) -> str | None:
-    """Why this value cannot be stored as jsonb, or None."""
+    """Why jsonb cannot store this value, or None."""
     if isinstance(value, str):
         return text_flaw(value)
     if not isinstance(value, list | dict):
@@ -65,7 +65,7 @@ def flaw_in(value: JSON, depth: int = 0) -> str | None:
 
 
 def text_flaw(text: str) -> str | None:
-    """Why this text cannot be stored, or None."""
+    """Why Postgres cannot store this text, or None."""
     if "\0" in text:
         return "holds a NUL character"
     if text.isascii():
@@ -73,5 +73,5 @@ def text_flaw(text: str) -> str | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is no character"
+        return "holds half of a surrogate pair, which is not a character"
     return None

@@ -1,4 +1,4 @@
-"""Where a seed file's bytes come from, and the lines of text in them."""
+"""Reads the bytes of a seed file or of standard input, and splits them into lines of text."""
 
 import codecs
 import io
@@ -16,13 +16,13 @@ _LINE_LIMIT = 64 * 1024 * 1024
 
 
 class Source:
-    """A file or standard input. `size` is in bytes, None for a pipe; `read` is how far it got."""
+    """A file or standard input. `size` is in bytes, None for a pipe; `read` counts bytes so far."""
 
     def __init__(self, path: str) -> None:
         """Open a path, or standard input for "-", and read its first block into `head`.
 
         Raises:
-            BadInput: it cannot be read.
+            BadInput: the file cannot be read.
         """
         self.is_stdin = path == "-"
         self.name = "Standard input" if self.is_stdin else path
@@ -44,7 +44,7 @@ class Source:
         yield b""
 
     def seekable(self) -> BinaryIO:
-        """The same bytes where one can jump, as Parquet needs: a pipe is copied to disk first."""
+        """The same bytes as a seekable file, for Parquet: a pipe is copied to disk first."""
         if self.size is not None:
             self._stream.seek(0)
             return self._stream
@@ -55,12 +55,12 @@ class Source:
         self._copy.seek(0)
         return self._copy
 
-    def progressed(self, share: float) -> None:
-        """Say how far a reader that jumps has got, 0 to 1."""
+    def set_progress(self, share: float) -> None:
+        """Set `read` to this share of the file, 0 to 1, for a reader that jumps in it."""
         self.read = int(share * (self.size or 0))
 
     def close(self) -> None:
-        """Close the file; standard input is not ours to close."""
+        """Close the file; standard input stays open."""
         if self._copy is not None:
             self._copy.close()
         if not self.is_stdin:
@@ -77,14 +77,14 @@ def _opened(path: str) -> io.BufferedReader:
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:
-        raise BadInput(f"{path!r} is no path: {error}.") from None
+        raise BadInput(f"{path!r} is not a path: {error}.") from None
 
 
 def check_encoding(encoding: str) -> None:
-    """See that Python knows this text encoding.
+    """Check that Python knows this text encoding.
 
     Raises:
-        BadInput: it does not.
+        BadInput: Python does not.
     """
     try:
         codecs.getincrementaldecoder(encoding)
@@ -98,10 +98,10 @@ def check_encoding(encoding: str) -> None:
 
 
 def lines_in(source: Source, encoding: str) -> Iterator[list[str]]:
-    """The lines of a text in lists, with their endings (LF, CRLF or the old Mac's CR).
+    """The lines of text, one list per block, with their endings (LF, CRLF or the old Mac's CR).
 
     Raises:
-        BadInput: bytes that are not of this encoding, or a line of more than 64 MB.
+        BadInput: bytes are not of this encoding, or a line is longer than 64 MB.
     """
     decoder = codecs.getincrementaldecoder(encoding)()
     rest: list[str] = []
@@ -125,7 +125,7 @@ def lines_in(source: Source, encoding: str) -> Iterator[list[str]]:
 
 
 def _split(rest: list[str], text: str, *, last: bool) -> tuple[list[str], list[str]]:
-    # A long value spans many blocks: its parts are joined once, when its end is there.
+    # A long value spans many blocks: its parts are joined once, at its end.
     if not (last or "\n" in text or "\r" in text):
         return [], [*rest, text]
     lines = list(io.StringIO("".join([*rest, text]), newline=""))
@@ -142,7 +142,7 @@ def _undecodable(source: Source, encoding: str, error: UnicodeError, line: int, 
     if not isinstance(error, UnicodeDecodeError):
         return f"{source.name} is not {encoding} text ({error}): name another with --encoding."
     before = error.object[: error.start].decode(encoding, errors="replace")
-    # The decoder's bytes end where the last block ends, and may begin in the block before it.
+    # The decoder's bytes end with the last block; they may begin in the block before.
     offset = taken - len(error.object) + error.start
     where = f"line {line + _line_ends(before)}, byte offset {offset}"
     found = f"byte 0x{error.object[error.start]:02X} on {where}" if error.object else where
@@ -153,12 +153,12 @@ def _remedy(source: Source, error: UnicodeDecodeError) -> str:
     if source.head.startswith(b"PK\x03\x04"):
         return "It looks like a workbook or an archive: save it as CSV."
     if source.head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "It looks like UTF-16: say --encoding utf-16."
+        return "It looks like UTF-16: add --encoding utf-16."
     if 4 * source.head.count(0) > len(source.head):
-        return "It looks like UTF-16: say --encoding utf-16-le, or --encoding utf-16-be."
+        return "It looks like UTF-16: add --encoding utf-16-le, or --encoding utf-16-be."
     if error.encoding.replace("_", "-") != "utf-8":
         return "Name another with --encoding."
-    # Windows puts quotes, dashes and the euro where latin-1 has control characters.
+    # Windows-1252 has quotes, dashes and the euro where latin-1 has control characters.
     if any(0x80 <= byte < 0xA0 for byte in error.object[error.start :]):
-        return "It looks like windows-1252: say --encoding windows-1252, or --encoding latin-1."
-    return "It looks like latin-1: say --encoding latin-1."
+        return "It looks like windows-1252: add --encoding windows-1252, or --encoding latin-1."
+    return "It looks like latin-1: add --encoding latin-1."

@@ -145,10 +145,10 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path, encoding: st
 @pytest.mark.parametrize(
     ("name", "encoding", "advice"),
     [
-        ("Nestlé", "latin-1", "latin-1: say --encoding latin-1"),
-        ("Nestlé\u2019s", "windows-1252", "windows-1252: say --encoding windows-1252"),
-        ("Nestlé", "utf-16", "UTF-16: say --encoding utf-16"),
-        ("Nestlé", "utf-16-le", "UTF-16: say --encoding utf-16-le"),
+        ("Nestlé", "latin-1", "latin-1: add --encoding latin-1"),
+        ("Nestlé\u2019s", "windows-1252", "windows-1252: add --encoding windows-1252"),
+        ("Nestlé", "utf-16", "UTF-16: add --encoding utf-16"),
+        ("Nestlé", "utf-16-le", "UTF-16: add --encoding utf-16-le"),
     ],
 )
 def test_text_that_is_not_utf8_names_the_place_and_the_likely_encoding(
@@ -176,8 +176,8 @@ def test_the_place_of_a_bad_byte_is_exact_in_a_file_of_many_blocks(tmp_path: Pat
     [
         ("absent.csv", {}, "There is no file"),
         (".", {}, "is a directory"),
-        ("a\0b.csv", {}, "is no path"),
-        ("seed.xlsx", {}, "tells no format. Known are .csv"),
+        ("a\0b.csv", {}, "is not a path"),
+        ("seed.xlsx", {}, "does not name a format. Known are .csv"),
         ("seed.csv", {"format": "xml"}, "No format is called 'xml': use csv, tsv"),
         ("seed.csv", {"encoding": "utf-9"}, "No encoding is called 'utf-9'"),
         ("seed.csv", {"encoding": "base64"}, "No encoding is called 'base64'"),
@@ -186,7 +186,7 @@ def test_the_place_of_a_bad_byte_is_exact_in_a_file_of_many_blocks(tmp_path: Pat
         ("blank.csv", {}, "The file is empty"),
         ("header.csv", {}, "has columns but no rows"),
         ("quote.csv", {}, "The header cannot be read"),
-        ("nul.csv", {}, "say --encoding utf-16"),
+        ("nul.csv", {}, "add --encoding utf-16"),
         ("empty.jsonl", {}, "there is no line"),
         ("bad.jsonl", {}, "line 1: bad JSON at column 1"),
         ("empty.parquet", {}, "not a readable Parquet file"),

@@ -61,7 +61,7 @@ def test_json_lines_that_cannot_be_kept_exactly_are_rejected(tmp_path: Path) -> 
         ('{"id": 1', "bad JSON at column"),
         ("[1, 2]", "not a JSON object"),
         ("", "empty row"),
-        ('{"id": NaN}', "NaN is no JSON number"),
+        ('{"id": NaN}', "NaN is not a JSON number"),
         ('{"id": 1e999}', "1e999 is too large a number"),
         ('{"id": 1, "id": 2}', "a name occurs twice"),
         ('{"id": 1, "x": ["\\u0000"]}', "holds a NUL character"),
@@ -112,7 +112,7 @@ def test_parquet_values_become_json_that_says_the_same(tmp_path: Path) -> None:
     }
     assert rejected == [
         Rejection(2, "column 'bytes' holds bytes that are not UTF-8 text"),
-        Rejection(3, "column 'ratio' holds Infinity, which JSON has not"),
+        Rejection(3, "column 'ratio' holds Infinity, which JSON does not have"),
     ]
 
 
