@@ -11,7 +11,7 @@ def cancel(batch: BatchName, yes: Yes = False, as_json: AsJson = False) -> None:
     """End a batch: nothing more of it is spawned, what runs is told to stop, results stay."""
     with operator() as store:
         found = store.batch(batch)
-        living = steering.living(store, found)
+        living = steering.unfinished(store, found)
         if found.status == BatchStatus.FINISHED:
             raise steering.ended(found.name, found.status)
         if found.status == BatchStatus.CANCELLED and not living:

@@ -21,7 +21,7 @@ def pause(
     back = f"`tracer resume {operand(batch)}`"
     with operator() as store:
         found = running(store.batch(batch))
-        living = steering.living(store, found)
+        living = steering.unfinished(store, found)
         if found.paused:
             says = f"{batch} is paused already: {back}. Nothing was done."
         else:
@@ -40,7 +40,7 @@ def resume(
     """Go on with a batch that is paused."""
     with operator() as store:
         found = running(store.batch(batch))
-        living = steering.living(store, found)
+        living = steering.unfinished(store, found)
         if not found.paused:
             says = f"{batch} is not paused. Nothing was done."
         else:

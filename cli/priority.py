@@ -30,7 +30,7 @@ def priority(
     """Let a batch go before those of a lower priority, from the next tick on; 0 is the default."""
     with operator() as store:
         found = running(store.batch(batch))
-        living, rivals = steering.living(store, found), steering.rivals(store, found)
+        living, rivals = steering.unfinished(store, found), steering.rivals(store, found)
         if found.priority == n:
             says = f"{batch} has the priority {n} already. Nothing was done."
         else:

@@ -35,7 +35,7 @@ def retry(
             there = f" It has: {', '.join(found.blueprint)}."
             near = did_you_mean(step, found.blueprint) or there
             raise BadInput(f"{batch} has no step {step!r}.{near}")
-        wanted = steering.Wanted(step, error, company)
+        wanted = steering.Selection(step, error, company)
         failed = steering.failed(store, found, wanted)
         if not failed:
             nothing = f"{batch}: no failed row is like that. Nothing was done."

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from cli.render import cut_middle, table, visible
-from reconciler.operator.failures import together
+from reconciler.operator.failures import summed
 from reconciler.operator.wording import clock, seconds
 
 NAMED, NAME = 5, 24  # rows of each kind, and cells of a name, where the room is limited
@@ -32,7 +32,7 @@ class Section:
         """So many rows at most."""
         shown = list(self.found[:room])
         if self.adds_up and room < len(self.found):
-            shown[-1] = together(self.found[room - 1 :])
+            shown[-1] = summed(self.found[room - 1 :])
         return [self.cells(of) for of in shown]
 
 

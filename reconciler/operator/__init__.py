@@ -1,1 +1,1 @@
-"""What a person at the desk reads and does."""
+"""The operator's reads and actions: see batches, steer them, explain, seed, export, report."""

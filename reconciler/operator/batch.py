@@ -6,7 +6,7 @@ from datetime import datetime
 from reconciler.contract.database import Database
 from reconciler.contract.errors import BadInput
 
-# Keys that have what was typed in them, of one batch or of all.
+# Up to three keys that contain the given text, of one batch or of all.
 SIMILAR_KEYS = """
 SELECT key FROM companies c
 WHERE strpos(lower(key), lower(%(key)s)) > 0
@@ -19,7 +19,7 @@ LIMIT 3
 
 @dataclass(frozen=True)
 class BatchView:
-    """A batch as it was seeded, and where it is; `now` is Postgres's clock when it was read."""
+    """A batch: how it was seeded, and its state. `now` is Postgres's clock at the read."""
 
     id: int
     name: str
@@ -35,9 +35,8 @@ class BatchView:
 
 
 def no_company(database: Database, batch: BatchView | None, key: str) -> BadInput:
-    """That there is no company of this key, in the batch or at all, and which keys are like it."""
-    of = {"key": key, "batch_id": batch.id if batch else None}
-    found = database.rows(SIMILAR_KEYS, **of)
+    """The error for an unknown key, in the batch or in all; it names similar keys."""
+    found = database.rows(SIMILAR_KEYS, key=key, batch_id=batch.id if batch else None)
     near = f" Did you mean {' or '.join(repr(row['key']) for row in found)}?" if found else ""
     where = f"Batch {batch.name!r} has" if batch else "There is"
     return BadInput(f"{where} no company with the key {key!r}.{near}")

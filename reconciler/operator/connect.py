@@ -1,4 +1,4 @@
-"""From the environment to an open store."""
+"""Opens the operator's store on the database that the settings name."""
 
 import getpass
 import os
@@ -11,32 +11,32 @@ from reconciler.operator.store import OperatorStore
 
 
 def database_url(settings: Settings) -> str:
-    """DATABASE_URL, else the embedded Postgres of this TRACER_HOME, started when needed."""
+    """DATABASE_URL if set, else the URL of TRACER_HOME's embedded Postgres, which it starts."""
     return settings.database_url or acquire(settings.home)
 
 
 def existing_database_url(settings: Settings) -> str:
-    """`database_url`, for a command that only reads: it makes no database.
+    """`database_url` for read-only commands, which never create a database.
 
     Raises:
-        BadInput: there is no database of this home yet.
+        BadInput: TRACER_HOME has no database yet.
     """
     home = settings.home.resolve()
     if not settings.database_url and not (home.exists() and locate(home).data.exists()):
         raise BadInput(
-            f"There is no Tracer in {settings.home}. Change to where yours is, set TRACER_HOME or "
-            "DATABASE_URL, or make one here.",
+            f"There is no Tracer database in {settings.home}. If you have one elsewhere, change to "
+            "its folder, or set TRACER_HOME or DATABASE_URL. To make one here",
             "tracer up",
         )
     return database_url(settings)
 
 
 def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:
-    """An open store; use it as a context manager.
+    """Open a store; use it as a context manager.
 
     Raises:
         Unreachable: no database answers.
-        BadInput: its schema is missing, older or newer; or there is no database of this home yet.
+        BadInput: its schema is missing, older or newer; or TRACER_HOME has no database yet.
     """
     store = kind.connect(existing_database_url(load_settings()))
     store.who = user()
@@ -44,8 +44,8 @@ def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:
 
 
 def user() -> str:
-    """Who speaks, as the operating system knows them."""
+    """The operating system's name of the user, for the history."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
+    except (KeyError, OSError):  # a container may run as a user id without a name
         return f"uid {os.getuid()}"

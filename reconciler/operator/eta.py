@@ -1,7 +1,7 @@
-"""How fast a batch goes, and when it will be done: from its log of progress. Nothing reads a clock.
+"""Computes a batch's rate and ETA from its log of progress. Nothing here reads a clock.
 
-The log is walked backward in spans, from one tick that found something COMPLETED to the next. A
-span that is far longer than the others is a pause, and counts for no more than a usual one.
+The log is read backward in spans. A span is the time between two ticks that found completed rows. A
+span that is far longer than the others is a pause, and counts as one of usual length.
 """
 
 from collections import Counter
@@ -13,20 +13,22 @@ from statistics import median
 
 from reconciler.contract.database import Row
 
-LATELY_S = 10.0  # of work, and a quarter of all that the log has, and so many spans: "lately"
-LATELY_SPANS = 10
-PAUSE_S = 10.0  # a span is no pause that is shorter, or than so many usual ones
+# "Recent" spans have at least this much time, and a quarter of the log, and this many spans.
+RECENT_S = 10.0
+RECENT_SPANS = 10
+# A pause is longer than this time, and than this many spans of usual length.
+PAUSE_S = 10.0
 PAUSE_SPANS = 10
-SILENCE_S = 30.0  # without anything COMPLETED, and it does not go on
-FEW = 5  # rows are no pace
-ROUNDS = 50  # of the fit of costs, which has come to rest by then
-EQUALLY = 1.0  # span's worth of belief that every step costs the same
-MOST_STEPS = 20  # whose costs are told apart
+SILENCE_S = 30.0  # after this long without a completed row, the batch has no rate
+FEWEST_ROWS = 5  # with fewer completed rows there is no rate
+ROUNDS = 50  # of the fit of costs; the costs no longer change by then
+EQUAL_WEIGHT = 1.0  # weight of the assumption that all steps cost the same, in spans
+MOST_STEPS = 20  # with more steps, all have the same cost
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the log has of one step at one moment, `ago` seconds before now."""
+    """The log's counts of one step at one moment, `ago` seconds before now."""
 
     ago: float
     position: int
@@ -36,11 +38,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class StepNow:
-    """A step's rows at present.
+    """A step's number of rows now.
 
-    `waiting` are those that wait for a process of the local worker host, which all steps share.
-    `outstanding` are PENDING or in flight, `landed` COMPLETED and not in the log yet, and the last
-    retry is due in `retry_s` seconds.
+    - `outstanding`: PENDING or in flight.
+    - `landed`: COMPLETED, and not in the log yet.
+    - `waiting`: waiting for a process of the local worker host, which all steps share.
+    - `retry_s`: seconds until the last retry is due.
     """
 
     outstanding: int
@@ -52,7 +55,7 @@ class StepNow:
 
 
 def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
-    """A step for the pace; `retries` has the seconds until the last retry of a step is due."""
+    """A step's rows now; `retries` has the seconds until the last retry of each step."""
     return StepNow(
         outstanding=max(0, counted["arrived"] - counted["completed"] - counted["failed"]),
         completed=counted["completed"],
@@ -65,7 +68,7 @@ def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
 
 @dataclass(frozen=True)
 class Span:
-    """The time between two ticks, what was COMPLETED in it, and which steps had rows to work."""
+    """The time between two ticks: completed rows per step, and the steps that had rows to work."""
 
     seconds: float
     completed: Counter[int]
@@ -74,9 +77,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Pace:
-    """Company-steps COMPLETED a second lately, of all steps and of each (where there was one).
+    """The recent rate: completed company-steps per second, of all steps and of each known step.
 
-    `costs` are the seconds of a shared worker pool that a company takes at each step.
+    `costs` are seconds of the local worker host's time per company at each step.
     """
 
     per_s: float = 0.0
@@ -85,9 +88,9 @@ class Pace:
 
 
 def read_pace(log: Sequence[Entry], steps: Sequence[StepNow]) -> Pace:
-    """The pace of a batch whose rows are now as `steps` says; none where it has come to a halt."""
-    newest, *older = list(_walk(log, steps)) or [Span(0.0, Counter(), frozenset())]
-    between = [span.seconds for span in older[:-1]]  # what was before the first may be any wait
+    """The recent pace of a batch, by its log and its rows now; empty if nothing moves any more."""
+    newest, *older = list(_spans(log, steps)) or [Span(0.0, Counter(), frozenset())]
+    between = [span.seconds for span in older[:-1]]  # the oldest span may begin with any wait
     usual_s = median(between) if between else SILENCE_S
     pause_s = max(PAUSE_S, PAUSE_SPANS * usual_s)
     if newest.seconds > max(SILENCE_S, pause_s):
@@ -96,10 +99,10 @@ def read_pace(log: Sequence[Entry], steps: Sequence[StepNow]) -> Pace:
         span if span.seconds <= pause_s else replace(span, seconds=usual_s)
         for span in (newest, *older)
     ]
-    rates = _rates(spans, len(list(_lately(spans))))
-    if _total(spans[:-1]).total() >= FEW:
-        spans.pop()  # in which the workers started, or which was not seen whole
-    recent = list(_lately(spans))
+    rates = _rates(spans, len(list(_recent(spans))))
+    if _total(spans[:-1]).total() >= FEWEST_ROWS:
+        spans.pop()  # the oldest: workers were starting, or the log begins within it
+    recent = list(_recent(spans))
     return Pace(
         per_s=_total(recent).total() / max(sum(span.seconds for span in recent), 0.001),
         steps=rates,
@@ -108,40 +111,39 @@ def read_pace(log: Sequence[Entry], steps: Sequence[StepNow]) -> Pace:
 
 
 def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
-    """Seconds until all rows have ended; None where the pace does not tell.
+    """Seconds until all rows have ended; None if the pace cannot say.
 
-    Steps work side by side, so that it is the slowest pipeline's time: what is still to come at a
-    step, through it at its own pace. Where calls wait for the local workers, all steps share these,
-    and it is the time of all work together.
+    Steps run in parallel, so the slowest one decides: its rows to come, at its own rate. But if
+    calls wait for the local workers, all steps share those, and the work of all steps adds up.
     """
     known = pace.steps.values()
-    longest = together = coming = 0.0
+    slowest_s = shared_s = coming = 0.0
     rate = min(known, default=0.0)
     for position, step in enumerate(steps):
         if step.outstanding and step.failed and not step.completed:
-            return None  # what comes of those that are left nobody knows
+            return None  # all have failed so far: the share that will complete is not known
         ended = step.completed + step.failed
         to_come = (coming + step.outstanding) * (step.completed / ended if ended else 1.0)
         coming = to_come + step.landed
         if coming:
-            longest = max(longest, poll_s * (len(steps) - position))
+            slowest_s = max(slowest_s, poll_s * (len(steps) - position))
         if to_come < 0.5:
             continue
         if not known:
             return None
         rate = pace.steps.get(position) or rate
-        longest = max(longest, to_come / rate + poll_s * (len(steps) - position - 0.5))
-        together += to_come * pace.costs.get(position, 1 / pace.per_s)
-    together += poll_s / 2
-    # Right after a tick calls wait that will not for long: as many as a tick's worth are no sign.
+        slowest_s = max(slowest_s, to_come / rate + poll_s * (len(steps) - position - 0.5))
+        shared_s += to_come * pace.costs.get(position, 1 / pace.per_s)
+    shared_s += poll_s / 2
+    # Right after a tick its calls wait for a moment. So only more than one tick's rows count fully.
     waiting = sum(step.waiting for step in steps)
     shared = min(1.0, waiting / max(pace.per_s * poll_s, 1.0)) if known else 0.0
     last_retry = max((step.retry_s for step in steps), default=0.0)
-    return max(shared * together + (1 - shared) * longest, last_retry)
+    return max(shared * shared_s + (1 - shared) * slowest_s, last_retry)
 
 
-def _walk(log: Sequence[Entry], steps: Sequence[StepNow]) -> Iterator[Span]:
-    """The spans, newest first: the first one is still open, the last one begins with the log."""
+def _spans(log: Sequence[Entry], steps: Sequence[StepNow]) -> Iterator[Span]:
+    """The spans, newest first. The first is still open; the last begins where the log begins."""
     outstanding = Counter({i: step.outstanding for i, step in enumerate(steps)})
     completed = Counter({i: step.landed for i, step in enumerate(steps) if step.landed})
     outstanding += completed
@@ -158,28 +160,29 @@ def _walk(log: Sequence[Entry], steps: Sequence[StepNow]) -> Iterator[Span]:
         completed = +completed
 
 
-def _lately(spans: Sequence[Span]) -> Iterator[Span]:
-    """The newest spans, as many as make "lately"."""
-    wanted_s = max(LATELY_S, sum(span.seconds for span in spans) / 4)
+def _recent(spans: Sequence[Span]) -> Iterator[Span]:
+    """The newest spans, as many as count as recent."""
+    wanted_s = max(RECENT_S, sum(span.seconds for span in spans) / 4)
     seconds = 0.0
     for number, span in enumerate(spans):
-        if number >= LATELY_SPANS and seconds >= wanted_s:
+        if number >= RECENT_SPANS and seconds >= wanted_s:
             return
         yield span
         seconds += span.seconds
 
 
-def _rates(spans: Sequence[Span], lately: int) -> dict[int, float]:
-    """Each step's pace in the newest spans, while it had rows.
+def _rates(spans: Sequence[Span], recent: int) -> dict[int, float]:
+    """Each step's rate over the newest `recent` spans in which it had rows to work.
 
-    What came before the first of its rows was COMPLETED is the time that one takes, and no pace.
+    The spans up to a step's first completed row are left out: their length is the time that one row
+    takes, and says nothing about the rate.
     """
     first = {i: number for number, span in enumerate(spans) for i in span.completed}
     rates = {}
     for i, number in first.items():
-        counted = [span for span in spans[: min(number, lately)] if i in span.busy]
+        counted = [span for span in spans[: min(number, recent)] if i in span.busy]
         rows, seconds = _total(counted)[i], sum(span.seconds for span in counted)
-        if rows >= FEW:
+        if rows >= FEWEST_ROWS:
             rates[i] = rows / max(seconds, 0.001)
     return rates
 
@@ -192,9 +195,9 @@ def _total(spans: Sequence[Span]) -> Counter[int]:
 
 
 def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
-    """What a company takes of the pool at each step, scaled to what was seen lately.
+    """Seconds of the shared workers per company at each step, scaled to the recent spans.
 
-    In each span, what was COMPLETED took its seconds: the costs are fitted to that.
+    In each span the completed rows took the span's seconds: the costs are fitted to that.
     """
     done, seconds = _total(spans), sum(span.seconds for span in spans)
     equal = dict.fromkeys(done, seconds / max(done.total(), 1))
@@ -205,7 +208,7 @@ def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
 
 
 def _fit(spans: Sequence[Span], equal: Mapping[int, float]) -> dict[int, float]:
-    """Costs by least squares, none below 0, with a little belief that they are equal."""
+    """Costs by least squares, none below 0; the assumption of equal costs has a small weight."""
     own = {i: sum(span.completed[i] ** 2 for span in spans) for i in equal}
     taken = {i: sum(span.completed[i] * span.seconds for span in spans) for i in equal}
     both = {
@@ -215,7 +218,7 @@ def _fit(spans: Sequence[Span], equal: Mapping[int, float]) -> dict[int, float]:
     costs = dict(equal)
     for _ in range(ROUNDS):
         for i in costs:
-            belief = EQUALLY * own[i] / len(spans)
+            weight = EQUAL_WEIGHT * own[i] / len(spans)
             others = sum(both[i, j] * costs[j] for j in costs if j != i)
-            costs[i] = max(0.0, (taken[i] - others + belief * equal[i]) / (own[i] + belief))
+            costs[i] = max(0.0, (taken[i] - others + weight * equal[i]) / (own[i] + weight))
     return costs

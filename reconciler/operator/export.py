@@ -1,4 +1,4 @@
-"""All of a batch's companies with their results: streamed, flat or nested, to a file."""
+"""Writes a batch's companies with their results to a file: streamed; flat or nested."""
 
 import csv
 import json
@@ -16,16 +16,18 @@ from reconciler.operator.batch import BatchView
 from reconciler.operator.seeding.columns import unique_names
 from reconciler.operator.store import OperatorStore
 
-Place: TypeAlias = "tuple[str | None, str | None]"  # a step (None: the input), and its column
-Columns: TypeAlias = Mapping[str, Place]
+# A step (None: the input file) and a column. For a step, column None is its status; (None, None) is
+# the key.
+Source: TypeAlias = "tuple[str | None, str | None]"
+Columns: TypeAlias = Mapping[str, Source]
 Tables: TypeAlias = Mapping[str, Table]  # each step's domain table
 
 WRITTEN_BY_US = {"company_id"}
 CRLF = "\r\n"
 EXPORT_ROWS = 2000  # fetched at a time
-PARQUET_ROWS = 10_000  # per row group, which is what is held in memory
+PARQUET_ROWS = 10_000  # rows of a row group; one group is held in memory
 
-# {results} joins the domain tables of the batch's steps, {fields} names what is read of them.
+# {results} joins the domain tables of the batch's steps, {fields} lists what is read from them.
 EXPORT = """
 SELECT c.key, c.name, c.domain, c.attributes{fields}
 FROM batch_companies m
@@ -43,7 +45,7 @@ LEFT JOIN {table} {result} ON {result}.company_id = c.id AND {state}.status = 'C
 
 
 class Format(StrEnum):
-    """What a file can hold: flat rows in CSV and Parquet, nested ones in JSON lines."""
+    """The format of an export: flat rows in CSV and Parquet, nested ones in JSON lines."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -53,7 +55,7 @@ class Format(StrEnum):
 def write_batch(
     store: OperatorStore, batch: BatchView, tables: Tables, format_: Format, file: BinaryIO
 ) -> int:
-    """Write the batch's companies to `file`; returns how many there are."""
+    """Write the batch's companies to `file`; returns their number."""
     rows = read_companies(store, batch, tables)
     if format_ is Format.JSONL:
         return _write_jsonl(file, rows, tables)
@@ -62,10 +64,10 @@ def write_batch(
 
 
 def flat_rows(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterator[Row]:
-    """The flat form of a batch's companies, streamed."""
+    """The batch's companies in their flat form, streamed: a value per column of `columns_of`."""
     columns = columns_of(batch, tables)
     for row in read_companies(store, batch, tables):
-        yield {name: value(row, place) for name, place in columns.items()}
+        yield {name: value(row, source) for name, source in columns.items()}
 
 
 def read_companies(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterator[Row]:
@@ -73,7 +75,7 @@ def read_companies(store: OperatorStore, batch: BatchView, tables: Tables) -> It
 
     Each has key, name, domain, attributes, and per step `STEP.status` and `STEP.result`.
     """
-    parts = [_of_step(n, step, tables[step]) for n, step in enumerate(batch.blueprint)]
+    parts = [_step_sql(n, step, tables[step]) for n, step in enumerate(batch.blueprint)]
     query = sql.SQL(EXPORT).format(
         fields=sql.SQL("").join(fields for fields, _ in parts),
         results=sql.SQL("").join(join for _, join in parts),
@@ -84,7 +86,8 @@ def read_companies(store: OperatorStore, batch: BatchView, tables: Tables) -> It
         yield from cursor
 
 
-def _of_step(number: int, step: str, table: Table) -> tuple[sql.Composed, sql.Composed]:
+def _step_sql(number: int, step: str, table: Table) -> tuple[sql.Composed, sql.Composed]:
+    """A step's part of EXPORT: its fields, and its join."""
     state, result = sql.Identifier(f"s{number}"), sql.Identifier(f"r{number}")
     fields = sql.SQL(EXPORT_FIELDS).format(
         state=state,
@@ -92,30 +95,33 @@ def _of_step(number: int, step: str, table: Table) -> tuple[sql.Composed, sql.Co
         status_name=sql.Identifier(f"{step}.status"),
         result_name=sql.Identifier(f"{step}.result"),
     )
-    place = sql.Identifier(str(table.schema), table.name)
+    domain_table = sql.Identifier(str(table.schema), table.name)
     join = sql.SQL(EXPORT_JOIN).format(
-        state=state, result=result, step=sql.Literal(step), table=place
+        state=state, result=result, step=sql.Literal(step), table=domain_table
     )
     return fields, join
 
 
-def columns_of(batch: BatchView, tables: Tables) -> dict[str, Place]:
-    """The flat form's columns, no two of one name: key, the input's own, and `STEP.status`,
-    `STEP.COLUMN` per step. One of the input that has another's name is numbered: `key_2`."""
-    results: list[Place] = []
+def columns_of(batch: BatchView, tables: Tables) -> dict[str, Source]:
+    """The columns of the flat form, each name once, with their sources.
+
+    They are: key, the input's columns, and per step `STEP.status` and `STEP.COLUMN`. An input
+    column whose name is taken gets a number: `key_2`.
+    """
+    results: list[Source] = []
     for step, table in tables.items():
         names = [c.name for c in table.columns if c.name not in WRITTEN_BY_US]
         results += [(step, None), *((step, name) for name in names)]
     of_results = [f"{step}.{column or 'status'}" for step, column in results]
     names = unique_names(["key", *of_results, *batch.columns])
-    places = [(None, None), *results, *((None, column) for column in batch.columns)]
-    at, ours = dict(zip(names, places, strict=True)), 1 + len(results)
-    return {name: at[name] for name in (names[0], *names[ours:], *names[1:ours])}
+    sources = [(None, None), *results, *((None, column) for column in batch.columns)]
+    by_name, ours = dict(zip(names, sources, strict=True)), 1 + len(results)
+    return {name: by_name[name] for name in (names[0], *names[ours:], *names[1:ours])}
 
 
-def value(row: Row, place: Place) -> Any:
-    """What a company has there."""
-    match place:
+def value(row: Row, source: Source) -> Any:
+    """A company's value from this source."""
+    match source:
         case (None, None):
             return row["key"]
         case (None, column):
@@ -127,13 +133,13 @@ def value(row: Row, place: Place) -> Any:
 
 
 def _write_csv(file: BinaryIO, rows: Iterable[Row], columns: Columns, _: Tables) -> int:
-    # With both as the end of a line, the module quotes cells that have either of them.
+    # With CRLF as line end, the csv module quotes cells that contain CR or LF. The file gets LF.
     lines = SimpleNamespace(write=lambda line: file.write(f"{line.removesuffix(CRLF)}\n".encode()))
     writer = csv.writer(lines, lineterminator=CRLF)
     writer.writerow(columns)
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - counted
-        cells = (value(row, place) for place in columns.values())
+        cells = (value(row, source) for source in columns.values())
         writer.writerow(_text(cell) if isinstance(cell, dict | list) else cell for cell in cells)
     return count
 
@@ -148,10 +154,10 @@ def _write_jsonl(file: BinaryIO, rows: Iterable[Row], tables: Tables) -> int:
 
 
 def _write_parquet(file: BinaryIO, rows: Iterable[Row], columns: Columns, tables: Tables) -> int:
-    import pyarrow as arrow  # a quarter of a second, which the other formats need not pay
+    import pyarrow as arrow  # takes 0.25 s, and the other formats do not need it
     from pyarrow import parquet
 
-    kinds = {name: _kind(tables, place) for name, place in columns.items()}
+    kinds = {name: _kind(tables, source) for name, source in columns.items()}
     schema = arrow.schema([arrow.field(name, kind) for name, kind in kinds.items()])
     count, rows = 0, iter(rows)
     with parquet.ParquetWriter(file, schema) as writer:
@@ -164,14 +170,14 @@ def _write_parquet(file: BinaryIO, rows: Iterable[Row], columns: Columns, tables
     return count
 
 
-def _kind(tables: Tables, place: Place) -> str:
-    """Arrow's type for a column; what is no number of a result is text."""
-    step, column = place
+def _kind(tables: Tables, source: Source) -> str:
+    """Arrow's type of a column: bool, int64 or float64 for such results, else string."""
+    step, column = source
     if step is None or column is None:
         return "string"
-    of = tables[step].columns[column].type
+    column_type = tables[step].columns[column].type
     kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
-    return next((kind for sql, kind in kinds if isinstance(of, sql)), "string")
+    return next((kind for sql, kind in kinds if isinstance(column_type, sql)), "string")
 
 
 def _typed(cell: Any, kind: str) -> Any:
@@ -179,7 +185,7 @@ def _typed(cell: Any, kind: str) -> Any:
 
 
 def _text(cell: Any) -> str | None:
-    """A cell as text: what is none is written as JSON."""
+    """A cell as text: a value that is not text is written as JSON."""
     if cell is None or isinstance(cell, str):
         return cell
     return json.dumps(cell, ensure_ascii=False)

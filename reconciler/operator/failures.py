@@ -1,16 +1,16 @@
-"""What makes two error messages one kind: the same words, whatever ids and numbers are in them."""
+"""Groups error messages by kind: the same words, with any ids, numbers and names."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-READ = 300  # characters of a message that tell its kind
-NAME = 4  # characters that a company's name must have: a shorter one is a part of other words
+READ = 300  # the kind is made from this many characters of a message
+NAME = 4  # shorter names of companies are not replaced: they may be parts of other words
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 MOMENT = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
 HEX = r"(?:0x)?(?=[0-9a-f]*\d)[0-9a-f]{8,}"
-# A quotation begins and ends at the edge of a word, so that an apostrophe is none.
+# A quotation begins and ends at the edge of a word. An apostrophe does not.
 QUOTED = r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|‘[^’]*’|“[^”]*”"  # noqa: RUF001
 VARYING = re.compile(
     rf"(?P<quoted>{QUOTED})|\b(?:{UUID}|{HEX})\b|{MOMENT}|\d+(?:[.:,]\d+)*", re.IGNORECASE
@@ -18,8 +18,7 @@ VARYING = re.compile(
 
 
 def kind(message: str, names: Sequence[str | None] = ()) -> str:
-    """`message` with what varies replaced: `#` for numbers, moments and ids, `…` for quotations and
-    for the company's `names`."""
+    """The message with `#` for numbers, times and ids, and `…` for quotations and `names`."""
     message = message[:READ]
     for name in names:
         if name and len(name) >= NAME:
@@ -29,17 +28,18 @@ def kind(message: str, names: Sequence[str | None] = ()) -> str:
 
 
 def failures(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The kinds of message of rows that failed, or wait for another attempt; most frequent first.
+    """The kinds of messages of rows that FAILED or wait for a retry, the most frequent first.
 
-    `count` is of both, `failed` of those that have no attempt left; `example` is a message of the
-    kind, and `varies` says that there are others. Where there are more messages than were read, the
-    rows of those are shared out among the kinds that were, and `estimated` says so.
+    - `count`: rows of both; `failed`: rows that FAILED.
+    - `example`: a message of the kind; `varies`: whether there are others.
+    - `estimated`: not all messages were read, and the rows of the others were shared out among the
+      kinds that were.
     """
     return _grouped(errors, {"failed", "retrying"})
 
 
-def together(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What groups of failures come to: `kinds` of messages, `count` and `failed` rows."""
+def summed(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sums over groups of failures: the number of `kinds`, and of `count` and `failed` rows."""
     return {
         "kinds": sum(group.get("kinds", 1) for group in groups),
         "count": sum(group["count"] for group in groups),
@@ -48,8 +48,8 @@ def together(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def notes(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Why rows were not spawned that wait for it, by kind; from `available_at` on they may be."""
+def not_spawned(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The kinds of errors of rows whose spawn failed; `available_at` is when the first may go."""
     shown = (
         "step",
         "error_kind",
@@ -60,7 +60,8 @@ def notes(errors: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]
         "estimated",
         "available_at",
     )
-    return [{name: of[name] for name in shown} for of in _grouped(errors, {"waiting"})[:most]]
+    groups = _grouped(errors, {"waiting"})[:most]
+    return [{name: group[name] for name in shown} for group in groups]
 
 
 def _grouped(errors: Sequence[Mapping[str, Any]], states: set[str]) -> list[dict[str, Any]]:
@@ -83,11 +84,13 @@ def _grouped(errors: Sequence[Mapping[str, Any]], states: set[str]) -> list[dict
             group["available_at"] = min(moments, default=None)
     for group in found.values():
         group |= {"count": round(group["count"]), "failed": round(group["failed"])}
-    return sorted(found.values(), key=lambda of: (-of["count"], of["step"], of["error"]))
+    return sorted(
+        found.values(), key=lambda group: (-group["count"], group["step"], group["error"])
+    )
 
 
 def _unread(errors: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
-    """Per step and state, the rows whose message was not read, for each message that was."""
+    """Per step and state: the rows with unread messages, divided by the messages that were read."""
     of_state = {(row["step"], row["state"]): row["of_state"] for row in errors}
     read, texts = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for row in errors:

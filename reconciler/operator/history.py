@@ -1,4 +1,4 @@
-"""The batch's history: what operators did to it, who and when, and how many rows that moved."""
+"""The history of a batch: each act of an operator, with its time, user and number of rows."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from reconciler.contract.database import Connection, Row
 from reconciler.operator.batch import BatchView
 from reconciler.operator.store import OperatorStore
 
-# A line is written in the transaction of what it tells.
+# A line is written in the same transaction as the act itself.
 NOTE = """
 INSERT INTO history (batch_id, who, verb, detail, rows)
 VALUES (%(batch_id)s, %(who)s, %(verb)s, %(detail)s, %(rows)s)
@@ -26,7 +26,7 @@ SELECT at, who, verb, detail, rows FROM history WHERE batch_id = %(batch_id)s OR
 
 @dataclass
 class Line:
-    """What the history says of one verb; it is there with the first rows that the verb moves."""
+    """One verb's line in the history; it is inserted with the first rows that the verb moves."""
 
     batch_id: int
     who: str
@@ -35,7 +35,7 @@ class Line:
     id: int | None = None
 
     def add(self, connection: Connection, rows: int) -> None:
-        """Note that `rows` more were moved, in the transaction that moves them."""
+        """Add `rows` to the line; call it in the transaction that moves them."""
         if self.id is not None:
             connection.execute(NOTE_MORE, {"line": self.id, "rows": rows})
             return
@@ -47,5 +47,5 @@ class Line:
 
 
 def read_history(store: OperatorStore, batch: BatchView) -> list[Row]:
-    """What was done to the batch, in that order: `at`, `who`, `verb`, `detail`, `rows`."""
+    """The batch's history, oldest first: `at`, `who`, `verb`, `detail`, `rows`."""
     return store.rows(HISTORY, batch_id=batch.id)

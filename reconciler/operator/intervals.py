@@ -1,4 +1,4 @@
-"""Sets the loop's intervals and its pause, in Postgres and in Prefect's schedule."""
+"""Sets the loop's intervals, and pauses or resumes it: in Postgres and in Prefect's schedule."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from reconciler.prefect import schedule
 
 
 def set_intervals(store: OperatorStore, values: dict[str, float]) -> None:
-    """Set these columns of `polling`, and Prefect's schedule where `every_s` is among them.
+    """Write these columns of `polling`; `every_s` goes to Prefect's schedule first.
 
-    With a new schedule a run starts now: the next one comes a whole interval after the change, and
-    the loop that ticks at present may have less than that left of its window.
+    A new schedule also starts a run now: otherwise the next run comes a whole interval later, and
+    the running loop's window may end before that.
 
     Raises:
-        Unreachable, WorkFailed: Prefect cannot; it goes first, so that nothing has changed.
+        Unreachable, WorkFailed: Prefect could not change its schedule; nothing has changed.
         BadInput: a value breaks a rule of its column, or is too short for a schedule.
     """
     settings, every_s = load_settings(), values.get("every_s")
-    laid = schedule.set_every(settings, every_s) if every_s is not None else None
+    changed = schedule.set_every(settings, every_s) if every_s is not None else None
     fitted = fitting(values, store.polling())
     store.set_polling(
         poll_s=fitted.get("poll_s"),
@@ -27,12 +27,12 @@ def set_intervals(store: OperatorStore, values: dict[str, float]) -> None:
         every_s=fitted.get("every_s"),
         latency_target_s=fitted.get("latency_target_s"),
     )
-    if laid and not laid.paused:
+    if changed and not changed.paused:
         schedule.run_now(settings)
 
 
 def fitting(values: dict[str, float], now: dict[str, Any]) -> dict[str, float]:
-    """`values`, with the idle interval raised where a longer poll interval alone was asked for."""
+    """`values`, with the idle interval raised to a poll interval that is longer than it."""
     poll = values.get("poll_s", now["poll_s"])
     if "idle_s" not in values and poll > now["idle_s"]:
         return {**values, "idle_s": poll}
@@ -40,10 +40,10 @@ def fitting(values: dict[str, float], now: dict[str, Any]) -> dict[str, float]:
 
 
 def set_paused(store: OperatorStore, paused: bool) -> str | None:
-    """Pause the loop and Prefect's schedule, or have both go on, with a run at once.
+    """Pause the loop and Prefect's schedule; or resume both, and start a run now.
 
-    The loop's own switch goes first: it needs only the database, and it alone stops every tick.
-    Returns why the schedule is as it was, where Prefect could not change it.
+    The loop's switch is in the database and is set first: it alone stops every tick. Returns why
+    Prefect could not change its schedule, or None.
     """
     store.set_polling(paused=paused)
     settings = load_settings()

@@ -1,4 +1,4 @@
-"""What an operator does to a batch; each verb holds from the next tick, and leaves a line."""
+"""The operator's verbs on a batch. Each holds from the next tick, and is noted in the history."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,62 +16,65 @@ from reconciler.operator.history import Line
 from reconciler.operator.sql import steering as queries
 from reconciler.operator.store import OperatorStore
 
-DEADLOCKS = 5  # that an operator's verb gets over
+DEADLOCKS = 5  # a verb is tried again after this many deadlocks
 CHUNK = 20_000  # rows of a transaction
-FIRST = {"after_step": "", "after_moment": "-infinity", "after_company": -1}
+START = {"after_step": "", "after_moment": "-infinity", "after_company": -1}
 
-Told = Callable[[int], None]  # how many rows were moved so far
+OnMoved = Callable[[int], None]  # gets the number of rows moved so far
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which FAILED rows: of one step, with this text in their error, of the company of this key."""
+class Selection:
+    """Selects FAILED rows: by step, by a text in their error, by their company's key."""
 
     step: str | None = None
     error: str | None = None
     company: str | None = None
 
 
-ALL = Wanted()
-LOWEST, HIGHEST = -(2**31), 2**31 - 1  # priorities that the column takes
+ALL = Selection()
+LOWEST, HIGHEST = -(2**31), 2**31 - 1  # the priorities that the column can hold
 
 
 def ended(name: str, status: str) -> BadInput:
-    """What is wrong where a verb is for a batch that runs, and what there is to do."""
+    """The error for a verb on a batch that has ended, with the command that may help."""
     says = f"Batch {name!r} has ended already. It is {status}, and "
     if status == BatchStatus.FINISHED:
-        says += "nothing of it waits. To take up what failed, if anything did"
+        says += "no row of it waits. To give its failed rows new attempts"
         return BadInput(says, f"tracer retry {quote(name)}")
-    return BadInput(f"{says}there is no way back: seed it again.")
+    return BadInput(f"{says}a cancelled batch cannot go on: seed the file again.")
 
 
-def living(store: OperatorStore, batch: BatchView) -> list[Row]:
-    """How many rows wait and are in flight: `step`, `status`, `rows`."""
-    return store.rows(queries.LIVING, batch_id=batch.id)
+def unfinished(store: OperatorStore, batch: BatchView) -> list[Row]:
+    """The number of rows that are PENDING or in flight: `step`, `status`, `rows`."""
+    return store.rows(queries.UNFINISHED, batch_id=batch.id)
 
 
-def failed(store: OperatorStore, batch: BatchView, wanted: Wanted = ALL) -> list[Row]:
-    """How many rows `retry` would move: `step`, `status`, `rows`."""
-    return store.rows(queries.FAILED, batch_id=batch.id, **asdict(wanted))
+def failed(store: OperatorStore, batch: BatchView, selection: Selection = ALL) -> list[Row]:
+    """The number of rows that `retry` would move: `step`, `status`, `rows`."""
+    return store.rows(queries.FAILED, batch_id=batch.id, **asdict(selection))
 
 
 def rivals(store: OperatorStore, batch: BatchView) -> list[Row]:
-    """The running batches with a step in common: `name`, `priority`, the highest first."""
+    """The running batches that share a step with this one: `name`, `priority`, highest first."""
     return store.rows(queries.RIVALS, batch_id=batch.id)
 
 
 def retry(
-    store: OperatorStore, batch: BatchView, wanted: Wanted = ALL, told: Told = lambda _: None
+    store: OperatorStore,
+    batch: BatchView,
+    selection: Selection = ALL,
+    on_moved: OnMoved = lambda _: None,
 ) -> int:
-    """Give FAILED rows all their attempts again.
+    """Give FAILED rows all their attempts again; returns their number.
 
-    `told` hears how many they are so far, after each chunk. What ends this between two leaves
-    some retried and the others FAILED.
+    Each chunk of rows is a transaction, and `on_moved` is called after each. If this is
+    interrupted, some rows are retried and the others stay FAILED: run it again.
 
     Raises:
         BadInput: the batch was cancelled.
     """
-    given = asdict(wanted)
+    given = asdict(selection)
     about = {name: value for name, value in given.items() if value is not None}
     line = Line(batch.id, store.who, "retry", about)
 
@@ -80,24 +83,24 @@ def retry(
             raise ended(batch.name, held["status"])
         connection.execute(queries.REOPEN_BATCH, {"batch_id": batch.id})
 
-    return _in_chunks(store, batch, queries.RETRY, given, line, reopen, told)
+    return _in_chunks(store, batch, queries.RETRY, given, line, reopen, on_moved)
 
 
-def cancel(store: OperatorStore, batch: BatchView, told: Told = lambda _: None) -> int:
-    """End the batch and every row of it that has not ended; returns how many those were.
+def cancel(store: OperatorStore, batch: BatchView, on_moved: OnMoved = lambda _: None) -> int:
+    """Cancel the batch and all its rows that have not ended; returns the number of these rows.
 
-    The batch goes first, with what is in flight, and nothing of it is claimed from then on;
-    what waits follows in chunks. What ends this in between leaves rows PENDING that nothing
-    moves, until it is done again.
+    The first transaction cancels the batch and its rows in flight: nothing of it is claimed any
+    more. The PENDING rows follow in chunks. If this is interrupted, the rest stays PENDING and
+    unclaimed: the same command finishes it.
 
     Raises:
         BadInput: the batch has finished.
     """
     line = Line(batch.id, store.who, "cancel")
-    moved = _in_turn(lambda: _cancel(store, batch, line))
-    told(moved)
+    moved = _despite_deadlocks(lambda: _cancel(store, batch, line))
+    on_moved(moved)
     return _in_chunks(
-        store, batch, queries.CANCEL_WAITING, {}, line, told=told, moved=moved, again=True
+        store, batch, queries.CANCEL_PENDING, {}, line, on_moved=on_moved, moved=moved, again=True
     )
 
 
@@ -108,8 +111,8 @@ def _cancel(store: OperatorStore, batch: BatchView, line: Line) -> int:
         if held["status"] == BatchStatus.FINISHED:
             raise ended(batch.name, held["status"])
         connection.execute(queries.CANCEL_BATCH, values)
-        # A claim that is under way does not know of it: it goes first, and no row goes from
-        # PENDING to QUEUED behind what looks for both, one after the other.
+        # Wait for a claim that is under way: it does not see the cancel yet. Otherwise it could
+        # make a PENDING row QUEUED after this statement has looked for rows in flight.
         connection.execute(CLAIM_TURN)
         moved = connection.execute(queries.CANCEL, values).rowcount
         connection.execute(queries.CANCEL_ADVANCE, values)
@@ -119,9 +122,9 @@ def _cancel(store: OperatorStore, batch: BatchView, line: Line) -> int:
 
 
 def pause(store: OperatorStore, batch: BatchView, paused: bool = True) -> bool:
-    """Claim no more of the batch, or do so again; what is in flight goes on.
+    """Stop claiming rows of the batch, or start again; rows in flight finish in any case.
 
-    Returns False where that was so already.
+    Returns False if nothing had to change.
 
     Raises:
         BadInput: the batch has ended.
@@ -131,9 +134,9 @@ def pause(store: OperatorStore, batch: BatchView, paused: bool = True) -> bool:
 
 
 def set_priority(store: OperatorStore, batch: BatchView, priority: int) -> bool:
-    """Claim the batch before those of a lower priority, and after those of a higher one.
+    """Set the priority: rows of a batch with a higher priority are claimed first.
 
-    Returns False where that was so already.
+    Returns False if nothing had to change.
 
     Raises:
         BadInput: the batch has ended.
@@ -144,7 +147,7 @@ def set_priority(store: OperatorStore, batch: BatchView, priority: int) -> bool:
 def _set(
     store: OperatorStore, batch: BatchView, verb: str, statement: str, column: str, value: int
 ) -> bool:
-    """Change a column of a batch that runs; the rows of its line are those that wait."""
+    """Change a column of a running batch; its line in the history counts the PENDING rows."""
     with store.transaction() as connection:
         held = _hold(connection, batch)
         if held["status"] != BatchStatus.RUNNING:
@@ -152,10 +155,10 @@ def _set(
         if held[column] == value:
             return False
         connection.execute(statement.encode(), {"batch_id": batch.id, column: value})
-        living = connection.execute(queries.LIVING, {"batch_id": batch.id}).fetchall()
-        waiting = sum(row["rows"] for row in living if row["status"] == Status.PENDING)
+        counts = connection.execute(queries.UNFINISHED, {"batch_id": batch.id}).fetchall()
+        pending = sum(row["rows"] for row in counts if row["status"] == Status.PENDING)
         detail = {"from": held[column], "to": value} if verb == "priority" else {}
-        Line(batch.id, store.who, verb, detail).add(connection, waiting)
+        Line(batch.id, store.who, verb, detail).add(connection, pending)
     return True
 
 
@@ -166,40 +169,39 @@ def _in_chunks(
     values: Row,
     line: Line,
     begin: Callable[[Connection, Row], None] = lambda *_: None,
-    told: Told = lambda _: None,
+    on_moved: OnMoved = lambda _: None,
     moved: int = 0,
     again: bool = False,
 ) -> int:
-    """Move rows by `statement`, a transaction for each chunk; returns how many, with those that
-    were `moved` before.
+    """Move rows by `statement`, one transaction per chunk; returns their number plus `moved`.
 
-    A chunk leaves out a row on which a dispatch writes its call meanwhile; `again` goes on
-    from the start until there is none.
+    `begin` runs first in each transaction. A chunk may miss a row that a dispatch writes at the
+    same time; `again` repeats the pass from the start until one finds no row.
     """
-    place = FIRST
+    place = START
     while True:
         with store.transaction() as connection:
             begin(connection, _hold(connection, batch))
             chunk = {**values, **place, "batch_id": batch.id, "limit": CHUNK}
             found = connection.execute(statement.encode(), chunk).fetchone()
             if not found:
-                raise psycopg.Rollback  # a batch that has finished stays so
+                raise psycopg.Rollback  # undo `begin`: a finished batch must stay finished
             if found["rows"]:
                 line.add(connection, found["rows"])
         if found:
             moved, place = moved + found.pop("rows"), place | found
-            told(moved)
-        elif again and place is not FIRST:
-            place = FIRST
+            on_moved(moved)
+        elif again and place is not START:
+            place = START
         else:
             return moved
 
 
 def _hold(connection: Connection, batch: BatchView) -> Row:
-    """The batch as it is, held to the end of the transaction.
+    """Lock the batch's row until the end of the transaction, and return it.
 
     Raises:
-        BadInput: somebody has deleted it.
+        BadInput: the batch was deleted.
     """
     held = connection.execute(queries.HOLD, {"batch_id": batch.id}).fetchone()
     if not held:
@@ -207,8 +209,8 @@ def _hold(connection: Connection, batch: BatchView) -> Row:
     return held
 
 
-def _in_turn(verb: Callable[[], int]) -> int:
-    """Do it, again where workers took the rows in another order and Postgres ended this one."""
+def _despite_deadlocks(verb: Callable[[], int]) -> int:
+    """Run the verb, and again after a deadlock: workers lock the rows in another order."""
     for _ in range(DEADLOCKS):
         with suppress(psycopg.errors.DeadlockDetected):
             return verb()

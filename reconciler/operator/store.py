@@ -1,7 +1,7 @@
-"""The operator's side of the brain: which batches and steps there are, and what is set.
+"""The operator's store: looks up batches, and reads and changes steps and intervals.
 
-What is asked of them and done to them are functions that take this store: see `views`, `steering`,
-`history`, `export` and `seeding.batch`.
+Other reads and actions are functions that take this store: see `views`, `steering`, `history`,
+`export` and `seeding.batch`.
 """
 
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ FROM enrichment_registry
 ORDER BY step_name
 """
 
-# {column} is one of the registry's own, as a quoted identifier.
+# {column} is a column of the registry, as a quoted identifier.
 SET_STEP = """
 UPDATE enrichment_registry SET {column} = %(value)s WHERE step_name = %(step)s RETURNING step_name
 """
 
-# A step that is there keeps what was tuned: only its place may have moved.
-# {columns} and {values} are the settings that its decorator names.
+# A registered step keeps its settings: only its app and function change.
+# {columns} and {values} are the settings that the step's decorator names.
 SYNC_STEP = """
 INSERT INTO enrichment_registry (step_name, app_name, function_name{columns})
 VALUES (%(step_name)s, %(app_name)s, %(function_name)s{values})
@@ -62,22 +62,22 @@ RETURNING true
 
 
 class OperatorStore(Database):
-    """The brain as the operator sees it."""
+    """The database as the operator uses it."""
 
     role = OPERATOR
-    who = "unknown"  # as the history names whoever speaks through this
+    who = "unknown"  # the user's name in the history
 
     def batch(self, name: str) -> BatchView:
-        """The batch of that name.
+        """The batch with that name.
 
         Raises:
-            BadInput: there is none; the message lists those that there are.
+            BadInput: there is none; the message names similar batches, or lists the newest ten.
         """
         found = self.rows(BATCH_BY_NAME, name=name)
         if not found:
             names = self.batch_names()
-            there = f" There are: {', '.join(names[:10])}." if names else ""
-            says = f"There is no batch {name!r}.{did_you_mean(name, names) or there}"
+            known = f" There are: {', '.join(names[:10])}." if names else ""
+            says = f"There is no batch {name!r}.{did_you_mean(name, names) or known}"
             raise BadInput(says, None if names else "tracer seed FILE --blueprint a,b")
         return BatchView(**found[0])
 
@@ -86,11 +86,11 @@ class OperatorStore(Database):
         return [row["name"] for row in self.rows(BATCH_NAMES)]
 
     def steps(self) -> list[Row]:
-        """The registry."""
+        """The registry: a row per step, by name."""
         return self.rows(STEPS)
 
     def set_step(self, step: str, values: Mapping[str, Any]) -> None:
-        """Change registry columns of one step, all or none.
+        """Change registry columns of one step: all of them, or none after an error.
 
         Raises:
             BadInput: there is no such step, or a value breaks a rule of its column.
@@ -107,21 +107,21 @@ class OperatorStore(Database):
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
 
     def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> None:
-        """Register a step, or its new place. Tuned values stay."""
+        """Register a step with these settings; a registered one gets only its app and function."""
         names = list(settings)
         query = sql.SQL(SYNC_STEP).format(
             columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(n)) for n in names),
             values=sql.SQL("").join(sql.SQL(", {}").format(sql.Placeholder(n)) for n in names),
         )
-        place = {"step_name": step, "app_name": app, "function_name": step}
+        names_ = {"step_name": step, "app_name": app, "function_name": step}
         with self.transaction() as connection:
-            connection.execute(query, {**settings, **place})
+            connection.execute(query, {**settings, **names_})
 
     def polling(self) -> Row:
-        """Both intervals in seconds, whether polling is paused, and when it last ticked.
+        """The row of `polling`: intervals in seconds, the pause, the last tick, Postgres's `now`.
 
         Raises:
-            NoPolling: somebody has deleted the row.
+            NoPolling: the table has no row.
         """
         found = self.rows(POLLING)
         if not found:
@@ -136,11 +136,11 @@ class OperatorStore(Database):
         paused: bool | None = None,
         latency_target_s: float | None = None,
     ) -> None:
-        """Change what is given; the next tick reads it.
+        """Change the given values, and keep the others; the next tick reads them.
 
         Raises:
             BadInput: an interval is not above 0, or the idle interval is below the poll interval.
-            NoPolling: somebody has deleted the row.
+            NoPolling: the table has no row.
         """
         values = {
             "poll_s": poll_s,
@@ -154,5 +154,5 @@ class OperatorStore(Database):
                 raise NoPolling
         except psycopg.IntegrityError as error:
             raise BadInput(
-                "Intervals are above 0 s, and the idle interval is not below the poll interval."
+                "Intervals must be above 0 s, and idle must not be below poll."
             ) from error

@@ -1,8 +1,8 @@
-"""The intervals that a pick-up latency needs, read from how long pick-ups took lately.
+"""Finds the poll interval for a wanted pick-up latency, from recent pick-ups.
 
-A row that could be claimed waits for the next tick, and then for its begin: the tick itself, the
-dispatch, the start of the call. Of these, the interval decides the wait alone; the rest is called
-the overhead.
+A pick-up has two parts. First, an available row waits for the next tick: the poll interval decides
+how long. Then comes the overhead, until its worker begins: the tick, the dispatch, the start of the
+call.
 """
 
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from datetime import timedelta
 
 from reconciler.contract.database import Database, Row
 
-WINDOW = timedelta(hours=1)  # what counts as lately
-PAGES = 300  # of about 65 rows each: 20,000 are looked at
-ENOUGH = 200  # rows; of fewer, the newest batches are read
-BATCHES, COMPANIES = 20, 100  # of those, and in each
-PICKUPS = 1000  # each is one more look-up by key
+WINDOW = timedelta(hours=1)  # recent: within this time
+PAGES = 300  # pages in the sample, of about 65 rows each: 20,000 rows
+ENOUGH = 200  # with fewer recent rows in the sample, read the newest batches instead
+BATCHES, COMPANIES = 20, 100  # then read this many batches, and companies of each
+PICKUPS = 1000  # at most this many: each is one more look-up by key
 
 P95 = 0.95
 POLLS_S = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0)
-# A run is followed by the next without a gap, so the schedule does not enter the latency, and a
-# longer one saves starts of 5 to 8 CPU seconds each. But a loop that has died is replaced by the
-# next run alone, and ten minutes are long enough for that.
+# The schedule does not change the latency: runs follow each other without a gap. A longer schedule
+# saves starts of 5 to 8 CPU seconds each. But a dead loop is replaced only by the next run, and ten
+# minutes are long enough to wait for that.
 EVERY_S = 600.0
 
-# The table has no index by time, and must not be read as a whole: rows of the last hour are looked
-# for in a bounded number of pages, and where those are few beside the rest, in the newest batches.
+# The table has no index by time, and may be too large to read whole. So recent rows are searched in
+# a bounded number of pages; and if these have too few, in the newest batches.
 
-# Percent of the pages, since a share of the rows would trust statistics that may be missing.
+# A percentage of the pages. A share of the rows would need statistics, which may be missing.
 SAMPLED = """
 workflow_states w TABLESAMPLE SYSTEM (
     (SELECT least(100, 100.0 * %(pages)s * current_setting('block_size')::int
                   / greatest(1, pg_relation_size('workflow_states')))))
 """
 
-# Of each batch in which something moved lately, companies at even distances of their ids, by index
-# alone. A LIMIT keeps the rows from being joined by a scan of their table.
+# Of each batch that moved within the window, companies whose ids are evenly spaced, read by index
+# alone. The LIMIT keeps the planner from joining the rows by a scan of their table.
 RECENT = """
 (
     SELECT r.batch_id, e.low, e.high
@@ -58,8 +58,8 @@ CROSS JOIN LATERAL (
 ) w
 """
 
-# The overhead is from the clock of the tick that claimed a row to its begin; a pick-up, from the
-# end of a company's step to the begin of its next one, where that took one attempt.
+# Overhead: from the clock of the claiming tick to the begin. Pick-up: from the end of a company's
+# step to the begin of its next step, if that is its first attempt.
 READ = """
 WITH begun AS MATERIALIZED (
     SELECT w.company_id, w.batch_id, w.position, w.attempt, w.started_at,
@@ -99,11 +99,12 @@ CROSS JOIN (
 
 @dataclass(frozen=True)
 class Pickups:
-    """How `rows` rows were begun within `WINDOW`, and what `pickups` of them took, in seconds.
+    """Quantiles over the rows that began within `WINDOW`, in seconds.
 
-    `mixed` says that some are from before the intervals were last changed. `tick_p95_s` is how long
-    a tick that claims takes, to the end of its dispatch. Without rows, the overhead is 0 and
-    the other times are None.
+    - `rows`: the number of rows behind the overhead; without rows it is 0.
+    - `pickups`: the number of pick-ups; without any, their quantiles are None.
+    - `mixed`: some pick-ups are from before the last change of the intervals.
+    - `tick_p95_s`: duration of a tick that claims, with its dispatch; None without such a tick.
     """
 
     rows: int
@@ -117,7 +118,7 @@ class Pickups:
 
 
 def read_pickups(database: Database) -> Pickups:
-    """Read a sample of the rows that were begun within `WINDOW`; its cost has an upper bound."""
+    """Read a sample of the rows that began within `WINDOW`; the cost is bounded for any table."""
     found = _read(database, SAMPLED)
     if found["rows"] < ENOUGH:
         found = max(found, _read(database, RECENT), key=lambda row: int(row["rows"]))
@@ -136,15 +137,16 @@ def _read(database: Database, source: str) -> Row:
 
 
 def latency_s(overhead_p95_s: float, poll_s: float) -> float:
-    """Within what time 95 % of the pick-ups begin: the wait is uniform in (0, `poll_s`).
+    """The p95 of a pick-up: the overhead's p95 plus the wait's, which is uniform in (0, `poll_s`).
 
-    Both parts are seldom long at once, so this is rather too long. Against the exact distribution
-    of the sum it chose the same interval in 91 of 120 cases, and one step shorter in 27.
+    This is a little too long, because both parts are seldom long at once. Against the exact
+    distribution of the sum it chose the same interval in 91 of 120 cases, and one step shorter in
+    27.
     """
     return overhead_p95_s + P95 * poll_s
 
 
 def longest_poll_s(overhead_p95_s: float, target_s: float) -> float | None:
-    """The interval with the fewest ticks that meets the target; None where none does."""
+    """The longest interval that meets the target, so the fewest ticks; None if none does."""
     meeting = (poll_s for poll_s in POLLS_S if latency_s(overhead_p95_s, poll_s) <= target_s)
     return max(meeting, default=None)

@@ -1,4 +1,4 @@
-"""What an operator sees of batches and of companies. Each look is a few statements, by an index."""
+"""The operator's reads of batches and companies. Each takes a few statements, all by an index."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.sql import views
 from reconciler.operator.store import OperatorStore
 
-LOG_MOST = 600  # entries per step that a pace is read from
-TEXTS_MOST = 2000  # different messages that are read; all rows are counted
-NOTED, SLOW, TICKS = 5, 5, 3  # that are shown
-FOLDED_S = 60.0  # between entries of the log that is kept by the minute
+MOST_ENTRIES = 600  # log entries per step that are read for the pace
+MOST_TEXTS = 2000  # different error texts that are read; all rows are counted
+NOT_SPAWNED_SHOWN, SLOW_SHOWN, TICKS_SHOWN = 5, 5, 3
+FOLDED_S = 60.0  # the older log has one entry per step and minute
 DETAILS = ("failures", "failures_left_out", "waiting", "slowest", "ticks")
-STATEMENTS = 5  # of a look without details
+STATEMENTS = 5  # statements of `progress` without details
 
 
 def batches(store: OperatorStore) -> list[Row]:
@@ -39,13 +39,15 @@ def batches(store: OperatorStore) -> list[Row]:
 def progress(
     store: OperatorStore, batch: BatchView, failures: int = 20, before: Row | None = None
 ) -> Row:
-    """What `inspect --json` prints: counts per step, failures by kind of message, rate and ETA.
+    """The document of `inspect --json`: counts per step, failures by kind of message, rate and ETA.
 
-    The rate is lately's, over all working time where the batch has ended. `eta_s` is None where
-    nothing tells, and while the batch or all polling is paused. Of the `failures` there are so
-    many kinds at most; `failures_left_out` has the sums of the others: `kinds`, `count`,
-    `failed`. `loop` says why no tick comes, None if one does. With `before`, an earlier look, its
-    `DETAILS` are taken over.
+    - `rate_per_s`: the recent rate; of a batch that has ended, the rate over its working time.
+    - `eta_s`: None if unknown, or while the batch or all polling is paused.
+    - `failures`: at most as many kinds as the argument; `failures_left_out` has the sums of the
+      others: `kinds`, `count`, `failed`.
+    - `loop`: why no tick comes, or None.
+
+    With `before`, an earlier answer, its `DETAILS` are used again and not read.
     """
     counted = store.rows(COUNTS, batch_id=batch.id)
     polling = store.polling()
@@ -73,7 +75,7 @@ def progress(
 
 
 def timeline(store: OperatorStore, batch: BatchView | None, key: str) -> tuple[Row, list[Row]]:
-    """A company, and its rows in the batch, or in all of them, as they were seeded.
+    """A company, and its rows in the batch, or in all batches, the oldest batch first.
 
     Each row has its batch's name and its earlier `attempts`.
 
@@ -83,25 +85,25 @@ def timeline(store: OperatorStore, batch: BatchView | None, key: str) -> tuple[R
     found = store.rows(views.COMPANY, key=key)
     if not found:
         raise no_company(store, batch, key)
-    of = {"company_id": found[0]["id"], "batch_id": batch.id if batch else None}
-    rows = store.rows(views.TIMELINE, **of)
+    batch_id = batch.id if batch else None
+    rows = store.rows(views.TIMELINE, company_id=found[0]["id"], batch_id=batch_id)
     if batch and not rows:
         raise no_company(store, batch, key)
     return found[0], rows
 
 
 def results(store: OperatorStore, company_id: int, tables: Mapping[str, Table]) -> list[Row]:
-    """The company's domain rows: `step`, `table` and `row` of each; `tables` are the steps'."""
+    """The company's domain rows: `step`, `table` and `row` of each. `tables` are by step."""
     names = {step: f"{table.schema}.{table.name}" for step, table in tables.items()}
-    places = {s: sql.Identifier(str(t.schema), t.name) for s, t in tables.items()}
-    asked = [place.as_string() for place in places.values()]
-    there = {row["name"] for row in store.rows(views.TABLES_THERE, names=asked)}
+    quoted = {s: sql.Identifier(str(t.schema), t.name) for s, t in tables.items()}
+    wanted = [name.as_string() for name in quoted.values()]
+    existing = {row["name"] for row in store.rows(views.EXISTING_TABLES, names=wanted)}
     parts = [
         sql.SQL(views.RESULT).format(
-            step=sql.Literal(step), name=sql.Literal(names[step]), table=place
+            step=sql.Literal(step), name=sql.Literal(names[step]), table=name
         )
-        for step, place in places.items()
-        if place.as_string() in there
+        for step, name in quoted.items()
+        if name.as_string() in existing
     ]
     if not parts:
         return []
@@ -114,15 +116,15 @@ def _details(store: OperatorStore, batch: BatchView, most: int) -> Row:
         batch_id=batch.id,
         not_spawned=list(NOT_SPAWNED),
         read=messages.READ,
-        most=TEXTS_MOST,
+        most=MOST_TEXTS,
     )
     kinds = messages.failures(errors)
     return {
         "failures": kinds[:most],
-        "failures_left_out": messages.together(kinds[most:]),
-        "waiting": messages.notes(errors, NOTED),
-        "slowest": store.rows(views.SLOWEST, batch_id=batch.id, most=SLOW),
-        "ticks": store.rows(views.TICKS, most=TICKS),
+        "failures_left_out": messages.summed(kinds[most:]),
+        "waiting": messages.not_spawned(errors, NOT_SPAWNED_SHOWN),
+        "slowest": store.rows(views.SLOWEST, batch_id=batch.id, most=SLOW_SHOWN),
+        "ticks": store.rows(views.TICKS, most=TICKS_SHOWN),
     }
 
 
@@ -141,19 +143,19 @@ def _pace(store: OperatorStore, batch: BatchView, counted: list[Row], polling: R
 
 
 def _log(store: OperatorStore, batch: BatchView) -> list[Entry]:
-    """The newest part of the log for which that of every step is whole."""
-    of = {"batch_id": batch.id, "by_the_second": BY_THE_SECOND, "most": LOG_MOST}
-    entries = [Entry(**row) for row in store.rows(RECENT, **of)]
+    """The newest part of the log, as far back as the entries of all steps were read."""
+    bounds = {"by_the_second": BY_THE_SECOND, "most": MOST_ENTRIES}
+    entries = [Entry(**row) for row in store.rows(RECENT, batch_id=batch.id, **bounds)]
     read = Counter(entry.position for entry in entries)
     reach: dict[int, float] = {}
     for entry in entries:
         reach[entry.position] = max(entry.ago, reach.get(entry.position, 0.0))
-    whole = min((reach[i] for i, rows in read.items() if rows == LOG_MOST), default=inf)
+    whole = min((reach[i] for i, rows in read.items() if rows == MOST_ENTRIES), default=inf)
     return [entry for entry in entries if entry.ago <= whole]
 
 
 def _overall(store: OperatorStore, batch: BatchView, counted: list[Row]) -> float:
-    """Company-steps COMPLETED a second of the time in which a batch was worked."""
+    """Completed company-steps per second, over the time in which the batch was worked."""
     found = store.rows(ACTIVE, batch_id=batch.id, pause_s=PAUSE_S + FOLDED_S)[0]
     if found["first"] is None:
         return 0.0

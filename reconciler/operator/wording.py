@@ -1,11 +1,11 @@
-"""How moments and names are written in a sentence for people."""
+"""Writes times, durations, counts and names for people."""
 
 from datetime import datetime, timedelta
 from shlex import quote
 
 
 def clock(moment: datetime, now: datetime) -> str:
-    """The local time of day, with the date where it is not today's."""
+    """The local time of day, with the date if that is not today."""
     local = moment.astimezone()
     today = local.date() == now.astimezone().date()
     return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M:%S}"
@@ -26,34 +26,34 @@ def span(length: timedelta) -> str:
 
 
 def until(moment: datetime, now: datetime) -> str:
-    """A moment to come: `12:04:31 (in 42 s)`."""
+    """A future time: `12:04:31 (in 42 s)`."""
     return f"{clock(moment, now)} (in {span(moment - now)})"
 
 
 def since(moment: datetime, now: datetime) -> str:
-    """A moment that has been: `12:03:07 (42 s ago)`."""
+    """A past time: `12:03:07 (42 s ago)`."""
     return f"{clock(moment, now)} ({span(now - moment)} ago)"
 
 
 def when(moment: datetime, now: datetime) -> str:
-    """A moment that has been, or is to come."""
+    """A past or future time: see `since` and `until`."""
     return since(moment, now) if moment <= now else until(moment, now)
 
 
 def counted(rows: int, limit: int) -> str:
-    """A number of rows that were counted no further than `limit`."""
+    """A number of rows, `more than …` if the count stopped at `limit`."""
     number = f"more than {limit - 1:,}" if rows >= limit else f"{rows:,}"
     return f"{number} row{'' if rows == 1 else 's'}"
 
 
 def operand(*names: str) -> str:
-    """Arguments as a shell takes them to a command, also where one looks like an option."""
+    """Arguments quoted for a shell; after `--` if one looks like an option."""
     options_end = ["--"] if any(name.startswith("-") for name in names) else []
     return " ".join([*options_end, *map(quote, names)])
 
 
 def seconds(value: float | None) -> str:
-    """A duration for people: `0.5 s`, `42 s`, `2 min`, `1 h 05 min`; `?` where it is not known."""
+    """A duration for people: `0.5 s`, `42 s`, `2 min`, `1 h 05 min`; `?` for None."""
     if value is None:
         return "?"
     if value < 120:

@@ -63,7 +63,7 @@ def one_round(rows: int) -> dict[str, float]:
         operator = stack.enter_context(OperatorStore.connect(url))
         large, took = operator.batch(LARGE), dict[str, list[float]]()
         for verb, floor in (("retry", RETRY), ("cancel", CANCEL)):
-            count = steering.failed if verb == "retry" else steering.living
+            count = steering.failed if verb == "retry" else steering.unfinished
             timed(lambda count=count: count(operator, large), counts)
             act = steering.retry if verb == "retry" else steering.cancel
             both = took[verb], took[f"bare_{verb}"] = [], []

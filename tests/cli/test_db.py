@@ -43,5 +43,5 @@ def test_asking_for_a_url_makes_no_database(
 ) -> None:
     monkeypatch.delenv("DATABASE_URL")
     tracer("db", "url", code=2)
-    assert "There is no Tracer in" in tracer.err
+    assert "There is no Tracer database in" in tracer.err
     assert not (tmp_path / "home").exists()

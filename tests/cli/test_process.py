@@ -101,7 +101,7 @@ def test_who_only_looks_makes_no_database(
 ) -> None:
     monkeypatch.delenv("DATABASE_URL")
     tracer("batches", code=2)
-    assert "There is no Tracer in" in tracer.err
+    assert "There is no Tracer database in" in tracer.err
     assert not (tmp_path / "home").exists()
 
 

@@ -93,8 +93,8 @@ def test_a_retry_is_counted_per_step(tracer: Terminal, world: World) -> None:
     tracer("retry", "b", code=2)
     assert tracer.err == "Retries b: 1 failed row. Nothing was done: say --yes.\n"
     tracer("pause", "b", code=2)
-    fix = "To take up what failed, if anything did: run `tracer retry b`."
-    assert f"It is FINISHED, and nothing of it waits. {fix}" in plain(tracer.err)
+    fix = "To give its failed rows new attempts: run `tracer retry b`."
+    assert f"It is FINISHED, and no row of it waits. {fix}" in plain(tracer.err)
     tracer("retry", "b", "--error", "[bold]", "--yes")
     assert plain(tracer.err) == (
         "Retries b: 1 failed row. step failed normalize 1 b: 1 row is pending again."

@@ -1,1 +1,1 @@
-"""The operator's SQL statements."""
+"""The SQL statements of the operator's verbs and reads."""

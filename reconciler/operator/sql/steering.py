@@ -1,20 +1,21 @@
 """The operator's statements that move rows, each headed by its edge.
 
-A verb holds the batch first, in a statement of its own: an advance of its rows that is under way,
-and the finish, hold it too, so that what they leave is seen by the statements after this.
+Each verb first locks the batch, in a statement of its own. Advance and finish lock it too. So they
+have ended before the verb's next statement, which sees their rows.
 
-A million rows are moved in chunks, each by its place in the order of an index: one transaction
-would hold up everyone who waits for the batch, would be lost whole with its connection, and would
-keep an old snapshot, which all claims pay for. A place is passed once, so that a row that comes
-back meanwhile is not moved twice.
+A million rows are moved in chunks. One transaction for all would block every session that waits for
+the batch, would be lost whole with its connection, and would keep an old snapshot, which makes all
+claims slower. A chunk continues after the last key of the one before, in the order of an index. So
+a row that comes back meanwhile is not moved twice.
 """
 
 from reconciler.contract.sql.progress import log
 
 HOLD = "SELECT status, paused, priority FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE"
 
-# What waits, and what is in flight; the latter over all batches, since it is bounded by capacities.
-LIVING = """
+# The PENDING rows, and the rows in flight. The latter are found by the index over all batches: it
+# is small, because capacities bound it.
+UNFINISHED = """
 SELECT step_name AS step, status, count(*)::int AS rows
 FROM workflow_states
 WHERE batch_id = %(batch_id)s AND status = 'PENDING'
@@ -38,7 +39,7 @@ SET status = 'CANCELLED', finished_at = now(), lease_expires_at = NULL
 WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
 """
 
-# A completed row of a cancelled batch has no successor.
+# The completed rows of a cancelled batch get no next step: mark them as advanced.
 CANCEL_ADVANCE = f"""
 WITH advanced AS (
     UPDATE workflow_states SET advanced = true
@@ -49,9 +50,9 @@ WITH advanced AS (
 """
 
 # cancel: PENDING -> CANCELLED
-# Of a batch that is cancelled, so that nobody else moves them. The moment goes back and forth as
-# text, since Postgres's "infinity" is none in Python.
-CANCEL_WAITING = """
+# The batch is cancelled already, so nothing else moves these rows. `available_at` goes to Python
+# and back as text: Python has no "infinity".
+CANCEL_PENDING = """
 WITH chosen AS (
     SELECT ctid, step_name, available_at, company_id
     FROM workflow_states
@@ -74,7 +75,7 @@ ORDER BY step_name DESC, available_at DESC, company_id DESC
 LIMIT 1
 """
 
-# A batch that had finished runs again.
+# A finished batch runs again.
 REOPEN_BATCH = """
 UPDATE batches SET status = 'RUNNING', finished_at = NULL WHERE id = %(batch_id)s
 """
@@ -93,8 +94,9 @@ WHERE {_FAILED}
 GROUP BY step_name, status
 """
 
-# retry: FAILED -> PENDING, with all its attempts before it; the attempt that failed is kept
-# Who moves a FAILED row holds the batch, so that there is nothing to lock: a fifth of the time.
+# retry: FAILED -> PENDING, with all its attempts again; the failed attempt is kept in `attempts`
+# No row is locked: whatever moves a FAILED row locks its batch first. This takes a fifth of the
+# time.
 RETRY = f"""
 WITH failed AS (
     SELECT ctid, company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at,
@@ -128,7 +130,7 @@ PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s"
 
 PRIORITY = "UPDATE batches SET priority = %(priority)s WHERE id = %(batch_id)s"
 
-# The batches that run and have a step in common with this one: with whom it shares capacities.
+# The running batches that share a step with this one, and so the step's capacity.
 RIVALS = """
 SELECT other.name, other.priority
 FROM batches b

@@ -1,4 +1,4 @@
-"""What an operator sees of batches and companies. Nothing here moves a row."""
+"""The operator's reads of batches and companies. No statement here moves a row."""
 
 BATCHES = """
 SELECT id, name, status, priority, paused, created_at, finished_at, blueprint
@@ -7,10 +7,10 @@ WHERE id = ANY(%(batch_ids)s)
 ORDER BY created_at, id
 """
 
-# What is wrong with a batch's rows, by text: those that FAILED, those that wait for another attempt
-# after an error ("retrying"), and those with a note that they were not spawned. The most frequent
-# texts, and of those that are as frequent any; `of_state` has the rows of all texts of that state,
-# `names` what a company with that text is called.
+# The errors of a batch's rows by text, the most frequent first; equally frequent ones in any order.
+# A state is "failed" (FAILED), "retrying" (another attempt follows) or "waiting" (no spawn).
+# `of_state` is the number of rows of all texts of the state. `names` are those of one company with
+# that text.
 ERRORS = """
 WITH texts AS (
     SELECT step_name AS step, error_kind, left(error, %(read)s) COLLATE "C" AS error,
@@ -32,8 +32,8 @@ ORDER BY t.rows DESC, hashtext(t.error)
 LIMIT %(most)s
 """
 
-# The rows that have been in flight for longest: since they began, or else since they were claimed.
-# Those whose lease has ended are over, and wait for the next tick.
+# The rows in flight for longest: since their begin, or else since their claim. A row whose lease
+# has ended is `over`, and waits for the next tick.
 SLOWEST = """
 SELECT c.key AS company, w.step, w.status, w.attempt, w.since, w.call_id,
     w.lease_expires_at <= now() AS over,
@@ -78,12 +78,12 @@ WHERE w.company_id = %(company_id)s AND (%(batch_id)s::int IS NULL OR w.batch_id
 ORDER BY b.created_at, b.id, w.position
 """
 
-# {table} is a step's domain table, which has one row per company: the newest result.
+# {table} is a step's domain table. It has one row per company: the newest result.
 RESULT = """
 SELECT {step} AS step, {name} AS table, row_to_json(r.*) AS row
 FROM {table} r
 WHERE r.company_id = %(company_id)s
 """
-TABLES_THERE = """
+EXISTING_TABLES = """
 SELECT name FROM unnest(%(names)s::text[]) AS named (name) WHERE to_regclass(name) IS NOT NULL
 """

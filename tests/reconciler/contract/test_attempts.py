@@ -13,7 +13,7 @@ from reconciler.contract.sql.tick import ENDED
 from reconciler.operator import steering, views
 from reconciler.operator.batch import BatchView
 from reconciler.operator.sql.steering import HOLD, REOPEN_BATCH, RETRY
-from reconciler.operator.steering import ALL, FIRST, Wanted
+from reconciler.operator.steering import ALL, START, Selection
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.kit import PermanentError, RetryAfter, Step
@@ -103,17 +103,18 @@ def test_a_retry_can_be_of_one_step_or_of_one_error(world: World) -> None:
     world.work(doing(function))
     (counted,) = steering.failed(world.operator, batch(world))
     assert (counted["step"], counted["status"], counted["rows"]) == ("normalize", "FAILED", 2)
-    assert steering.failed(world.operator, batch(world), Wanted(step="step_a")) == []
-    assert steering.retry(world.operator, batch(world), Wanted(error="account 100%")) == 0
+    assert steering.failed(world.operator, batch(world), Selection(step="step_a")) == []
+    assert steering.retry(world.operator, batch(world), Selection(error="account 100%")) == 0
     assert (
-        steering.retry(world.operator, batch(world), Wanted(step="normalize", error="account")) == 1
+        steering.retry(world.operator, batch(world), Selection(step="normalize", error="account"))
+        == 1
     )
     assert [(r["company_id"], r["status"]) for r in world.rows()] == [
         (first, "FAILED"),
         (second, "PENDING"),
     ]
-    assert steering.retry(world.operator, batch(world), Wanted(company="b")) == 0
-    assert steering.retry(world.operator, batch(world), Wanted(company="a")) == 1
+    assert steering.retry(world.operator, batch(world), Selection(company="b")) == 0
+    assert steering.retry(world.operator, batch(world), Selection(company="a")) == 1
 
 
 def test_a_retry_of_nothing_leaves_a_finished_batch_as_it_is(world: World) -> None:
@@ -138,7 +139,7 @@ def test_a_batch_is_not_finished_over_a_retry(world: World) -> None:
     world.seed(1)
     world.tick()
     world.work(doing(lambda _: {}))
-    values = {"batch_id": batch(world).id, **vars(ALL), **FIRST, "limit": 10}
+    values = {"batch_id": batch(world).id, **vars(ALL), **START, "limit": 10}
     with ThreadPoolExecutor(1) as threads:
         with world.operator.transaction() as retrying:
             retrying.execute(HOLD, values)

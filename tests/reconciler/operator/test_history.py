@@ -11,7 +11,7 @@ from reconciler.operator import steering
 from reconciler.operator.batch import BatchView
 from reconciler.operator.connect import user
 from reconciler.operator.history import read_history
-from reconciler.operator.steering import Wanted
+from reconciler.operator.steering import Selection
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.kit import PermanentError
@@ -39,7 +39,7 @@ def test_each_verb_leaves_a_line_of_who_and_what_and_how_many(world: World) -> N
     steering.pause(world.operator, batch(world), paused=False)
     steering.set_priority(world.operator, batch(world), 7)
     fail(world)
-    steering.retry(world.operator, batch(world), Wanted("normalize", "no [bold]such"))
+    steering.retry(world.operator, batch(world), Selection("normalize", "no [bold]such"))
     steering.cancel(world.operator, batch(world))
     lines = read_history(world.operator, batch(world))
     assert [(one["verb"], one["detail"], one["rows"]) for one in lines] == [
@@ -67,7 +67,7 @@ def test_what_changes_nothing_leaves_no_line(world: World) -> None:
     steering.cancel(operator, batch(world))
     assert steering.cancel(operator, batch(world)) == 0
     for verb in (steering.retry, steering.pause, partial(steering.set_priority, priority=2)):
-        with pytest.raises(BadInput, match="is CANCELLED, and there is no way back"):
+        with pytest.raises(BadInput, match="is CANCELLED, and a cancelled batch cannot"):
             verb(operator, batch(world))
     verbs = [line["verb"] for line in read_history(operator, batch(world))]
     assert verbs == ["seed", "pause", "cancel"]

@@ -73,7 +73,7 @@ def test_a_retry_goes_on_beside_ticks_and_passes_each_row_once(world: World) -> 
         fail(world)
         world.tick()  # and the batch has finished once more
 
-    assert steering.retry(world.operator, batch(world), told=beside) == 5
+    assert steering.retry(world.operator, batch(world), on_moved=beside) == 5
     assert so_far == [2, 4, 5]
     assert world.statuses() == {"FAILED": 5}
     assert {row["attempt"] for row in world.rows()} == {2}
@@ -93,7 +93,7 @@ def test_a_retry_that_ends_early_has_told_what_it_did_and_is_finished_by_another
         raise Ended
 
     with pytest.raises(Ended):
-        steering.retry(world.operator, batch(world), told=end)
+        steering.retry(world.operator, batch(world), on_moved=end)
     assert world.statuses() == {"PENDING": 2, "FAILED": 3}
     assert steering.retry(world.operator, batch(world)) == 3
     assert told(world) == [("seed", 5), ("retry", 2), ("retry", 3)]
@@ -110,7 +110,7 @@ def test_a_retry_ends_where_the_batch_is_cancelled_between_two_chunks(world: Wor
         steering.cancel(world.operator, batch(world))
 
     with pytest.raises(BadInput, match="is CANCELLED"):
-        steering.retry(world.operator, batch(world), told=cancel)
+        steering.retry(world.operator, batch(world), on_moved=cancel)
     assert world.statuses() == {"CANCELLED": 2, "FAILED": 3}
 
 
@@ -127,7 +127,7 @@ def test_nothing_is_claimed_of_a_batch_whose_cancel_is_under_way(world: World) -
         assert world.tick().claimed == 0
 
     found = batch(world)
-    assert steering.cancel(world.operator, found, told=beside) == 5
+    assert steering.cancel(world.operator, found, on_moved=beside) == 5
     assert so_far == [2, 4, 5]  # what was in flight, and then what waited
     assert world.statuses() == {"COMPLETED": 1, "CANCELLED": 5}
     assert told(world) == [("seed", 6), ("cancel", 5)]
@@ -144,10 +144,10 @@ def test_a_cancel_that_ends_early_is_finished_by_another(world: World) -> None:
             raise error
 
     with pytest.raises(Ended):
-        steering.cancel(world.operator, batch(world), told=end)
+        steering.cancel(world.operator, batch(world), on_moved=end)
     assert world.statuses() == {"PENDING": 3, "CANCELLED": 2}
     assert not world.tick()
-    assert [row["rows"] for row in steering.living(world.operator, batch(world))] == [3]
+    assert [row["rows"] for row in steering.unfinished(world.operator, batch(world))] == [3]
     assert steering.cancel(world.operator, batch(world)) == 3
     assert world.statuses() == {"CANCELLED": 5}
     assert told(world) == [("seed", 5), ("cancel", 2), ("cancel", 3)]
@@ -234,7 +234,7 @@ def one_line(request: pytest.FixtureRequest, world: World, url: str) -> Iterator
 @pytest.mark.usefixtures("in_twos")
 def test_an_operator_reads_no_table(one_line: OperatorStore, world: World) -> None:
     running, waiting = batch(world, "batch-1"), batch(world, "batch-2")
-    assert len(steering.living(one_line, running)) == 2
+    assert len(steering.unfinished(one_line, running)) == 2
     assert steering.failed(one_line, running)[0]["rows"] == 20
     assert steering.retry(one_line, running) == 20
     assert steering.cancel(one_line, running) == 60

@@ -119,7 +119,7 @@ def test_every_statement_of_the_operator_is_a_place(url: str, world: World) -> N
     reads = Probe()
     with dying(url, reads) as operator:
         batch = operator.batch("batch")
-        for look in (steering.living, steering.failed, steering.rivals, read_history):
+        for look in (steering.unfinished, steering.failed, steering.rivals, read_history):
             look(operator, batch)
     sent += [place.what for place in reads.crossed]
     named = statements(queries, history)

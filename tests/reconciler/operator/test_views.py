@@ -73,7 +73,7 @@ def test_of_more_messages_than_are_read_the_rows_are_still_all_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(world, *(f"request {n:032x} timed out" for n in range(30)))
-    monkeypatch.setattr("reconciler.operator.views.TEXTS_MOST", 7)
+    monkeypatch.setattr("reconciler.operator.views.MOST_TEXTS", 7)
     (group,) = progress(world)["failures"]
     assert group["error"] == "PermanentError: request # timed out"
     assert (group["count"], group["failed"], group["estimated"]) == (30, 30, True)

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from reconciler.operator import steering
 from reconciler.operator.seeding.batch import seed_batch
-from reconciler.operator.steering import Wanted
+from reconciler.operator.steering import Selection
 from tests.system.machine.doing import Machine, newest, of_batch
 from tests.system.machine.draws import (
     blueprints,
@@ -81,7 +81,7 @@ class Operators(Machine):
             "pause": (steering.pause, view, not view.paused),
             "priority": (steering.set_priority, view, 1 - view.priority),
             "retry": (steering.retry, view),
-            "retry a step": (steering.retry, view, Wanted("normalize")),
+            "retry a step": (steering.retry, view, Selection("normalize")),
         }
         act = partial(self.told, operator, *acts[verb])
         self.do(operator, (verb.split()[0],), act, may=of_batch(view), ending=ending)
