@@ -1,8 +1,8 @@
-"""`tracer` begins here, in a module of a name that is nobody else's.
+"""The `tracer` command starts here, in a module whose name no other package has.
 
-With PYTHONPATH=. a folder `cli`, `workers` or `reconciler` in the working directory would be taken
-for Tracer's own. So the working directory leaves Python's path before any of them is imported; what
-loads the user's steps puts it at the end.
+With PYTHONPATH=. Python would import a folder `cli`, `workers` or `reconciler` of the working
+directory instead of Tracer's own package. So this module takes the working directory off Python's
+path first. The loader of the user's steps adds it again, at the end.
 """
 
 import sys

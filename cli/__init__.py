@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Entry point of the `tracer` command: quiet on Ctrl-C from the first moment on."""
+    """Entry point of the `tracer` command: Ctrl-C never shows a traceback."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if not getattr(sys, name):  # it was closed by whoever started this
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - to the end
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # less than UTF-8
+        if not getattr(sys, name):  # the parent process has closed it
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open until the end
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # if not UTF-8
     try:
-        from cli.main import run  # a second of imports, in which Ctrl-C is no traceback either
+        from cli.main import run  # here, because a Ctrl-C during this second must be quiet too
 
         sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`tracer batches`: what there is, and how far it has come."""
+"""`tracer batches`: all batches with their progress."""
 
 from typing import Any
 
@@ -39,6 +39,6 @@ def batches(as_json: AsJson = False) -> None:
 
 
 def with_share(row: dict[str, Any]) -> dict[str, Any]:
-    """Add the share of company-steps that are COMPLETED; 100 % only when it is all of them."""
+    """Add the share of completed company-steps, rounded down: 100 % means all of them."""
     steps = row["companies"] * len(row["blueprint"])
     return {**row, "share": f"{100 * row['completed'] // steps}%" if steps else ""}

@@ -1,4 +1,4 @@
-"""`tracer bench`: how many company-steps a second this machine does, with steps that do nothing."""
+"""`tracer bench`: company-steps per second on this machine, with steps that do nothing."""
 
 from typing import Annotated
 
@@ -15,16 +15,18 @@ PACKAGE = "workers.noop"
 
 
 def bench(
-    companies: Annotated[int, typer.Option(min=1, help="How many.")] = 100_000,
-    steps: Annotated[int, typer.Option(min=1, max=len(NAMES), help="No-op steps for each.")] = 3,
+    companies: Annotated[int, typer.Option(min=1, help="Number of companies.")] = 100_000,
+    steps: Annotated[int, typer.Option(min=1, max=len(NAMES), help="Steps per company.")] = 3,
     chunk: Annotated[int, typer.Option(min=1, help="Companies per call.")] = 500,
-    in_flight: Annotated[int, typer.Option(min=1, help="Rows of a step in flight.")] = 20_000,
-    poll_s: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds.")] = 0.1,
-    as_json: Annotated[bool, typer.Option("--json", help="As it is without.")] = False,  # noqa: ARG001
+    in_flight: Annotated[int, typer.Option(min=1, help="Most rows of a step in flight.")] = 20_000,
+    poll_s: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between ticks.")] = 0.1,
+    as_json: Annotated[  # noqa: ARG001
+        bool, typer.Option("--json", help="Changes nothing: the output is always JSON.")
+    ] = False,
 ) -> None:
-    """Measure the whole lifecycle on this machine, in a Postgres made for it; one JSON line.
+    """Measure Tracer's own speed on this machine, with steps that do nothing; prints JSON.
 
-    Nothing of an existing database is used or touched.
+    It starts a Postgres of its own, and uses no other database.
     """
     noop = load_steps([PACKAGE])
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:

@@ -1,6 +1,6 @@
-"""`tracer cancel`: a batch ends here."""
+"""`tracer cancel`: end a batch for good."""
 
-from cli.confirm import Yes, confirm, in_flight, moving, plural, total, waiting
+from cli.confirm import Yes, confirm, in_flight, moving, pending, plural, total
 from cli.render import AsJson, BatchName, answer
 from reconciler.contract.states import IN_FLIGHT, BatchStatus
 from reconciler.operator import steering
@@ -8,24 +8,24 @@ from reconciler.operator.connect import operator
 
 
 def cancel(batch: BatchName, yes: Yes = False, as_json: AsJson = False) -> None:
-    """End a batch: nothing more of it is spawned, what runs is told to stop, results stay."""
+    """Cancel a batch for good: no new calls, running calls are cancelled, results stay."""
     with operator() as store:
         found = store.batch(batch)
-        living = steering.unfinished(store, found)
+        rows = steering.unfinished(store, found)
         if found.status == BatchStatus.FINISHED:
             raise steering.ended(found.name, found.status)
-        if found.status == BatchStatus.CANCELLED and not living:
+        if found.status == BatchStatus.CANCELLED and not rows:
             nothing = f"{batch} is cancelled already. Nothing was done."
             answer(as_json, {"batch": batch, "rows": 0, "in_flight": 0}, nothing)
             return
-        what = f"{waiting(living)}, {in_flight(living)} in flight"
-        confirm(f"Cancels {batch}: {what}", found, living, yes, as_json)
-        with moving(living) as show_moved:
+        what = f"{pending(rows)}, {in_flight(rows)} in flight"
+        confirm(f"Cancels {batch}: {what}", found, rows, yes, as_json)
+        with moving(rows) as show_moved:
             cancelled = steering.cancel(store, found, show_moved)
-    flying = total(living, *IN_FLIGHT) if cancelled else 0
-    calls = " The next tick cancels their calls." if flying else ""
+    running = total(rows, *IN_FLIGHT) if cancelled else 0
+    calls = " The next tick cancels their calls." if running else ""
     answer(
         as_json,
-        {"batch": batch, "rows": cancelled, "in_flight": flying},
+        {"batch": batch, "rows": cancelled, "in_flight": running},
         f"{batch}: {plural(cancelled, 'row', 'rows')} cancelled.{calls}",
     )

@@ -1,4 +1,4 @@
-"""What the shell completes: names that are in the database, where that answers at once."""
+"""Completes names of batches and steps in the shell, if a database is running already."""
 
 from contextlib import suppress
 
@@ -12,14 +12,14 @@ from reconciler.operator.store import OperatorStore
 
 
 def batch_names(incomplete: str) -> list[str]:
-    """Batches, the newest first."""
+    """The batches whose names begin so, the newest first."""
     with suppress(TracerError, psycopg.Error), _store() as store:
         return [name for name in store.batch_names() if name.startswith(incomplete)]
     return []
 
 
 def step_names(incomplete: str) -> list[str]:
-    """Registered steps; of names with commas between, the last one is completed."""
+    """The registered steps whose names begin so; in a list with commas, the last is completed."""
     before, comma, last = incomplete.rpartition(",")
     with suppress(TracerError, psycopg.Error), _store() as store:
         names = [row["step_name"] for row in store.steps()]
@@ -28,7 +28,7 @@ def step_names(incomplete: str) -> list[str]:
 
 
 def _store() -> OperatorStore:
-    """A Postgres that is there already: a key that is pressed starts none."""
+    """Connect to a running Postgres only: completing a word must not start one."""
     settings = load_settings()
     if not settings.database_url and not is_running(settings.home):
         raise TracerError("No Postgres runs.")

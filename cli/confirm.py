@@ -1,7 +1,7 @@
-"""What a verb that moves rows says first: how many it touches, and where it costs, a question.
+"""The words before and during a verb on a batch: the number of rows, a question, a progress bar.
 
-A retry pays again and a cancel has no way back, so these two ask; pause, resume and priority are
-undone by one command more, and do not.
+A retry pays again and a cancel cannot be undone, so these two ask. Pause, resume and priority can
+be undone by another command, so they do not ask.
 """
 
 import signal
@@ -21,14 +21,16 @@ from reconciler.operator.batch import BatchView
 from reconciler.operator.steering import ended
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Harmless = Annotated[bool, typer.Option("--yes", help="For scripts; this never asks.")]
+YesUnused = Annotated[
+    bool, typer.Option("--yes", help="Accepted for scripts; this command never asks.")
+]
 
 
-def running(batch: BatchView) -> BatchView:
-    """The batch, which runs.
+def require_running(batch: BatchView) -> BatchView:
+    """The same batch, if it runs.
 
     Raises:
-        BadInput: it has ended.
+        BadInput: the batch has ended.
     """
     if batch.status != BatchStatus.RUNNING:
         raise ended(batch.name, batch.status)
@@ -36,21 +38,21 @@ def running(batch: BatchView) -> BatchView:
 
 
 def confirm(what: str, batch: BatchView, counts: Sequence[Row], yes: bool, as_json: bool) -> None:
-    """Say what will be done, and ask; a script says --yes.
+    """Say what will be done, and ask; with `yes`, only say it.
 
     Raises:
-        BadInput: nobody is there to ask.
-        typer.Abort: the person said no.
+        BadInput: stdin is not a terminal, and `yes` is not set.
+        typer.Abort: the answer was no.
     """
     if not yes and (as_json or not sys.stdin.isatty()):
-        raise BadInput(f"{what}. Nothing was done: say --yes.")
+        raise BadInput(f"{what}. Nothing was done: add --yes.")
     show(what, batch, counts)
     if not yes:
         typer.confirm("Go on?", abort=True, err=True)
 
 
 def show(what: str, batch: BatchView, counts: Sequence[Row]) -> None:
-    """Say what is touched, with the rows per step and status."""
+    """Say what will change, with a table of rows per step and status."""
     say(f"{what}.")
     order = {step: number for number, step in enumerate(batch.blueprint)}
     steps = sorted({row["step"] for row in counts}, key=lambda step: order.get(step, len(order)))
@@ -64,13 +66,13 @@ def show(what: str, batch: BatchView, counts: Sequence[Row]) -> None:
 
 @contextmanager
 def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
-    """A bar for the rows that are moved, on a terminal.
+    """Show a bar of the moved rows, if stderr is a terminal; yields what updates it.
 
     Raises:
-        WorkFailed: Ctrl-C ended it, or a signal; what is moved stays so.
+        WorkFailed: Ctrl-C or a signal ended the block; rows that were moved stay so.
     """
     rows, done = total(counts), 0
-    ends = (signal.SIGTERM, signal.SIGHUP)  # as Ctrl-C does
+    ends = (signal.SIGTERM, signal.SIGHUP)  # these end the block as Ctrl-C does
     before = [signal.signal(number, signal.default_int_handler) for number in ends]
     columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
@@ -85,7 +87,7 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
             yield show_moved
         except KeyboardInterrupt:
             raise WorkFailed(
-                f"Stopped after {done:,} of {rows:,} rows: the same command does the rest."
+                f"Stopped after {done:,} of {rows:,} rows: run the same command again for the rest."
             ) from None
         finally:
             for number, handler in zip(ends, before, strict=True):
@@ -93,17 +95,17 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
 
 
 def total(counts: Sequence[Row], *statuses: Status) -> int:
-    """The rows of all statuses, or of these."""
+    """The number of rows of all statuses, or of these."""
     return sum(row["rows"] for row in counts if not statuses or row["status"] in statuses)
 
 
-def waiting(counts: Sequence[Row]) -> str:
-    """How many rows are pending."""
+def pending(counts: Sequence[Row]) -> str:
+    """The number of PENDING rows, in words."""
     return f"{plural(total(counts, Status.PENDING), 'row', 'rows')} pending"
 
 
 def in_flight(counts: Sequence[Row]) -> str:
-    """How many rows are in flight."""
+    """The number of rows in flight, as text."""
     return f"{total(counts, *IN_FLIGHT):,}"
 
 

@@ -1,4 +1,4 @@
-"""`tracer db`: bring the schema to what this code needs, say where it is, and who may do what."""
+"""`tracer db`: upgrade the schema, show its revision and its URL, and make the roles."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from reconciler.schema.roles import make_roles, shortcomings
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
 
-app = typer.Typer(help="The database's schema and roles.", no_args_is_help=True)
+app = typer.Typer(help="Upgrade the schema, make the roles, show the URL.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: tracer db upgrade")
@@ -29,7 +29,7 @@ def upgrade(as_json: AsJson = False) -> None:
     moved = f"{before or 'none'} -> {SCHEMA_REVISION}"
     schema = f"Schema: {moved}" if before != SCHEMA_REVISION else "Schema: up to date"
     if not as_json:
-        say(schema)  # before the steps, which may be refused
+        say(schema)  # now: registering the steps may fail
     changes = sync_steps(url, load_steps())
     done = {"before": before, "revision": SCHEMA_REVISION, "changes": changes}
     answer(as_json, done, *(changes or [UP_TO_DATE]))
@@ -37,7 +37,7 @@ def upgrade(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: tracer db status")
 def status(as_json: AsJson = False) -> None:
-    """Say at which revision the database is; exit code 1 when `db upgrade` is needed."""
+    """Show the database's revision; exit code 1 if it is not the one that this Tracer needs."""
     url = database_url(load_settings())
     with connect(url) as connection:
         found = revision(connection)
@@ -56,10 +56,10 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command("url", epilog="Example: tracer db url")
 def url_(as_json: AsJson = False) -> None:
-    """Print the database's URL, password and all: `psql "$(tracer db url)"`.
+    """Print the database's URL with its password: `psql "$(tracer db url)"`.
 
-    Without DATABASE_URL it is that of the embedded Postgres, which is started. That one stays up
-    while anything is connected to it, and for half a minute after.
+    Without DATABASE_URL, this starts the embedded Postgres and prints its URL. It stays up while
+    something is connected to it, and for half a minute after.
     """
     found = existing_database_url(load_settings())
     document({"url": found}) if as_json else typer.echo(found)
@@ -71,17 +71,17 @@ def roles(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Set new passwords, and write the DATABASE_URLs to it (- is stdout).",
+            help="Set new passwords, and write the roles' URLs to this file (- is stdout).",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the roles of conductor, worker and operator, or fix their grants.
 
-    Exit code 1 when a role may less or more than it should, for a reason that grants do not reach.
+    Exit code 1 if a role still has too few or too many rights, for a reason that grants cannot fix.
     """
     if urls == STDOUT and as_json:
-        raise BadInput("--json has no passwords in it: give --urls a file.")
+        raise BadInput("--json prints no passwords: give --urls a file.")
     url = database_url(load_settings())
     with connect(url) as connection, open_urls(urls) as write:
         made = make_roles(connection)

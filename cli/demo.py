@@ -1,4 +1,4 @@
-"""`tracer demo`: the whole system on this machine, with a small batch."""
+"""`tracer demo`: run the whole system on this machine, with a small batch."""
 
 import time
 from itertools import islice
@@ -32,10 +32,12 @@ SHOWN = 12
 
 
 def demo(
-    companies: Annotated[int, typer.Option(min=1, max=60, help="How many of the bundled 60.")] = 60,
+    companies: Annotated[
+        int, typer.Option(min=1, max=60, help="Number of the 60 bundled companies.")
+    ] = 60,
     as_json: AsJson = False,
 ) -> None:
-    """The whole system on this machine, from nothing: a batch goes through, unattended."""
+    """Run the whole system on this machine, and take the bundled companies through it."""
     started = time.monotonic()
     with stack(all_here=True) as (running, url, run_id):
         with OperatorStore.connect(url) as store:
@@ -52,11 +54,11 @@ def demo(
             document({"batch": name, "steps": steps, "run_url": run_url, "seconds": took_s})
             return
         out.print(text(f"Prefect's UI showed the runs at {run_url}"), soft_wrap=True)
-        out.print(text(f"{took_s:.0f} s in all. Stopping what was started …"))
+        out.print(text(f"{took_s:.0f} s in all. Stopping the stack …"))
 
 
 def seed_demo(store: OperatorStore, companies: int) -> str:
-    """A batch of the bundled companies; returns its name."""
+    """Seed a batch of the bundled companies; returns its name."""
     with open_seed_file(str(COMPANIES), mapping={}, key=None) as source:
         report = load(store, source, "demo", BLUEPRINT, limit=companies)
     print_report(report, wanted="demo")
@@ -66,7 +68,7 @@ def seed_demo(store: OperatorStore, companies: int) -> str:
 def show(
     store: OperatorStore, running: Stack, name: str, started: float, console: Console
 ) -> dict[str, Any]:
-    """Bars that move until the batch is done; returns how it is then."""
+    """Show the batch's progress until it has ended; returns its last progress."""
     settings = load_settings()
     with Live(console=console, auto_refresh=False) as live:
         while True:
@@ -74,7 +76,7 @@ def show(
             try:
                 progress = views.progress(store, store.batch(name))
             except psycopg.OperationalError:
-                continue  # it died in between: `keep_up` starts it again
+                continue  # Postgres died: `keep_up` starts it again
             clock = text(
                 f"{time.monotonic() - started:.0f} s since the start; Prefect {running.ui_url}"
             )
@@ -85,7 +87,7 @@ def show(
 
 
 def results(store: OperatorStore, name: str) -> RenderableType:
-    """The first results of the steps."""
+    """A table of the first results."""
     batch = store.batch(name)
     rows = list(islice(flat_rows(store, batch, result_tables(batch)), SHOWN))
     columns = ("normalize.short_name", "normalize.legal_form", "normalize.domain")

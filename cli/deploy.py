@@ -1,4 +1,4 @@
-"""`tracer modal deploy`, `tracer prefect deploy`: the services' own commands, on Tracer's code."""
+"""`tracer modal deploy` and `tracer prefect deploy`: run the services' own deploy commands."""
 
 import subprocess
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from reconciler.local.python import PYTHON, safe_environment
 from reconciler.prefect.api import find_server
 from workers.runtime.loading import load_steps
 
-modal = typer.Typer(help="The workers on Modal.", no_args_is_help=True)
-prefect = typer.Typer(help="The loop on Prefect.", no_args_is_help=True)
+modal = typer.Typer(help="Deploy the workers to Modal.", no_args_is_help=True)
+prefect = typer.Typer(help="Deploy the loop to Prefect.", no_args_is_help=True)
 
 
 @modal.command(
@@ -20,27 +20,27 @@ prefect = typer.Typer(help="The loop on Prefect.", no_args_is_help=True)
     epilog="Example: tracer modal deploy --env main",
 )
 def deploy_workers(context: typer.Context) -> None:
-    """Deploy a function per step; options are those of `modal deploy`.
+    """Deploy one Modal function per step; it takes the options of `modal deploy`.
 
     The packages that TRACER_STEPS names are shipped too.
     """
-    load_steps()  # what cannot be imported is a sentence here, and a traceback there
+    load_steps()  # an import error is a sentence here; in `modal deploy` it is a traceback
     run(load_settings().environment(), "workers.deploy", *context.args)
 
 
 @prefect.command("deploy", epilog="Example: tracer prefect deploy")
 def deploy_loop() -> None:
-    """Deploy the loop and its schedule.
+    """Deploy the loop and its schedule to Prefect.
 
-    To deploy it otherwise, in a pool of another name perhaps, run `prefect deploy --all` on a
-    `prefect.yaml` of your own: `tracer init` writes one.
+    To change the deployment, for example its pool, run `prefect deploy --all` on a `prefect.yaml`
+    of your own: `tracer init` writes one.
     """
     api_url = find_server(load_settings()).api_url
     run({"PREFECT_API_URL": api_url, "DO_NOT_TRACK": "1"}, "reconciler.prefect.deploy")
 
 
 def run(variables: Mapping[str, str], module: str, *arguments: str) -> None:
-    """Run a module, and end as it ends."""
+    """Run a Python module, and exit with its code."""
     environment = {**safe_environment(), **variables}
     done = subprocess.run([*PYTHON, "-m", module, *arguments], env=environment, check=False)
     raise typer.Exit(done.returncode)

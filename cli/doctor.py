@@ -1,4 +1,4 @@
-"""`tracer doctor`: every part that Tracer talks to, and how to fix what is wrong with it."""
+"""`tracer doctor`: check every part that Tracer needs, and name the fix of each fault."""
 
 from dataclasses import asdict
 
@@ -13,14 +13,14 @@ from workers.runtime.loading import load_steps
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check every part; exit code 1 when one needs fixing, 0 when the next tick does its work."""
-    findings, left = examine_parts(tables, say)
+    """Check every part that Tracer needs, and name the fixes; exit code 1 if one needs fixing."""
+    findings, skipped = examine_parts(tables, say)
     faults = sum(not finding.ok for finding in findings)
     if as_json:
         document([asdict(finding) for finding in findings])
     else:
         out.print(as_table(findings))
-        more = f" Not looked at before that: {', '.join(left)}." if left else ""
+        more = f" Not checked until that is fixed: {', '.join(skipped)}." if skipped else ""
         need = "1 part needs" if faults == 1 else f"{faults} parts need"
         say(f"{need} fixing.{more}" if faults else "All is well: the next tick does its work.")
     if faults:
@@ -28,12 +28,12 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def tables() -> dict[str, type[StepResult]]:
-    """The steps whose code is here, and their tables."""
+    """The steps whose code is here, with their domain tables."""
     return {name: step.table for name, step in load_steps().items()}
 
 
 def as_table(findings: list[Finding]) -> Table:
-    """A line for each part, and under a fault why it matters and what fixes it."""
+    """A line for each part; under a fault, why it matters and the command that fixes it."""
     made = Table(box=None, header_style="bold")
     for name in ("part", ""):
         made.add_column(name, no_wrap=True)

@@ -1,4 +1,4 @@
-"""`tracer down`: the local stack ends."""
+"""`tracer down`: stop the local stack."""
 
 from cli.render import AsJson, answer
 from reconciler.contract.settings import load_settings
@@ -7,7 +7,7 @@ from reconciler.local.stack import stop_leftovers
 
 
 def down(as_json: AsJson = False) -> None:
-    """Stop whatever of the local stack still runs."""
+    """Stop all parts of the local stack that still run."""
     home = load_settings().home
     stopped = stop_leftovers(home)
     if stop_postgres(home):

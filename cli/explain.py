@@ -1,4 +1,4 @@
-"""`tracer explain`: the one true reason that a company is where it is, and what would move it."""
+"""`tracer explain`: the reason that a company does not move, and the command that would move it."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ CompanyKey = Annotated[str, typer.Argument(metavar="COMPANY", help="The company'
 
 
 def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> None:
-    """Say why a company is where it is in a batch, and what would move it."""
+    """Say why a company is where it is in a batch, and which command would move it."""
     named: dict[str, Any] = {"batch": batch, "company": company}
     try:
         with read_only_store() as store:
@@ -37,13 +37,13 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
 def show(
     named: dict[str, Any], reason: Reason, known: dict[str, Any], moves: bool, as_json: bool
 ) -> None:
-    """The sentence, the command under it, and the evidence; `moves` where the row has not ended."""
+    """Show the reason, the command and the evidence; `moves` if the row goes on by itself."""
     if as_json:
         document({**named, **asdict(reason), "evidence": known})
         return
     out.print(text(f"{reason.says.rstrip('.')}."), style="bold")
     if reason.fix:
-        out.print(text(f"What would move it: {reason.fix}"), soft_wrap=True)
+        out.print(text(f"This command would move it: {reason.fix}"), soft_wrap=True)
     elif moves:
         out.print(text("It moves by itself: no command is needed."))
     shown = Table(box=None, show_header=False)

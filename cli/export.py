@@ -1,4 +1,4 @@
-"""`tracer export`: the input's columns and every step's results, a row per company."""
+"""`tracer export`: a row per company, with the input's columns and the results of every step."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,13 +18,15 @@ from workers.runtime.loading import load_steps
 
 def export(
     batch: BatchName,
-    format_: Annotated[Format, typer.Option("--format")] = Format.CSV,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A file; `-` is stdout.")] = STDOUT,
+    format_: Annotated[Format, typer.Option("--format", help="The file's format.")] = Format.CSV,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file; `-` is stdout.")
+    ] = STDOUT,
     as_json: AsJson = False,
 ) -> None:
     """Write a batch's companies with their results as CSV, JSON lines or Parquet."""
     if as_json and output == STDOUT:
-        raise BadInput("--json says what was written, and here the rows go to stdout: add -o FILE.")
+        raise BadInput("With --json, stdout is for the JSON document: write the rows to -o FILE.")
     with operator() as store:
         found = store.batch(batch)
         tables = result_tables(found)
@@ -38,13 +40,13 @@ def result_tables(batch: BatchView) -> dict[str, Table]:
     """The domain table of each step of the blueprint.
 
     Raises:
-        BadInput: the code of a step is not here, so its table is not known.
+        BadInput: the code of a step is not here, and it defines the table.
     """
     steps = load_steps()
     missing = [step for step in batch.blueprint if step not in steps]
     if missing:
         raise BadInput(
-            f"There is no {', '.join(missing)} in {', '.join(load_settings().steps)}: export where "
-            "the step's code is, or set TRACER_STEPS."
+            f"There is no {', '.join(missing)} in {', '.join(load_settings().steps)}: set "
+            "TRACER_STEPS, or export where the step's code is."
         )
     return {step: steps[step].table.__table__ for step in batch.blueprint}  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`tracer history`: what was done to a batch, when and by whom."""
+"""`tracer history`: the acts of operators on a batch."""
 
 from shlex import quote
 from typing import Any
@@ -9,9 +9,9 @@ from reconciler.operator.history import read_history
 
 
 def history(batch: BatchName, as_json: AsJson = False) -> None:
-    """Show what was done to a batch: when, by which user, what, and how many rows it moved.
+    """Show what operators did to a batch: when, which user, what, and how many rows.
 
-    Of a pause, a resume and a priority, the rows are those that waited then.
+    For pause, resume and priority, the number is that of the rows that were PENDING then.
     """
     with operator() as store:
         lines = read_history(store, store.batch(batch))
@@ -23,7 +23,7 @@ def history(batch: BatchName, as_json: AsJson = False) -> None:
 
 
 def words(line: dict[str, Any]) -> str:
-    """The verb and what it was given, as it is typed."""
+    """The verb and its options, as they are typed."""
     detail = line["detail"]
     if "to" in detail:
         return f"{line['verb']} {detail['from']} -> {detail['to']}"

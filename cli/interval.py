@@ -1,4 +1,4 @@
-"""`tracer interval`: how often the loop ticks, and how often Prefect starts a fresh one."""
+"""`tracer interval`: show and change how often the loop ticks and how often Prefect starts it."""
 
 import re
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from reconciler.prefect import schedule
 from reconciler.prefect.runs import recent_runs
 
 app = typer.Typer(
-    help="Both intervals of the loop, live.",
+    help="Show and change the loop's intervals; pause and resume it.",
     epilog="Example: tracer interval",
     invoke_without_command=True,
 )
@@ -28,7 +28,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|m|h|)")
 
 @app.callback()
 def interval(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the poll interval, the schedule, where each comes from, and the next run."""
+    """Show the loop's intervals, Prefect's schedule and the next run, with the source of each."""
     if context.invoked_subcommand:
         return
     with operator() as store:
@@ -42,7 +42,7 @@ def interval(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def read_prefect() -> dict[str, Any]:
-    """The schedule as Prefect has it; where that cannot be read, `error` says why."""
+    """Prefect's schedule, its last run and its fault; if it cannot be read, `error` says why."""
     try:
         found = schedule.read_schedule(load_settings())
     except Unreachable as error:
@@ -77,10 +77,10 @@ def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
 
 
 def schedule_gap(polling: dict[str, Any], every_s: float | None) -> str:
-    """What to do where the schedule was changed in Prefect alone, so that the window is another."""
+    """A hint if Prefect's schedule and the loop's window differ, else nothing."""
     if every_s is None or every_s == polling["every_s"]:
         return ""
-    return f"; the loops expect another: `tracer interval set --every {every_s:g}s`"
+    return f"; the window differs: `tracer interval set --every {every_s:g}s` sets both"
 
 
 def _last_tick(polling: dict[str, Any]) -> str:
@@ -91,30 +91,36 @@ def _last_tick(polling: dict[str, Any]) -> str:
 
 
 def duration(given: str) -> float:
-    """Seconds of `0.5`, `500ms`, `30s`, `2m`, `2min` or `1h`.
+    """The seconds of `0.5`, `500ms`, `30s`, `2m`, `2min` or `1h`.
 
     Raises:
-        BadInput: it is no duration above zero.
+        BadInput: the text is not a duration above zero.
     """
     found = DURATION.fullmatch(given.strip())
     value = float(found[1]) * UNITS[found[2]] if found else 0.0
     if value <= 0:
-        raise BadInput(f"{given!r} is no duration above zero: write 0.5, 500ms, 30s, 2m or 1h.")
+        raise BadInput(f"{given!r} is not a duration above zero: write 0.5, 500ms, 30s, 2m or 1h.")
     return value
 
 
 @app.command("set", epilog="Example: tracer interval set --poll 0.5 --every 2m")
 def set_(
-    poll: Annotated[str | None, typer.Option(help="Between ticks while there is work.")] = None,
-    idle: Annotated[str | None, typer.Option(help="Between ticks while there is none.")] = None,
-    every: Annotated[str | None, typer.Option(help="Prefect's schedule.")] = None,
+    poll: Annotated[
+        str | None, typer.Option(help="Wait between ticks while there is work.")
+    ] = None,
+    idle: Annotated[
+        str | None, typer.Option(help="Longest wait between ticks while there is no work.")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Time between the starts of two runs (Prefect's schedule).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tune: `tracer interval set --poll 0.5 --every 2m`. The next tick reads it."""
+    """Change the loop's intervals, from the next tick on."""
     given = {"poll_s": poll, "idle_s": idle, "every_s": every}
     values = {name: duration(value) for name, value in given.items() if value is not None}
     if not values:
-        raise BadInput("Say what to set: --poll, --idle or --every.")
+        raise BadInput("Add what to set: --poll, --idle or --every.")
     with operator() as store:
         try:
             set_intervals(store, values)
@@ -126,18 +132,17 @@ def set_(
 
 @app.command(epilog="Example: tracer interval pause")
 def pause(as_json: AsJson = False) -> None:
-    """Stop: the loop leaves before its next tick, and the schedule starts no other."""
+    """Pause all polling: the loop ends before its next tick, and Prefect starts no new run."""
     _pause(
         True,
         as_json,
-        "Paused. What is in flight finishes; nothing new is claimed until "
-        "`tracer interval resume`.",
+        "Paused. Rows in flight finish; no row is claimed until `tracer interval resume`.",
     )
 
 
 @app.command(epilog="Example: tracer interval resume")
 def resume(as_json: AsJson = False) -> None:
-    """Go on: the schedule is active again, and a run starts now."""
+    """Resume polling: Prefect's schedule is active again, and a run starts now."""
     _pause(False, as_json, "Resumed.")
 
 
@@ -145,5 +150,6 @@ def _pause(paused: bool, as_json: bool, sentence: str) -> None:
     with operator() as store:
         fault = set_paused(store, paused)
     if fault:
-        say(f"The loop's own switch is set, but Prefect's schedule is as it was: {fault}")
+        done = "paused" if paused else "resumed"
+        say(f"The loop is {done}, but Prefect's schedule could not be changed: {fault}")
     answer(as_json, {"paused": paused, "schedule": {"error": fault}}, sentence)

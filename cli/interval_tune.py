@@ -1,4 +1,4 @@
-"""`tracer interval tune`: the intervals that a latency needs, and why."""
+"""`tracer interval tune`: find the intervals for a wanted pick-up latency, and say why."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,10 +23,10 @@ from reconciler.operator.tuning import (
 from reconciler.operator.wording import seconds
 from reconciler.prefect import schedule
 
-FEWEST = 20  # rows: of fewer, a p95 is that of one or two
+FEWEST = 20  # rows: with fewer, one or two rows decide the p95
 IDLE = (
-    "`idle` is the poll interval, since a batch that is seeded into an idle system waits for an "
-    "idle tick. Where the database should be able to sleep, raise it by hand: "
+    "`idle` is set to the poll interval: a batch that is seeded into an idle system waits for an "
+    "idle tick. If the database should be able to sleep, raise it by hand: "
     "`tracer interval set --idle 10m`."
 )
 
@@ -34,29 +34,29 @@ IDLE = (
 def tune(
     p95: Annotated[
         str | None,
-        typer.Option(help="Target of the pick-up latency; else the one that was last applied."),
+        typer.Option(help="The wanted p95 of a pick-up. Default: the one that was last applied."),
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Set what was chosen.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Set the chosen intervals.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the longest intervals that meet a p95 of the pick-up latency.
+    """Choose the longest intervals that meet a wanted pick-up latency (p95).
 
-    A pick-up is from the moment when a row could be claimed until its work begins. What it takes
-    beside the wait for a tick is read from the rows of the last hour.
+    A pick-up is the time from when a row could be claimed until its work begins. The rows of the
+    last hour show how much of it is not the wait for a tick.
     """
     with operator() as store:
         given_s = duration(p95) if p95 is not None else None
-        found, now, left = read_pickups(store), store.polling(), schedule_fault()
+        found, now, schedule_error = read_pickups(store), store.polling(), schedule_fault()
         if found.rows < FEWEST:
             raise WorkFailed(
-                f"Too little to measure: of the rows that were looked at, {found.rows} have begun "
-                f"in the last hour, and {FEWEST} are needed. Seed a batch first.",
+                f"Not enough to measure: {found.rows} rows of the sample began in the last hour, "
+                f"and {FEWEST} are needed. Seed a batch first.",
                 "tracer seed FILE --blueprint a,b",
             )
         target_s = given_s or now["latency_target_s"]
         poll_s = longest_poll_s(found.overhead_p95_s, target_s)
         chosen = {"poll_s": poll_s, "idle_s": poll_s} if poll_s else {}
-        if chosen and not left:
+        if chosen and not schedule_error:
             chosen["every_s"] = EVERY_S
         if chosen and apply:
             set_intervals(store, {**chosen, "latency_target_s": target_s})
@@ -68,20 +68,20 @@ def tune(
                 "measured": asdict(found),
                 "present": with_latency(found, present),
                 "chosen": with_latency(found, present | chosen) if chosen else None,
-                "schedule_left": left,
+                "schedule_left": schedule_error,
                 "applied": apply and bool(chosen),
             }
         )
     else:
-        for sentence in why(found, present, chosen, target_s, left):
+        for sentence in why(found, present, chosen, target_s, schedule_error):
             out.print(text(sentence))
     if not chosen:
         raise WorkFailed(unmet(found, target_s))
-    say("Set." if apply else "Nothing was set: `--apply` does.")
+    say("Set." if apply else "Nothing was set: add --apply to set them.")
 
 
 def schedule_fault() -> str | None:
-    """Why Prefect's schedule cannot be set; None where it can."""
+    """Why Prefect's schedule cannot be set, or None."""
     try:
         found = schedule.read_schedule(load_settings())
     except Unreachable as error:
@@ -90,7 +90,7 @@ def schedule_fault() -> str | None:
 
 
 def with_latency(found: Pickups, intervals: dict[str, float]) -> dict[str, float]:
-    """The intervals, and the p95 of a pick-up that they give."""
+    """The intervals, with the p95 of a pick-up that they give, in seconds."""
     return {**intervals, "p95_s": latency_s(found.overhead_p95_s, intervals["poll_s"])}
 
 
@@ -99,9 +99,9 @@ def why(
     present: dict[str, float],
     chosen: dict[str, float],
     target_s: float,
-    left: str | None,
+    schedule_error: str | None,
 ) -> Iterator[str]:
-    """What was measured, what follows from it, and what was chosen."""
+    """Sentences: the measurement, its consequence, and the choice."""
     overhead, poll_s = brief(found.overhead_p95_s), present["poll_s"]
     yield (
         f"{found.rows:,} rows began in the last hour: half of them within "
@@ -111,26 +111,26 @@ def why(
         yield (
             f"{found.pickups:,} pick-ups, from the end of a step to the begin of the next: half "
             f"took up to {brief(found.pickup_p50_s)}, 95 % up to {brief(found.pickup_p95_s)}. Rows "
-            "wait longer where a step's `max_in_flight` is reached, and nearly a whole interval "
-            "where steps end soon after a tick."
+            "wait longer if a step's `max_in_flight` is reached, and nearly a whole interval if "
+            "their steps end soon after a tick."
         )
     if found.mixed:
         yield "Some of these pick-ups are from before the intervals were last changed."
     yield (
         f"For 95 % of the pick-ups, the tick comes within 0.95 of the poll interval: {overhead} + "
-        f"0.95 x poll is to be {brief(target_s)} or less. As it is now, poll {brief(poll_s)}, it "
-        f"is {brief(latency_s(found.overhead_p95_s, poll_s))}."
+        f"0.95 x poll must be {brief(target_s)} or less. With poll {brief(poll_s)}, as now, it is "
+        f"{brief(latency_s(found.overhead_p95_s, poll_s))}."
     )
     if chosen:
         chosen_s = ", ".join(f"{name.removesuffix('_s')} {brief(s)}" for name, s in chosen.items())
         now = ", as it is now" if present | chosen == present else ""
-        schedule_left = f"; the schedule is left as it is: {left}" if left else "."
-        yield f"Chosen: {chosen_s}{now}{schedule_left}"
+        unchanged = f"; the schedule stays as it is: {schedule_error}" if schedule_error else "."
+        yield f"Chosen: {chosen_s}{now}{unchanged}"
         yield IDLE
 
 
 def unmet(found: Pickups, target_s: float) -> str:
-    """Why no interval meets the target, and what takes longest."""
+    """A sentence: why no interval meets the target, and which part takes longest."""
     overhead_s, tick_s, shortest_s = found.overhead_p95_s, found.tick_p95_s, POLLS_S[0]
     most = "the wait for a tick"
     if overhead_s > shortest_s:
@@ -138,12 +138,12 @@ def unmet(found: Pickups, target_s: float) -> str:
         most = "the tick itself" if ticks else "the start of the calls, or the wait for a worker"
     return (
         f"No interval meets a p95 of {brief(target_s)}: with the shortest, {brief(shortest_s)}, "
-        f"it is {brief(latency_s(overhead_s, shortest_s))}. The overhead alone has "
-        f"{brief(overhead_s)}, and a tick that claims takes {brief(tick_s)}. What takes longest is "
+        f"it is {brief(latency_s(overhead_s, shortest_s))}. The overhead alone is "
+        f"{brief(overhead_s)}, and a tick that claims takes {brief(tick_s)}. The longest part is "
         f"{most}. Nothing was set."
     )
 
 
 def brief(value_s: float | None) -> str:
-    """A duration in three digits."""
+    """A duration with three digits."""
     return seconds(value_s if value_s is None else float(f"{value_s:.3g}"))

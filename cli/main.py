@@ -1,4 +1,4 @@
-"""`tracer`: the commands in the order of their use, and what becomes of an error."""
+"""`tracer`: the commands in the order of their use, and the exit code of each error."""
 
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -48,7 +48,7 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Say which Tracer this is, and end."""
+    """Print the version, and exit."""
     if wanted:
         out.print(f"tracer {metadata.version('tracer')}", highlight=False)
         raise typer.Exit
@@ -61,13 +61,13 @@ def options(
         typer.Option("--version", help="Show the version.", is_eager=True, callback=show_version),
     ] = False,
 ) -> None:
-    """What `tracer` itself takes."""
+    """The options of `tracer` itself."""
 
 
-def put(panel: str, name: str, does: Callable[..., None], example: str, **settings: Any) -> None:
-    """Give the command its place in the tour, and an example that a test runs."""
+def put(panel: str, name: str, command: Callable[..., None], example: str, **settings: Any) -> None:
+    """Add a command to a panel of the help, with an example that a test runs."""
     shown: dict[str, Any] = {"rich_help_panel": panel, "epilog": f"Example: {example}"}
-    app.command(name, **shown, **settings)(does)
+    app.command(name, **shown, **settings)(command)
 
 
 START, SEE, STEER, TUNE = "Start here", "See and ask", "Steer", "Run and tune"
@@ -116,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
         say(f"The database refused it: {first_line(error)}.")
         return 1
     except UnicodeEncodeError:
-        say("An argument, or a variable of the environment, is not UTF-8: check the locale.")
+        say("An argument or an environment variable is not UTF-8: check the locale.")
         return 2
     except OSError as error:
         say(f"{error.filename or 'Output'}: {error.strerror or error}.")
@@ -125,9 +125,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _database_error(error: psycopg.OperationalError) -> int:
-    """Say whether the database went away, or ended what took too long; returns the exit code."""
+    """Report a time-out in the database (exit code 1), or its loss (exit code 3)."""
     if isinstance(error, TOOK_TOO_LONG):
-        say(f"The database ended it: {first_line(error)}. Try again, or raise that time-out.")
+        says = f"The database ended the statement: {first_line(error)}."
+        say(f"{says} Try again, or raise that time-out.")
         return 1
     say(f"The database went away: {first_line(error)}. Run the command again when it is back.")
     return 3

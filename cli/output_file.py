@@ -1,4 +1,4 @@
-"""Where a command writes what it was asked for: a file that is whole or not there, or a stream."""
+"""Opens a command's output: stdout, or a file that appears only when it is complete."""
 
 import os
 import sys
@@ -15,12 +15,13 @@ STDOUT = Path("-")
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of one that is there at the end, with its mode.
+    """Open a file for writing; at the end of the block it replaces `path`, and keeps its mode.
 
-    A link stays one; a device or a pipe is written to as it is, and `-` is stdout.
+    A symbolic link is kept: its target is replaced. A device or a pipe is written directly. `-` is
+    stdout.
 
     Raises:
-        BadInput: it cannot be written; what was there before still is.
+        BadInput: it cannot be written; an earlier file at `path` is unchanged.
     """
     if path == STDOUT:
         yield sys.stdout.buffer
@@ -31,16 +32,19 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             with path.open("wb") as stream:
                 yield stream
         else:
-            with _beside(path) as file:
+            with _replacing(path) as file:
                 yield file
-    except (OSError, RuntimeError) as error:  # the second: a link that leads to itself
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         why = error.strerror if isinstance(error, OSError) else error
         raise BadInput(f"Cannot write {path}: {why}.") from error
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[BinaryIO]:
-    """A file of this command's own, since another may be writing to the same path."""
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file that replaces `path` at the end.
+
+    Its name is unique, because another command may be writing to the same path.
+    """
     if path.is_dir():
         raise IsADirectoryError(0, "it is a directory")
     mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()

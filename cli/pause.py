@@ -1,8 +1,8 @@
-"""`tracer pause` and `tracer resume`: whether more of a batch is claimed."""
+"""`tracer pause` and `tracer resume`: stop and start claiming rows of a batch."""
 
 from collections.abc import Sequence
 
-from cli.confirm import Harmless, in_flight, running, show, total, waiting
+from cli.confirm import YesUnused, in_flight, pending, require_running, show, total
 from cli.render import AsJson, BatchName, answer
 from reconciler.contract.database import Row
 from reconciler.contract.states import IN_FLIGHT, Status
@@ -14,49 +14,49 @@ from reconciler.operator.wording import operand
 
 def pause(
     batch: BatchName,
-    yes: Harmless = False,  # noqa: ARG001 - see `Harmless`
+    yes: YesUnused = False,  # noqa: ARG001 - see `YesUnused`
     as_json: AsJson = False,
 ) -> None:
-    """Claim no more of a batch; what is in flight goes on."""
+    """Pause a batch: none of its rows is claimed any more. Rows in flight finish."""
     back = f"`tracer resume {operand(batch)}`"
     with operator() as store:
-        found = running(store.batch(batch))
-        living = steering.unfinished(store, found)
+        found = require_running(store.batch(batch))
+        rows = steering.unfinished(store, found)
         if found.paused:
             says = f"{batch} is paused already: {back}. Nothing was done."
         else:
-            going_on = f"{waiting(living)}, {in_flight(living)} in flight go on"
-            show(f"Pauses {batch}: {going_on}", found, living)
+            going_on = f"{pending(rows)}, {in_flight(rows)} in flight go on"
+            show(f"Pauses {batch}: {going_on}", found, rows)
             steering.pause(store, found)
             says = f"{batch} is paused: {back}."
-    answer(as_json, outcome(found, living, True), says)
+    answer(as_json, outcome(found, rows, True), says)
 
 
 def resume(
     batch: BatchName,
-    yes: Harmless = False,  # noqa: ARG001 - see `Harmless`
+    yes: YesUnused = False,  # noqa: ARG001 - see `YesUnused`
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a batch that is paused."""
+    """Resume a paused batch: the next tick claims its rows again."""
     with operator() as store:
-        found = running(store.batch(batch))
-        living = steering.unfinished(store, found)
+        found = require_running(store.batch(batch))
+        rows = steering.unfinished(store, found)
         if not found.paused:
             says = f"{batch} is not paused. Nothing was done."
         else:
-            waits = f"{waiting(living)}, {in_flight(living)} in flight"
-            show(f"Resumes {batch}: {waits}", found, living)
+            waits = f"{pending(rows)}, {in_flight(rows)} in flight"
+            show(f"Resumes {batch}: {waits}", found, rows)
             steering.pause(store, found, paused=False)
             says = f"{batch} goes on with the next tick."
-    answer(as_json, outcome(found, living, False), says)
+    answer(as_json, outcome(found, rows, False), says)
 
 
-def outcome(batch: BatchView, living: Sequence[Row], paused: bool) -> Row:
-    """What was done, for a program; `rows` are those that wait."""
+def outcome(batch: BatchView, counts: Sequence[Row], paused: bool) -> Row:
+    """The outcome as a JSON document; `rows` is the number of PENDING rows."""
     return {
         "batch": batch.name,
         "paused": paused,
         "changed": batch.paused != paused,
-        "rows": total(living, Status.PENDING),
-        "in_flight": total(living, *IN_FLIGHT),
+        "rows": total(counts, Status.PENDING),
+        "in_flight": total(counts, *IN_FLIGHT),
     }

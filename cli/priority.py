@@ -1,11 +1,11 @@
-"""`tracer priority`: which batches go first."""
+"""`tracer priority`: set which batches are claimed first."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from cli.confirm import Harmless, plural, running, show, total, waiting
+from cli.confirm import YesUnused, pending, plural, require_running, show, total
 from cli.render import AsJson, BatchName, answer
 from reconciler.contract.database import Row
 from reconciler.contract.states import Status
@@ -15,53 +15,56 @@ from reconciler.operator.connect import operator
 Priority = Annotated[
     int,
     typer.Argument(
-        metavar="N", min=steering.LOWEST, max=steering.HIGHEST, help="The higher goes first."
+        metavar="N",
+        min=steering.LOWEST,
+        max=steering.HIGHEST,
+        help="The priority: higher ones are claimed first.",
     ),
 ]
-NAMED = 3  # batches that a sentence names
+NAMED = 3  # a sentence names at most this many batches
 
 
 def priority(
     batch: BatchName,
     n: Priority,
-    yes: Harmless = False,  # noqa: ARG001 - see `Harmless`
+    yes: YesUnused = False,  # noqa: ARG001 - see `YesUnused`
     as_json: AsJson = False,
 ) -> None:
-    """Let a batch go before those of a lower priority, from the next tick on; 0 is the default."""
+    """Set a batch's priority (default 0): from the next tick on, higher ones are claimed first."""
     with operator() as store:
-        found = running(store.batch(batch))
-        living, rivals = steering.unfinished(store, found), steering.rivals(store, found)
+        found = require_running(store.batch(batch))
+        rows, rivals = steering.unfinished(store, found), steering.rivals(store, found)
         if found.priority == n:
             says = f"{batch} has the priority {n} already. Nothing was done."
         else:
-            what = f"{found.priority} -> {n}, for {waiting(living)}"
-            show(f"Priority of {batch}: {what}", found, living)
+            what = f"{found.priority} -> {n}, for {pending(rows)}"
+            show(f"Priority of {batch}: {what}", found, rows)
             steering.set_priority(store, found, n)
-            says = f"{batch} goes {place(n, rivals)}."
+            says = f"{batch} goes {position(n, rivals)}."
     done = {
         "batch": batch,
         "priority": n,
         "before": found.priority,
         "changed": found.priority != n,
-        "rows": total(living, Status.PENDING),
+        "rows": total(rows, Status.PENDING),
         "rivals": rivals,
     }
     answer(as_json, done, says)
 
 
-def place(priority: int, rivals: Sequence[Row]) -> str:
-    """Which of the other batches it goes before, beside and after."""
+def position(priority: int, rivals: Sequence[Row]) -> str:
+    """The batches that a batch of this priority goes after, beside and before, in words."""
     sides = (
         ("after", [r for r in rivals if r["priority"] > priority]),
         ("beside", [r for r in rivals if r["priority"] == priority]),
         ("before", [r for r in rivals if r["priority"] < priority]),
     )
     parts = [f"{side} {named(batches)}" for side, batches in sides if batches]
-    return ", ".join(parts) or "as before: no other batch that runs has a step of it"
+    return ", ".join(parts) or "as before: no other running batch shares a step with it"
 
 
 def named(batches: Sequence[Row]) -> str:
-    """Some of the batches by their name and priority, and how many more there are."""
+    """The first batches with their priorities, and the number of the others."""
     names = [f"{batch['name']} ({batch['priority']})" for batch in batches[:NAMED]]
     more = len(batches) - NAMED
     return ", ".join(names) + (f" and {plural(more, 'other', 'others')}" if more > 0 else "")

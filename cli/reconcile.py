@@ -1,4 +1,4 @@
-"""`tracer reconcile`: the same tick without Prefect; what cron runs."""
+"""`tracer reconcile`: ticks without Prefect, for cron or by hand."""
 
 import signal
 from threading import Event
@@ -20,15 +20,15 @@ from reconciler.tick import tick
 
 
 def reconcile(
-    once: Annotated[bool, typer.Option("--once", help="One tick.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run one tick.")] = False,
     until_done: Annotated[
-        bool, typer.Option("--until-done", help="Until no batch is left to run.")
+        bool, typer.Option("--until-done", help="Run ticks until all batches have ended.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reconcile without Prefect: one tick, or ticks until every batch is done."""
+    """Run ticks without Prefect: one, or until every batch is done."""
     if once == until_done:
-        raise BadInput("Say either --once or --until-done.")
+        raise BadInput("Add either --once or --until-done.")
     settings = load_settings()
     url = database_url(settings)
     with (

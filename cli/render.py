@@ -1,7 +1,7 @@
-"""Turns data into something to see: rich for people, one JSON document for programs.
+"""Shows data: tables and sentences for people, one JSON document for programs.
 
-What was asked for goes to stdout, everything said about it to stderr. Text that came from files or
-databases is wrapped in `Text`, so that no markup in it is obeyed.
+The requested data goes to stdout, all sentences about it to stderr. Text from files and databases
+is wrapped in `Text`, so that Rich does not interpret markup in it.
 """
 
 import json
@@ -19,25 +19,25 @@ from rich.text import Text
 
 from cli.completion import batch_names
 
-# Of Unicode's directions those that reach beyond a word: what follows would be shown reversed.
+# Control characters, and Unicode's direction marks that would reverse the text after them.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-LEAST = 8  # cells of a column of text, below which it is not folded
+LEAST = 8  # cells: a column of text is not made narrower than this
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 BatchName = Annotated[
     str, typer.Argument(metavar="BATCH", help="The batch's name.", autocompletion=batch_names)
 ]
 
 
 def say(message: str) -> None:
-    """A sentence to the person, on stderr."""
+    """Print a sentence on stderr."""
     err.print(text(message))
 
 
 def answer(as_json: bool, data: Any, *sentences: str) -> None:
-    """What came of a command: one document for a program, else sentences for a person."""
+    """Report a command's outcome: `data` as one JSON document, or the sentences on stderr."""
     if as_json:
         document(data)
         return
@@ -46,8 +46,7 @@ def answer(as_json: bool, data: Any, *sentences: str) -> None:
 
 
 def document(data: Any) -> None:
-    """One JSON document on stdout, which stays whole where that is less than UTF-8; moments are
-    ISO 8601."""
+    """Print one JSON document on stdout, in ASCII if stdout is not UTF-8. Times are ISO 8601."""
     plain = sys.stdout.encoding.lower() != "utf-8"
     typer.echo(json.dumps(data, default=_plain, ensure_ascii=plain))
 
@@ -57,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 
 def text(value: Any) -> Text:
-    """Any value as a cell: nothing for None, local time to the second for a moment."""
+    """Any value as a cell: empty for None; a time as local time, to the second."""
     if value is None:
         return Text("")
     if isinstance(value, datetime):
@@ -68,12 +67,12 @@ def text(value: Any) -> Text:
 
 
 def one_line(value: Any) -> Text:
-    """Any value as a cell that is cut where there is no room, and never a second line."""
+    """Any value as a cell of one line, which is cut if there is no room."""
     return Text(" ".join(text(value).plain.splitlines()), no_wrap=True, overflow="ellipsis")
 
 
 def cut_middle(name: str, width: int) -> str:
-    """`name` in `width` cells: names of steps tend to differ at their ends."""
+    """`name` in `width` cells, cut in the middle: names of steps often differ at their ends."""
     if cell_len(name) <= width:
         return name
     end = (width - 1) // 2
@@ -81,17 +80,18 @@ def cut_middle(name: str, width: int) -> str:
 
 
 def visible(given: str) -> str:
-    """`given` with its control characters written out: data must not steer the terminal."""
+    """`given` with its control characters escaped: data must not control the terminal."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], given)
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", cut: bool = False
 ) -> Table:
-    """A plain table; columns whose name starts with "#" hold numbers.
+    """A plain table; columns whose names start with "#" hold numbers.
 
-    Text and headings are folded where there is no room, text to `LEAST` cells at most, and numbers
-    are not. With `cut`, each row is one line, and the last column is cut first.
+    If there is no room, text and headings are folded into several lines, but text columns keep
+    `LEAST` cells; numbers are never folded. With `cut`, each row is one line instead, and the last
+    column is cut first.
     """
     made = Table(title=title or None, title_justify="left", box=None, header_style="bold")
     cells = [[*map(one_line if cut else text, row)] for row in rows]
@@ -113,7 +113,7 @@ def table(
 def folded(
     headings: Sequence[str], counts: Sequence[bool], cells: Sequence[Sequence[Text]]
 ) -> list[int | None]:
-    """The width of each column: what it takes, less from the widest as far as there is no room."""
+    """The width of each column: as wide as its cells; if there is no room, the widest get less."""
     taken = [widest(row[n].plain for row in cells) for n in range(len(headings))]
     least = [took if count else min(LEAST, took) for took, count in zip(taken, counts, strict=True)]
     widths = [max(took, widest([name])) for took, name in zip(taken, headings, strict=True)]
@@ -125,5 +125,5 @@ def folded(
 
 
 def widest(cells: Iterable[str]) -> int:
-    """The cells that the longest line of any takes."""
+    """The width of the longest line, in cells of the terminal."""
     return max((cell_len(line) for cell in cells for line in cell.splitlines()), default=0)

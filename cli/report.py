@@ -1,4 +1,4 @@
-"""`tracer report`: what has become of a batch, as one HTML file with plots."""
+"""`tracer report`: a batch's figures as one HTML file with plots."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +13,12 @@ from reconciler.operator.connect import operator
 from reconciler.operator.report.figures import read_report
 from reconciler.operator.report.html import MARK, render_report
 
-HEAD_BYTES = 500  # in which a report's mark is
+HEAD_BYTES = 500  # a report has its mark within the first bytes
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="The file; `-` is stdout. A report is replaced.")
+    Path,
+    typer.Option(
+        "--output", "-o", help="The file; `-` is stdout. An earlier report there is replaced."
+    ),
 ]
 
 
@@ -23,13 +26,13 @@ def report(
     batch: BatchName,
     output: Output = Path("report.html"),
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that is no report.")
+        bool, typer.Option("--force", help="Replace the file even if it is not a report.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a report: throughput, latency, failures and attempts, in one HTML file."""
+    """Write a report of a batch as one HTML file: throughput, latency, failures and attempts."""
     to_file = not as_json and output != STDOUT
-    there = to_file and check(output, force)
+    replaced = to_file and check(output, force)
     with operator() as store:
         found = store.batch(batch)
         steps = views.progress(store, found)["steps"]
@@ -42,24 +45,24 @@ def report(
         file.write(text.encode())
     if to_file:
         size = f"{len(text.encode()) / 1e6:.1f} MB"
-        say(f"{output} {'replaced' if there else 'written'}, {size}: open it in a browser.")
+        say(f"{output} {'replaced' if replaced else 'written'}, {size}: open it in a browser.")
 
 
 def check(path: Path, force: bool) -> bool:
-    """Whether `path` is there already.
+    """Whether `path` exists and may be replaced.
 
     Raises:
-        BadInput: it is, and neither is it a report nor is `force` given.
+        BadInput: it is not a file; or it is not a report, and `force` is not set.
     """
     try:
         if not path.exists():
             return False
         if not path.is_file():
-            raise BadInput(f"{path} is there and is no file: name another one, or - for stdout.")
+            raise BadInput(f"{path} exists and is not a file: name another one, or - for stdout.")
         with path.open("rb") as file:
             is_report = MARK.encode() in file.read(HEAD_BYTES)
     except OSError as error:
         raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
     if not (is_report or force):
-        raise BadInput(f"{path} is there and is no report: name another file, or add --force.")
+        raise BadInput(f"{path} exists and is not a report: name another file, or add --force.")
     return True

@@ -1,4 +1,4 @@
-"""`tracer retry`: failed rows get all their attempts again."""
+"""`tracer retry`: give failed rows all their attempts again."""
 
 from typing import Annotated
 
@@ -20,31 +20,33 @@ def retry(
         str | None, typer.Option(help="Only rows of this step.", autocompletion=step_names)
     ] = None,
     error: Annotated[
-        str | None, typer.Option(help="Only rows with this text in their error.")
+        str | None, typer.Option(help="Only rows whose error contains this text.")
     ] = None,
-    company: Annotated[str | None, typer.Option(help="Only that company's, by its key.")] = None,
+    company: Annotated[
+        str | None, typer.Option(help="Only rows of the company with this key.")
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give failed rows all their attempts again."""
+    """Give failed rows all their attempts again, from the next tick on."""
     with operator() as store:
         found = store.batch(batch)
         if found.status == BatchStatus.CANCELLED:
             raise steering.ended(found.name, found.status)
         if step is not None and step not in found.blueprint:
-            there = f" It has: {', '.join(found.blueprint)}."
-            near = did_you_mean(step, found.blueprint) or there
+            known = f" It has: {', '.join(found.blueprint)}."
+            near = did_you_mean(step, found.blueprint) or known
             raise BadInput(f"{batch} has no step {step!r}.{near}")
-        wanted = steering.Selection(step, error, company)
-        failed = steering.failed(store, found, wanted)
+        selection = steering.Selection(step, error, company)
+        failed = steering.failed(store, found, selection)
         if not failed:
-            nothing = f"{batch}: no failed row is like that. Nothing was done."
+            nothing = f"{batch}: no failed row matches. Nothing was done."
             answer(as_json, {"batch": batch, "rows": 0, "paused": found.paused}, nothing)
             return
         what = plural(total(failed), "failed row", "failed rows")
         confirm(f"Retries {batch}: {what}", found, failed, yes, as_json)
         with moving(failed) as show_moved:
-            retried = steering.retry(store, found, wanted, show_moved)
+            retried = steering.retry(store, found, selection, show_moved)
     hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
     answer(
         as_json,

@@ -1,4 +1,4 @@
-"""`tracer seed`: a file in, a batch out, and a report in which nothing is missing."""
+"""`tracer seed`: make a batch from a file, and report every row of it."""
 
 from pathlib import Path
 from types import TracebackType
@@ -16,30 +16,36 @@ from reconciler.operator.seeding.load import check_blueprint, load
 from reconciler.operator.steering import HIGHEST, LOWEST
 from reconciler.operator.wording import operand
 
-COLUMNS = 60  # whose names the report for people lists, each cut to so many cells
-NAME_CELLS = 60
-SHOWN = 20  # rejected rows that the report for people lists; --json has all
+COLUMNS = 60  # the report for people lists this many column names; --json has all
+NAME_CELLS = 60  # each name is cut to this many cells
+SHOWN = 20  # the report for people lists this many rejected rows; --json has all
 FIELDS = ("key", "name", "domain")
 
 
 def seed(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, or - for stdin.")],
     blueprint: Annotated[
-        str, typer.Option(help="Step names in order: a,b,c.", autocompletion=step_names)
+        str, typer.Option(help="The steps in their order: a,b,c.", autocompletion=step_names)
     ],
-    name: Annotated[str | None, typer.Option(help="The batch's name.")] = None,
-    map_: Annotated[
-        list[str] | None, typer.Option("--map", help="FIELD=COLUMN for key, name or domain.")
+    name: Annotated[
+        str | None, typer.Option(help="The batch's name. Default: the file's name.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="The column that names a company.")] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="FIELD=COLUMN: the column of key, name or domain."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The column that is the company's key.")] = None,
     priority: Annotated[
-        int, typer.Option(min=LOWEST, max=HIGHEST, help="The higher goes first.")
+        int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
-    format_: Annotated[str | None, typer.Option("--format", help=", ".join(FORMATS))] = None,
-    encoding: Annotated[str, typer.Option(help="Of the text.")] = "utf-8",
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: by the file's suffix."),
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="The encoding of the text.")] = "utf-8",
     as_json: AsJson = False,
 ) -> None:
-    """Make a batch of a CSV, TSV, JSON lines or Parquet file."""
+    """Make a batch from a CSV, TSV, JSON lines or Parquet file."""
     mapping = dict(map(parse_mapping, map_ or []))
     steps = [step.strip() for step in blueprint.split(",")]
     with (
@@ -59,10 +65,10 @@ def seed(
 
 
 def parse_mapping(text: str) -> tuple[str, str]:
-    """`field=Column`.
+    """The field and the column of `field=Column`.
 
     Raises:
-        BadInput: it is not of that form, or the field is unknown.
+        BadInput: the text has another form, or the field is unknown.
     """
     field, separator, column = text.partition("=")
     if not separator or field not in FIELDS:
@@ -71,7 +77,7 @@ def parse_mapping(text: str) -> tuple[str, str]:
 
 
 class Reading:
-    """A bar for how much of the file is read, then what Postgres does with it; on a terminal."""
+    """Shows on a terminal how much of the file is read, and then what Postgres does."""
 
     def __init__(self, source: SeedFile) -> None:
         self._source = source
@@ -98,7 +104,7 @@ class Reading:
         self._progress.stop()
 
     def rows(self, count: int) -> None:
-        """Show that so many rows are read."""
+        """Show the number of rows read so far."""
         self._count = count
         self._progress.update(self._shown, completed=self._source.bytes_read, rows=count)
 
@@ -109,7 +115,7 @@ class Reading:
 
 
 def print_report(report: dict[str, Any], wanted: str) -> None:
-    """The report for people, on stderr: nothing of the file is left unmentioned."""
+    """Print the report for people on stderr: rows, columns, duplicates and rejections."""
     if report["batch"] != wanted:
         say(f"There is a batch {wanted} already, so this one is {report['batch']}.")
     say(
@@ -124,7 +130,7 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     say(f"Kept as attributes ({len(kept)}): {', '.join([*map(brief, kept[:COLUMNS]), *more])}")
     some(
         [
-            f"Duplicate line {d['line']}: line {d['first_line']} has its key {d['key']!r}, and wins"
+            f"Duplicate line {d['line']}: line {d['first_line']} has the key {d['key']!r}, and counts"
             for d in report["duplicate_rows"]
         ]
     )
@@ -133,12 +139,12 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
 
 
 def brief(name: str) -> str:
-    """A column's name in one line that is not too long to read."""
+    """A column's name in one line, cut to `NAME_CELLS`."""
     return cut_middle(" ".join(name.split()), NAME_CELLS)
 
 
 def some(lines: list[str]) -> None:
-    """The first `SHOWN` lines, and how many more there are."""
+    """Print the first `SHOWN` lines, and the number of the others."""
     for line in lines[:SHOWN]:
         say(line)
     if len(lines) > SHOWN:

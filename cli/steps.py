@@ -1,4 +1,4 @@
-"""`tracer steps`: the registry, and the domain tables of the steps that TRACER_STEPS names."""
+"""`tracer steps`: show and change the registry, and register the steps of TRACER_STEPS."""
 
 import difflib
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from reconciler.operator.connect import database_url, operator
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
 
-# Headed by the names that `tracer steps set` takes.
+# The headings are the names that `tracer steps set` takes.
 SHOWN = {
     "step_name": "step",
     "app_name": "app",
@@ -28,16 +28,16 @@ SHOWN = {
     "chunk_size": "#chunk_\nsize",
     "enabled": "enabled",
 }
-# Those that are left out where there is no room, the least telling first.
+# If there is no room, these columns are left out in this order.
 LEFT_OUT = (
     *("backoff_max_s", "app_name", "backoff_s", "start_deadline_s", "lease_s", "chunk_size"),
     "enabled",
 )
 UP_TO_DATE = "Steps: up to date"
-NAME = 24  # cells of a step's name, for which other columns are left out
+NAME = 24  # other columns are left out to give a step's name this many cells
 
 app = typer.Typer(
-    help="The steps that a blueprint may name.",
+    help="Show, change and register the steps that a blueprint may name.",
     epilog="Example: tracer steps",
     invoke_without_command=True,
 )
@@ -50,7 +50,7 @@ KEYS = {
 
 @app.callback()
 def steps(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the registry."""
+    """Show the registered steps and their settings."""
     if context.invoked_subcommand:
         return
     with operator() as store:
@@ -68,7 +68,7 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def fitting(rows: list[dict[str, Any]], width: int) -> list[str]:
-    """The columns of the registry that there is room for."""
+    """The columns of the registry that fit into `width` cells."""
     taken = {
         name: widest([SHOWN[name].lstrip("#"), *(text(row[name]).plain for row in rows)]) + 2
         for name in SHOWN
@@ -83,11 +83,15 @@ def fitting(rows: list[dict[str, Any]], width: int) -> list[str]:
 
 @app.command("set", epilog="Example: tracer steps set step_a max_in_flight=50")
 def set_(
-    step: Annotated[str, typer.Argument(metavar="STEP", autocompletion=step_names)],
-    values: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")],
+    step: Annotated[
+        str, typer.Argument(metavar="STEP", help="The step's name.", autocompletion=step_names)
+    ],
+    values: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE...", help="Settings and their new values.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Tune a step, from the next tick on: `tracer steps set step_a max_in_flight=50`."""
+    """Change a step's settings, from the next tick on."""
     changes = dict(map(parse_setting, values))
     with operator() as store:
         store.set_step(step, changes)
@@ -97,22 +101,22 @@ def set_(
 
 @app.command(epilog="Example: tracer steps sync")
 def sync(as_json: AsJson = False) -> None:
-    """Register the steps of the packages in TRACER_STEPS, and create the tables that they need."""
+    """Register the steps of the packages in TRACER_STEPS, and create their domain tables."""
     changes = sync_steps(database_url(load_settings()), load_steps())
     answer(as_json, {"changes": changes}, *(changes or [UP_TO_DATE]))
 
 
 def parse_setting(given: str) -> tuple[str, Any]:
-    """`key=value` as the registry's column has it.
+    """The setting and the value of `key=value`, with the type of the registry's column.
 
     Raises:
-        BadInput: there is no such key, or the value is of another kind.
+        BadInput: there is no such key, or the value has another type.
     """
     key, separator, value = given.partition("=")
     if not separator or key not in KEYS:
         near = difflib.get_close_matches(key, KEYS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}."
-        raise BadInput(f"{given!r} is no KEY=VALUE of a step: {hint}")
+        raise BadInput(f"{given!r} is not a KEY=VALUE of a step: {hint}")
     try:
         return key, KEYS[key].validate_python(value)
     except ValidationError as error:

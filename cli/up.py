@@ -1,4 +1,4 @@
-"""`tracer up`: the local stack, until Ctrl-C."""
+"""`tracer up`: run the local stack until Ctrl-C."""
 
 import os
 import signal
@@ -23,7 +23,10 @@ SEED = "tracer seed FILE --blueprint normalize,step_a,step_b"
 
 
 def up(as_json: AsJson = False) -> None:
-    """The same stack until Ctrl-C, without a batch; its workers may be Modal's."""
+    """Run Postgres, Prefect, the loop and the workers on this machine until Ctrl-C.
+
+    With TRACER_WORKERS=modal, the workers are Modal's.
+    """
     settings = load_settings()
     with stack() as (running, _, _):
         where = {"ui_url": running.ui_url, "api_url": running.api_url, "home": settings.home}
@@ -41,9 +44,12 @@ def up(as_json: AsJson = False) -> None:
 
 @contextmanager
 def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
-    """Everything up, in the order of need; everything that was started is stopped at the end."""
+    """Start all parts in order; yields the stack, the database's URL and the id of the first run.
+
+    At the end it stops all parts that it has started.
+    """
     settings = stack_settings(all_here)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, in order
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops all parts, as Ctrl-C does
     try:
         with Stack() as running:
             with err.status("Postgres") as status:
@@ -54,12 +60,12 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
                     say(line)
                 status.update("Prefect (20 to 40 s the first time)")
                 run_id = running.start(settings, url, say)
-                os.environ.pop("PREFECT_API_URL", None)  # this stack is meant from here on
+                os.environ.pop("PREFECT_API_URL", None)  # from here on, use this stack's Prefect
                 with OperatorStore.connect(url) as store:  # Postgres remembers the schedule
                     ensure_every(settings, store.polling()["every_s"])
             yield running, url, run_id
     except KeyboardInterrupt:
-        say("Stopping what was started …")
+        say("Stopping the stack …")
         raise typer.Exit(130) from None
     finally:
         if not settings.database_url:

@@ -1,4 +1,4 @@
-"""`tracer workers`: the local worker host, in this terminal."""
+"""`tracer workers`: run the local worker host in this terminal."""
 
 import logging
 import os
@@ -10,10 +10,9 @@ from workers.host.server import log_from, serve
 
 
 def workers() -> None:
-    """Run the local worker host here, until Ctrl-C.
+    """Run the local worker host until Ctrl-C, for a loop that runs elsewhere (Prefect Cloud).
 
-    `tracer up`, `demo` and `reconcile` start one by themselves; this is for a loop that runs
-    elsewhere, such as in Prefect Cloud.
+    `tracer up`, `demo` and `reconcile` start a worker host by themselves.
     """
     settings = load_settings()
     os.environ |= child_environment(settings, database_url(settings))

@@ -1,1 +1,1 @@
-"""`tracer init`, and the project that it writes."""
+"""`tracer init`: the command, and the files of the project that it writes."""

@@ -1,4 +1,4 @@
-"""`tracer init`: a project of one's own, which works at once."""
+"""`tracer init`: write a project for steps of your own."""
 
 import shutil
 from pathlib import Path
@@ -14,15 +14,17 @@ PROJECT = Path(__file__).parent / "project"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="It may be there already.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The project's folder; it may exist already.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Write a project: a step of your own with its test, settings, and Prefect's deployment."""
+    """Write a project for your own steps: an example step with its test, settings, prefect.yaml."""
     files = {path: PROJECT / path for path in project_files()}
-    # Git keeps `.env` out, so the example is what the others of a team get.
+    # Git ignores `.env`, so the other members of a team get only the example.
     files |= {Path(".env"): PROJECT / ".env.example", Path("prefect.yaml"): PREFECT_FILE}
-    if there := [str(path) for path in files if (folder / path).exists()]:
-        raise BadInput(f"{folder} has {', '.join(there)} already: nothing was written.")
+    if existing := [str(path) for path in files if (folder / path).exists()]:
+        raise BadInput(f"{folder} has {', '.join(existing)} already: nothing was written.")
     try:
         for path, source in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +41,6 @@ def init(
 
 
 def project_files() -> list[Path]:
-    """What the project consists of, less what Python leaves beside it."""
+    """The project's files, without Python's compiled ones."""
     files = (path for path in PROJECT.rglob("*") if path.is_file() and path.suffix != ".pyc")
     return sorted(path.relative_to(PROJECT) for path in files)

@@ -1,1 +1,1 @@
-"""`tracer inspect`: a batch once or live, or the path of one company."""
+"""`tracer inspect`: a batch, once or live; or one company."""

@@ -1,4 +1,4 @@
-"""`tracer inspect`: how far a batch has come, once or live; and the way of one company."""
+"""`tracer inspect`: the progress of a batch, once or live; or the attempts of one company."""
 
 import sys
 import time
@@ -20,13 +20,14 @@ from reconciler.operator.connect import operator
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.views import STATEMENTS
 
-# A look is followed by a rest of so many times what it took the database, so that it is at most 1 %
-# of a core; details, where that would be longer than the longest rest, are looked at less often.
+# After each refresh, wait this many times as long as the database needed: at most 1 % of a core.
+# Details have a wait of their own: slow ones are refreshed less often.
 REST, REST_OF_DETAILS = 100, 200
-SHORTEST_S, LONGEST_S = 0.5, 10.0
-LINE_S = 1.0  # at least, between two lines in a pipe
+SHORTEST_S, LONGEST_S = 0.5, 10.0  # limits of the wait
+LINE_S = 1.0  # shortest time between two lines in a pipe
 
-Seen: TypeAlias = tuple[dict[str, Any], float]  # a batch's progress, and until the next one
+# A batch's progress, and the seconds until the next refresh.
+Refresh: TypeAlias = tuple[dict[str, Any], float]
 MaybeBatch = Annotated[
     str | None,
     typer.Argument(
@@ -37,16 +38,18 @@ MaybeBatch = Annotated[
 
 def inspect(
     batch: MaybeBatch = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Until it is done, or Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it until the batch is done, or Ctrl-C.")
+    ] = False,
     company: Annotated[
         str | None,
-        typer.Option(help="The timeline of one, by its key: in all batches, or in BATCH."),
+        typer.Option(help="Show the company with this key: in all batches, or in BATCH."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a batch: progress per step, rate, ETA, failures, what is slow, the last ticks."""
+    """Show a batch's progress: rows per step, rate, ETA, failures, slow rows, the last ticks."""
     if watch and company is not None:
-        raise BadInput("--watch shows a batch: leave it out, or --company.")
+        raise BadInput("--watch and --company do not go together: leave one out.")
     if company is None and batch is None:
         raise BadInput(
             "Name a batch, or a company with --company. To list the batches", "tracer batches"
@@ -62,7 +65,7 @@ def inspect(
 
 
 def follow(store: OperatorStore, name: str, as_json: bool) -> None:
-    """Show a batch until nothing is left to run, or until Ctrl-C."""
+    """Show a batch until it has ended, or until Ctrl-C."""
     found = watched(store, name)
     moves = out.is_terminal and not out.is_dumb_terminal and sys.stdout.isatty()
     try:
@@ -71,16 +74,16 @@ def follow(store: OperatorStore, name: str, as_json: bool) -> None:
         say("The batch goes on.")
 
 
-def watched(store: OperatorStore, name: str) -> Iterator[Seen]:
-    """The batch as it is, until it has ended, and the seconds until it should be read again.
+def watched(store: OperatorStore, name: str) -> Iterator[Refresh]:
+    """Refreshes of the batch until it has ended, each with the seconds until the next.
 
-    Reading it so costs the database 1 % of a core. Its details may be from an earlier time.
+    With these waits they cost the database 1 % of a core. Details may be from an earlier refresh.
     """
     seen, details_at = None, 0.0
     while True:
         started = time.monotonic()
         batch = store.batch(name)
-        # What any statement takes on its way is no work of the database.
+        # The time of a round trip over the network is not work of the database.
         way_s = time.monotonic() - started
         over = batch.status != BatchStatus.RUNNING
         before = None if over or started >= details_at else seen
@@ -93,8 +96,8 @@ def watched(store: OperatorStore, name: str) -> Iterator[Seen]:
             return
 
 
-def draw(found: Iterator[Seen]) -> None:
-    """Draw until the batch has ended, and leave the last picture behind."""
+def draw(found: Iterator[Refresh]) -> None:
+    """Draw each refresh over the last one until the batch has ended; the last picture stays."""
     first = next(found)
     if ended(first[0]):
         out.print(picture(first[0]))
@@ -107,17 +110,17 @@ def draw(found: Iterator[Seen]) -> None:
 
 
 def picture(progress: dict[str, Any]) -> Overview:
-    """The batch, with a line left for the prompt that comes after."""
+    """The batch, with one line left free for the shell's prompt."""
     return Overview(progress, spare=1)
 
 
 def ended(progress: dict[str, Any]) -> bool:
-    """Whether nothing of the batch is left to run."""
+    """Whether the batch has ended."""
     return bool(progress["status"] != BatchStatus.RUNNING)
 
 
-def write(found: Iterator[Seen], as_json: bool) -> None:
-    """Write a line for every change, one a second at most: to a file, or to another program."""
+def write(found: Iterator[Refresh], as_json: bool) -> None:
+    """Write a line for every change, at most one a second: for a file, or another program."""
     last = None
     for progress, rest_s in found:
         changed = [progress[name] for name in ("steps", "status", "paused", "polling_paused")]
@@ -130,7 +133,7 @@ def write(found: Iterator[Seen], as_json: bool) -> None:
 
 
 def line(progress: dict[str, Any]) -> str:
-    """A batch in one line: the time, how far it is, and the rows of each kind over all steps."""
+    """A batch in one line: the time, its progress, and the rows of each kind over all steps."""
     counts = (
         (name, sum(step[status] for step in progress["steps"] for status in statuses))
         for name, statuses in (

@@ -1,4 +1,4 @@
-"""`tracer inspect --company`: the way of one company, attempt by attempt, over all batches."""
+"""`tracer inspect --company`: one company's steps and attempts, in all batches or in one."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from workers.runtime.loading import load_steps
 
 
 def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_json: bool) -> None:
-    """The rows and attempts of one company, in one batch or in all, and its domain rows."""
+    """Show a company's rows and attempts, in one batch or in all, and its domain rows."""
     company, rows = views.timeline(store, batch, key)
     results = views.results(store, company["id"], tables({row["step"] for row in rows}))
     if as_json:
@@ -35,14 +35,14 @@ def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_jso
         out.print()
         show_batch(name, list(of_batch))
     if not rows:
-        say("It is in no batch.")
+        say("The company is in no batch.")
     for result in results:
         out.print()
         show_result(result)
 
 
 def tables(steps: set[str]) -> dict[str, Table]:
-    """The domain tables of those steps whose code is here."""
+    """The domain tables of the given steps whose code is here; says which one is missing."""
     try:
         found = load_steps()
     except BadInput as error:
@@ -50,26 +50,24 @@ def tables(steps: set[str]) -> dict[str, Table]:
         return {}
     if missing := sorted(steps - found.keys()):
         packages = ", ".join(load_settings().steps)
-        say(
-            f"Results are shown where the step's code is: there is no {missing[0]!r} in {packages}."
-        )
+        say(f"{missing[0]!r} shows no result: its code is not in {packages}. Set TRACER_STEPS.")
     return {step: found[step].table.__table__ for step in sorted(steps & found.keys())}  # type: ignore[attr-defined]
 
 
 def show_batch(name: str, rows: list[dict[str, Any]]) -> None:
-    """A company's steps in one batch, each with a block per attempt."""
+    """Show a company's steps in one batch, each with a block per attempt."""
     day = Day(rows[0]["created_at"])
     out.print(text(f"{name}  {day.date}"), style="bold")
     for row in rows:
-        write("  ".join([row["step"], row["status"], *tries(row)]), 2)
+        write("  ".join([row["step"], row["status"], *attempt_count(row)]), 2)
         for attempt in (*row["attempts"], *own_attempt(row)):
             show_attempt(attempt, day)
         if row["status"] == Status.PENDING:
             write(waits(row, day), 4)
 
 
-def tries(row: dict[str, Any]) -> Iterator[str]:
-    """The attempt that a row is at, by the count that its step's `max_attempts` ends."""
+def attempt_count(row: dict[str, Any]) -> Iterator[str]:
+    """The number of the row's attempt, if it is not the first; forgiven ones do not count."""
     forgiven = row["forgiven"]
     counted = row["attempt"] - forgiven
     before = f", not counting {forgiven} before it" if forgiven else ""
@@ -78,7 +76,7 @@ def tries(row: dict[str, Any]) -> Iterator[str]:
 
 
 def show_attempt(attempt: dict[str, Any], day: "Day") -> None:
-    """A block: when it was and how long each part took, its lease, its call, its error."""
+    """Show an attempt: its times, its lease, its call, its error."""
     number = f"{attempt['attempt']}  "
     write(f"{number}{', '.join(moments(attempt, day))}", 4, within=len(number))
     if lease := attempt.get("lease_expires_at"):
@@ -96,7 +94,7 @@ def show_attempt(attempt: dict[str, Any], day: "Day") -> None:
 
 
 def write(line: str, indent: int, within: int = 0) -> None:
-    """Print all of a line; what has no room in one goes on in the next, `within` cells in."""
+    """Print a line, wrapped: its later lines are indented by `within` more cells."""
     first, later = " " * indent, " " * (indent + within)
     width = max(out.width, indent + within + 20)
     for part in wrap(text(line).plain, width, initial_indent=first, subsequent_indent=later):
@@ -104,7 +102,7 @@ def write(line: str, indent: int, within: int = 0) -> None:
 
 
 class Day:
-    """Tells the date of a moment only where it is another than that of the one before."""
+    """Writes times, with the date only if it differs from that of the time before."""
 
     def __init__(self, at: datetime) -> None:
         self.date = f"{at.astimezone():%Y-%m-%d}"
@@ -119,20 +117,20 @@ class Day:
 
 
 def own_attempt(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The row's last attempt, where it is not among the earlier ones."""
+    """The row's last attempt, unless it is among its earlier ones already."""
     earlier = {attempt["attempt"] for attempt in row["attempts"]}
     if row["queued_at"] and row["attempt"] not in earlier:
         yield row | {"ended_at": row["finished_at"]}
 
 
 def is_over(attempt: dict[str, Any]) -> bool:
-    """Whether its lease has ended: a worker reported a failure, or none has renewed it."""
+    """Whether the lease has ended: a worker reported a failure, or no worker renewed it."""
     lease = attempt.get("lease_expires_at")
     return bool(lease and lease <= attempt["now"])
 
 
 def moments(attempt: dict[str, Any], day: Day) -> Iterator[str]:
-    """When it was claimed, how long it took to begin, and from there to its end."""
+    """The times of an attempt: claimed at, begun after, ended after."""
     queued, started, ended = (
         datetime.fromisoformat(at) if isinstance(at := attempt[name], str) else at
         for name in ("queued_at", "started_at", "ended_at")
@@ -153,16 +151,16 @@ def moments(attempt: dict[str, Any], day: Day) -> Iterator[str]:
 
 
 def waits(row: dict[str, Any], day: Day) -> str:
-    """What a PENDING row waits for, as far as it says itself."""
-    error = None if row["attempts"] else row["error"]  # an attempt's is shown with it
+    """Why and until when a PENDING row waits, by the row's own columns."""
+    error = None if row["attempts"] else row["error"]  # an attempt's error is shown with it
     if row["available_at"] > row["now"]:
         why = error or "an attempt failed"
         return waits_until(row["step"], row["available_at"], row["now"], why)
-    return f"waits since {day.time(row['available_at'])}{f', since {error}' if error else ''}"
+    return f"waits since {day.time(row['available_at'])}{f': {error}' if error else ''}"
 
 
 def show_result(result: dict[str, Any]) -> None:
-    """A domain row: the newest result of a step, whichever batch it was for."""
+    """Show a domain row: the newest result of a step, from any batch."""
     values = {k: v for k, v in result["row"].items() if k not in ("company_id", "written_at")}
     written = result["row"].get("written_at")
     at = f", written {datetime.fromisoformat(written).astimezone():%F %T}" if written else ""

@@ -1,4 +1,4 @@
-"""What else there is to say of a batch: failures, what is slow, what waits, and the last ticks."""
+"""The details of a batch: failures, slow rows, waiting rows, and the last ticks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cli.render import cut_middle, table, visible
 from reconciler.operator.failures import summed
 from reconciler.operator.wording import clock, seconds
 
-NAMED, NAME = 5, 24  # rows of each kind, and cells of a name, where the room is limited
+MOST_ROWS, NAME = 5, 24  # with limited room: rows of a section, and cells of a name
 TICKED = (
     *("claimed", "spawned", "released", "unknown", "advanced", "retried", "failed"),
     *("calls_cancelled", "finished"),
@@ -21,25 +21,25 @@ TICKED = (
 
 @dataclass(frozen=True)
 class Section:
-    """One kind of details: its columns, what was found, and the cells of a row for each of it."""
+    """One kind of details: its columns, its entries, and the function from an entry to cells."""
 
     columns: Sequence[str]
-    found: Sequence[dict[str, Any]]
+    entries: Sequence[dict[str, Any]]
     cells: Callable[[dict[str, Any]], list[Any]]
-    adds_up: bool = False  # what has no room is summed up in the last row
+    adds_up: bool = False  # the last row sums up the entries that have no room
 
     def rows(self, room: int) -> list[list[Any]]:
-        """So many rows at most."""
-        shown = list(self.found[:room])
-        if self.adds_up and room < len(self.found):
-            shown[-1] = summed(self.found[room - 1 :])
-        return [self.cells(of) for of in shown]
+        """The cells of at most `room` rows."""
+        shown = list(self.entries[:room])
+        if self.adds_up and room < len(self.entries):
+            shown[-1] = summed(self.entries[room - 1 :])
+        return [self.cells(entry) for entry in shown]
 
 
 def details(progress: dict[str, Any], room: int, cut: bool) -> Iterator[RenderableType]:
-    """Tables of what there is room for: each has a line of headings, and one per row."""
-    sections = [section for section in sections_of(progress, cut) if section.found]
-    counts = fitting(sections, room) if cut else [len(section.found) for section in sections]
+    """The tables that fit into `room` lines; each has a line of headings, and one per row."""
+    sections = [section for section in sections_of(progress, cut) if section.entries]
+    counts = fitting(sections, room) if cut else [len(section.entries) for section in sections]
     for section, count in zip(sections, counts, strict=True):
         if count:
             yield Text()
@@ -47,13 +47,13 @@ def details(progress: dict[str, Any], room: int, cut: bool) -> Iterator[Renderab
 
 
 def fitting(sections: Sequence[Section], room: int) -> list[int]:
-    """For how many rows of each section there is room, which they take in turns."""
+    """The number of rows of each section that fit; the sections take the room in turns."""
     shown = [0] * len(sections)
-    for _ in range(NAMED):
+    for _ in range(MOST_ROWS):
         for number, section in enumerate(sections):
-            headed = 2 * (shown[number] == 0)  # the headings, and the space before them
-            wanted = 2 if headed and section.adds_up else 1  # no sum without a row before it
-            left = min(NAMED, len(section.found)) - shown[number]
+            headed = 2 * (shown[number] == 0)  # the line of headings, and an empty line before it
+            wanted = 2 if headed and section.adds_up else 1  # a sum needs a row before it
+            left = min(MOST_ROWS, len(section.entries)) - shown[number]
             more = min(wanted, left, room - headed)
             if more > 0:
                 shown[number] += more
@@ -62,16 +62,16 @@ def fitting(sections: Sequence[Section], room: int) -> list[int]:
 
 
 def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
-    """The details of each kind, the most telling first."""
+    """All details, the most important first."""
     now = progress["now"]
 
-    def name(of: str) -> str:
-        return cut_middle(visible(of), NAME) if cut else of
+    def short(name: str) -> str:
+        return cut_middle(visible(name), NAME) if cut else name
 
-    def failure(of: dict[str, Any]) -> list[Any]:
-        if others := of.get("kinds"):
-            return [*counted(of), "", f"and {others:,} other message{'s' * (others > 1)}"]
-        return [*counted(of), name(of["step"]), message(of)]
+    def failure(group: dict[str, Any]) -> list[Any]:
+        if others := group.get("kinds"):
+            return [*counted(group), "", f"and {others:,} other message{'s' * (others > 1)}"]
+        return [*counted(group), short(group["step"]), message(group)]
 
     left_out = progress["failures_left_out"]
     yield Section(
@@ -83,43 +83,43 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
     yield Section(
         ["#in flight for", "step", "company", "#attempt", "call"],
         progress["slowest"],
-        lambda of: [
-            seconds(round(of["seconds"], 1)),
-            *(name(of["step"]), name(of["company"]), of["attempt"], call(of)),
+        lambda row: [
+            seconds(round(row["seconds"], 1)),
+            *(short(row["step"]), short(row["company"]), row["attempt"], call(row)),
         ],
     )
     yield Section(
         ["#waiting", "until", "step", "since"],
         progress["waiting"],
-        lambda of: [
-            f"{of['count']:,}",
-            moment(of["available_at"], now),
-            name(of["step"]),
-            message(of),
+        lambda group: [
+            f"{group['count']:,}",
+            moment(group["available_at"], now),
+            short(group["step"]),
+            message(group),
         ],
     )
     yield Section(
         ["last ticks", "#took", "did, in all batches"],
         progress["ticks"],
-        lambda of: [clock(of["at"], now), f"{of['duration_ms']:.0f} ms", did(of)],
+        lambda tick: [clock(tick["at"], now), f"{tick['duration_ms']:.0f} ms", did(tick)],
     )
 
 
 def counted(group: dict[str, Any]) -> tuple[str, str]:
-    """The rows of a group that failed, and those that will be tried again."""
+    """The number of rows of a group that FAILED, and of those that will be tried again."""
     about, failed = "~" if group["estimated"] else "", group["failed"]
     return f"{about}{failed:,}", f"{about}{group['count'] - failed:,}"
 
 
 def message(group: dict[str, Any]) -> str:
-    """What a group of rows says: its one message, or the kind that its messages are of."""
+    """A group's message if all its rows have the same, else the kind of its messages."""
     return str(group["error"] if group["varies"] else group["example"])
 
 
 def call(row: dict[str, Any]) -> str:
-    """The call that a row travels in; whether it runs is told where it has no name.
+    """The id of the row's call; without an id, whether a worker has begun the row.
 
-    An attempt whose lease has ended waits for the tick that decides on another one.
+    `over` means that the lease has ended: the next tick decides whether there is another attempt.
     """
     if row["over"]:
         return "over"
@@ -127,10 +127,10 @@ def call(row: dict[str, Any]) -> str:
 
 
 def moment(at: datetime | None, now: datetime) -> str:
-    """The time of day of a moment that there may be."""
+    """The time of day, or nothing for None."""
     return clock(at, now) if at else ""
 
 
 def did(tick: dict[str, Any]) -> str:
-    """What a tick did, in rows."""
+    """A tick's counts that are not 0, in words."""
     return ", ".join(f"{name} {tick[name]:,}" for name in TICKED if tick[name])

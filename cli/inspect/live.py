@@ -1,4 +1,4 @@
-"""A screen of its own for a view that moves, and the terminal as it was when that ends."""
+"""Draws a live view on the terminal's alternate screen, and restores the terminal at the end."""
 
 import os
 import signal
@@ -13,15 +13,15 @@ from rich.live import Live
 
 from cli.render import out
 
-RESIZE_S = 0.2  # until a terminal that was resized is drawn anew
+RESIZE_S = 0.2  # longest time until a resized terminal is drawn again
 
 
 class Screen:
-    """Draws each picture over the one before: nothing flickers or scrolls, whatever the size.
+    """Draws each picture over the last one: nothing flickers or scrolls.
 
-    In the end the terminal shows what it did before, and under it the last picture, be it that all
-    is over or that a signal came. None ends a picture midway: Rich would not write again, and leave
-    the terminal without a cursor. Ctrl-Z gives the terminal back for as long as it stops this.
+    At the end, also after a signal, it restores the terminal and prints the last picture. A signal
+    is handled between two pictures: in the middle of one, Rich would stop writing and leave the
+    cursor hidden. Ctrl-Z gives the terminal back until `fg`.
     """
 
     def __init__(self, first: RenderableType) -> None:
@@ -33,7 +33,7 @@ class Screen:
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
             signal.signal(number, self._stop)
-        self._drawing = True  # until the first picture is: who is stopped in here never exits
+        self._drawing = True  # until the first picture: `__exit__` does not run after a signal here
         self._live.start()
         return self
 
@@ -43,7 +43,7 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._whole(), suppress(OSError):  # after a hang-up nobody is there to write to
+        with self._whole(), suppress(OSError):  # after a hang-up the terminal is gone
             self._live.stop()
             out.print(self._shown)
 
@@ -54,7 +54,7 @@ class Screen:
             self._live.update(picture, refresh=True)
 
     def rest(self, seconds: float) -> None:
-        """Wait, and draw anew when the terminal has another size."""
+        """Wait, and draw again if the terminal's size changes."""
         until, size = time.monotonic() + seconds, out.size
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, RESIZE_S))
@@ -68,7 +68,7 @@ class Screen:
             self._end()
 
     def _end(self) -> None:
-        """End as the signal would, in order."""
+        """Do what the signal asks for, now that no picture is half drawn."""
         number, self._stopped_by = self._stopped_by, None
         if number == signal.SIGTSTP:
             self._suspend()
@@ -78,7 +78,7 @@ class Screen:
             raise SystemExit(128 + number)
 
     def _suspend(self) -> None:
-        """Stop as Ctrl-Z asks for, and draw again when that is over."""
+        """Stop the process, as Ctrl-Z asks for, and draw again when it continues."""
         self._drawing = True
         self._live.stop()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
@@ -89,6 +89,7 @@ class Screen:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
+        """Hold signals back until the block has ended."""
         self._drawing = True
         try:
             yield

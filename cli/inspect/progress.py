@@ -1,4 +1,4 @@
-"""How far a batch has come, for a terminal: a bar per step, rate and ETA, and the details."""
+"""Draws a batch's progress for a terminal: a bar per step, rate and ETA, and the details."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,18 @@ from reconciler.contract.states import BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.wording import clock, seconds, span
 
-NARROW = 72  # columns below which the space between them is less
-WIDE = 100  # columns from which on what is queued and what runs are told apart
+# Widths are in cells of the terminal.
+NARROW = 72  # a narrower terminal has less space between the columns
+WIDE = 100  # from this width on, QUEUED and IN_PROGRESS rows are shown apart
 LONGEST_BAR, SHORTEST_BAR = 40, 10
-NO_BAR = 4  # cells in which a bar would tell nothing
-SHORTEST_NAME, PLAIN_NAME = 12, 20  # a name is cut to the latter before a bar is shortened
-FIRST_TICK = timedelta(minutes=1)  # that a loop may take from the seeding of a batch on
+NO_BAR = 4  # a bar with less room is left out
+SHORTEST_NAME, PLAIN_NAME = 12, 20  # names are cut to PLAIN_NAME before bars are shortened
+FIRST_TICK = timedelta(minutes=1)  # after a seeding, a loop that starts may need this long
 
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of rows: its name, its cell of a bar (in ASCII too), and what is counted in it."""
+    """One kind of rows: its name, its character in a bar (also in ASCII), and its statuses."""
 
     name: str
     cell: str
@@ -36,7 +37,7 @@ class Part:
     statuses: tuple[str, ...]
 
     def drawn(self, plain: bool) -> str:
-        """A cell of it."""
+        """Its character in a bar; with `plain`, in ASCII."""
         return self.ascii if plain else self.cell
 
 
@@ -53,10 +54,10 @@ IN_A_BAR = (DONE, FAILED, CANCELLED, RUNNING, IN_FLIGHT, QUEUED, PENDING)
 
 @dataclass(frozen=True)
 class Overview:
-    """A batch for people; with `spare` it fits a terminal's height less that many lines.
+    """A batch for people.
 
-    What there is no room for is left out, the least telling first, and long lines are cut; without
-    `spare` everything is shown.
+    With `spare`, it fits into the terminal and leaves that many lines free: long lines are cut, and
+    the least important details are left out. Without `spare` everything is shown.
     """
 
     progress: dict[str, Any]
@@ -83,7 +84,7 @@ def overview(progress: dict[str, Any], spare: int | None = None) -> RenderableTy
 
 
 def headlines(progress: dict[str, Any]) -> list[str]:
-    """Batch, status and size; how far and how fast; and whether nobody ticks."""
+    """Lines above the bars: name, status and size; progress and rate; why no tick comes."""
     size = f"{progress['companies']:,} companies"
     lines = ["  ".join([progress["name"], status_text(progress), size]), "  ".join(speed(progress))]
     if progress["status"] == BatchStatus.RUNNING:
@@ -92,7 +93,7 @@ def headlines(progress: dict[str, Any]) -> list[str]:
 
 
 def unticked(progress: dict[str, Any]) -> Iterator[str]:
-    """Why no tick comes, and what fixes it; a loop that starts takes a while to its first."""
+    """Why no tick comes, with the fix; soon after the seeding, only that the tick is awaited."""
     if reason := progress["loop"]:
         early = progress["now"] - progress["created_at"] < FIRST_TICK
         awaited = early and reason["code"] == Code.NO_TICK
@@ -101,7 +102,7 @@ def unticked(progress: dict[str, Any]) -> Iterator[str]:
 
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:
-    """The share of all company-steps that are COMPLETED, the rate, and when it will be over."""
+    """The share of completed company-steps, the rate, and the ETA or the duration."""
     yield f"{share(progress)} done"
     yield f"{progress['rate_per_s']:,.4g} company-steps/s"
     if progress["status"] != BatchStatus.RUNNING:
@@ -115,14 +116,14 @@ def speed(progress: dict[str, Any]) -> Iterator[str]:
 
 
 def share(progress: dict[str, Any]) -> str:
-    """COMPLETED of all company-steps; 100 % only when it is all of them."""
+    """The share of completed company-steps, rounded down: 100 % means all of them."""
     steps = progress["companies"] * len(progress["steps"])
     done = sum(step["COMPLETED"] for step in progress["steps"])
     return f"{100 * done // steps}%" if steps else "0%"
 
 
 def shown_steps(steps: Sequence[dict[str, Any]], room: int) -> Sequence[dict[str, Any]]:
-    """As many steps as there is room for, from the first on that is not done with."""
+    """The steps that fit into `room` lines, from the first one with rows to work."""
     if len(steps) <= room:
         return steps
     open_ = (n for n, step in enumerate(steps) if step["PENDING"] or rows(step, IN_FLIGHT))
@@ -134,10 +135,9 @@ def shown_steps(steps: Sequence[dict[str, Any]], room: int) -> Sequence[dict[str
 def bars(
     progress: dict[str, Any], steps: Sequence[dict[str, Any]], width: int, plain: bool
 ) -> Table:
-    """A line per step: its name, its bar, and its rows of each kind, whose heading is the legend.
+    """A line per step: name, bar, and the number of rows of each kind; the headings are the legend.
 
-    Of a width that does not take all, first the numbers are shortened, then the bars, then the
-    names.
+    If the width is too small, first the numbers are shortened, then the bars, then the names.
     """
     parts = kinds(progress["steps"], width)
     counts = [[rows(step, part) for part in parts] for step in steps]
@@ -161,7 +161,7 @@ def bars(
 
 
 def split(room: int, longest: int, gap: int) -> tuple[int, int]:
-    """The cells of the names, and those of the bars: none where they would tell nothing."""
+    """The width of the names and of the bars; 0 if there is no room for useful bars."""
     longest = max(longest, len("step"))
     name = min(longest, max(room - SHORTEST_BAR, PLAIN_NAME))
     if room - name < NO_BAR:
@@ -170,25 +170,25 @@ def split(room: int, longest: int, gap: int) -> tuple[int, int]:
 
 
 def kinds(steps: Sequence[dict[str, Any]], width: int) -> list[Part]:
-    """The kinds of rows that are told apart."""
+    """The kinds of rows with a column of their own."""
     flying = [RUNNING, QUEUED] if width >= WIDE else [IN_FLIGHT]
     found = [DONE, *flying, PENDING, FAILED]
     return [*found, CANCELLED] if any(rows(step, CANCELLED) for step in steps) else found
 
 
 def rows(step: dict[str, Any], part: Part) -> int:
-    """A step's rows of one kind."""
+    """The number of a step's rows of one kind."""
     found: int = sum(step[status] for status in part.statuses)
     return found
 
 
 def gap(width: int) -> int:
-    """The space around a column."""
+    """The space between two columns."""
     return 1 if width < NARROW else 2
 
 
 def taken(parts: Sequence[Part], cells: Sequence[Sequence[str]], gap: int) -> int:
-    """The width of all columns but the names and the bars, with the space around each."""
+    """The width of all columns except names and bars, with the space around each."""
     lines = [[f"  {part.name}" for part in parts], *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return sum(widths) + gap * (len(parts) + 2)
@@ -202,7 +202,7 @@ def short(count: int) -> str:
 
 
 def draw(counts: dict[Part, int], companies: int, width: int, plain: bool) -> Text:
-    """A bar; every kind of which there is a row has a cell at least."""
+    """A bar; every kind with at least one row gets at least one cell."""
     of = {part: counts[part] for part in IN_A_BAR if part in counts}
     of[TO_COME] = max(0, companies - sum(of.values()))
     exact = {part: width * count / max(sum(of.values()), 1) for part, count in of.items()}

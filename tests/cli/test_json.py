@@ -77,7 +77,7 @@ def test_what_asks_needs_yes_beside_json(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     tracer("cancel", "b", "--json", code=2)
     assert (tracer.out, world.statuses()) == ("", {"PENDING": 2})
-    assert "Nothing was done: say --yes." in tracer.err
+    assert "Nothing was done: add --yes." in tracer.err
 
 
 def test_settings_answer_what_was_set(tracer: Terminal) -> None:

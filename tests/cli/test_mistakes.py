@@ -25,7 +25,7 @@ BAD = {
     "no such setting": (["steps", "set", "step_a", "chunksize=1"], "did you mean chunk_size?"),
     "a value of another kind": (["steps", "set", "step_a", "chunk_size=many"], "chunk_size"),
     "a value out of range": (["steps", "set", "step_a", "chunk_size=0"], "chunk_size"),
-    "no duration": (["interval", "set", "--poll", "often"], "is no duration"),
+    "no duration": (["interval", "set", "--poll", "often"], "is not a duration"),
     "nothing to set": (["interval", "set"], "--poll, --idle or --every"),
     "idle below poll": (["interval", "set", "--poll", "5", "--idle", "1"], "not below the poll"),
     "neither once nor until done": (["reconcile"], "--once or --until-done"),

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cli.priority import named, place
+from cli.priority import named, position
 from reconciler.operator import steering
 from reconciler.operator.wording import operand
 from tests.terminal import Terminal
@@ -88,10 +88,10 @@ def test_a_cancel_asks_a_person_and_takes_no_for_an_answer(
 def test_a_retry_is_counted_per_step(tracer: Terminal, world: World) -> None:
     world.seed(1, name="b")
     tracer("retry", "b", "--yes")
-    assert "no failed row is like that" in tracer.err
+    assert "no failed row matches" in tracer.err
     fail(world)
     tracer("retry", "b", code=2)
-    assert tracer.err == "Retries b: 1 failed row. Nothing was done: say --yes.\n"
+    assert tracer.err == "Retries b: 1 failed row. Nothing was done: add --yes.\n"
     tracer("pause", "b", code=2)
     fix = "To give its failed rows new attempts: run `tracer retry b`."
     assert f"It is FINISHED, and no row of it waits. {fix}" in plain(tracer.err)
@@ -127,7 +127,7 @@ def test_what_an_interrupted_cancel_left_is_cancelled_by_the_next(
 
     monkeypatch.setattr(steering, "_hold", interrupted)
     tracer("cancel", "b", "--yes", code=1)
-    assert "Stopped after 2 of 5 rows: the same command does the rest." in tracer.err
+    assert "Stopped after 2 of 5 rows: run the same command again for" in tracer.err
     monkeypatch.setattr(steering, "_hold", run)
     tracer("cancel", "b", code=2)
     assert "Cancels b: 3 rows pending, 0 in flight. Nothing was done" in tracer.err
@@ -166,5 +166,5 @@ def test_a_sentence_names_a_few_of_many_batches() -> None:
     many = [{"name": f"b{n}", "priority": n} for n in range(9)]
     assert named(many) == "b0 (0), b1 (1), b2 (2) and 6 others"
     assert named(many[:4]) == "b0 (0), b1 (1), b2 (2) and 1 other"
-    assert place(4, []) == "as before: no other batch that runs has a step of it"
-    assert place(0, many[:1]) == "beside b0 (0)"
+    assert position(4, []) == "as before: no other running batch shares a step with it"
+    assert position(0, many[:1]) == "beside b0 (0)"

@@ -1,1 +1,1 @@
-"""By this file pytest knows the folder from which tests import `enrich`."""
+"""Pytest adds this file's folder to Python's path, so tests can import `enrich`."""

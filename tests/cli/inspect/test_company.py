@@ -88,14 +88,14 @@ def test_results_of_a_step_whose_code_is_elsewhere_are_not_shown(
 ) -> None:
     world.seed(["acme"], ["elsewhere"])
     assert "elsewhere  PENDING" in tracer("inspect", "--company", "acme")
-    assert "there is no 'elsewhere' in workers.steps" in " ".join(tracer.err.split())
+    assert "its code is not in workers.steps. Set TRACER_STEPS" in " ".join(tracer.err.split())
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("inspect",), "Name a batch"),
-        (("inspect", "b", "--watch", "--company", "x"), "--watch shows a batch"),
+        (("inspect", "b", "--watch", "--company", "x"), "--watch and --company do not go together"),
         (("inspect", "--company", "nobody"), "no company with the key 'nobody'"),
     ],
 )

@@ -257,6 +257,6 @@ def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str)
     tracer("retry", "companies", "--error", "no such text", "--yes")
     assert "Nothing was done" in tracer.err
     tracer("retry", "companies", code=2)
-    assert "2 failed rows. Nothing was done: say --yes." in tracer.err
+    assert "2 failed rows. Nothing was done: add --yes." in tracer.err
     tracer("retry", "companies", "--step", "normalize", "--error", "try 3", "--yes")
     assert "2 rows are pending again" in tracer.err

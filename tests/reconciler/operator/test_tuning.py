@@ -179,7 +179,7 @@ def test_nothing_is_set_where_prefect_fails(
 def test_without_prefect_the_schedule_is_left(tracer: Terminal, world: World) -> None:
     lived(world, 30)
     shown = tracer("interval", "tune", "--p95", "5", "--apply")
-    assert "the schedule is left as it is: No Prefect server answers" in " ".join(shown.split())
+    assert "the schedule stays as it is: No Prefect server answers" in " ".join(shown.split())
     assert tracer.err == "Set.\n"
     polling = world.operator.polling()
     assert [polling[name] for name in ("poll_s", "idle_s", "every_s")] == [5, 5, 120]
@@ -192,7 +192,7 @@ def test_a_target_below_the_overhead_is_met_by_none(tracer: Terminal, world: Wor
     assert (found["chosen"], found["applied"]) == (None, False)
     said = " ".join(tracer.err.split())
     assert "No interval meets a p95 of 0.4 s" in said
-    assert "The overhead alone has 0.479 s" in said
+    assert "The overhead alone is 0.479 s" in said
     assert "the start of the calls" in said
     assert world.operator.polling() | {"now": None} == before | {"now": None}
     world.sql(

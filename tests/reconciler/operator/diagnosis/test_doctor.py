@@ -123,7 +123,7 @@ def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
     assert "1 part needs fixing." in well.tracer.err
     with renamed("alembic_version")(well):
         well.tracer("doctor", code=1)
-    assert "Not looked at before that: batches, loop, role, " in well.tracer.err
+    assert "Not checked until that is fixed: batches, loop, role, " in well.tracer.err
 
 
 def test_what_no_running_batch_needs_is_no_fault(well: Well) -> None:

@@ -177,7 +177,7 @@ def test_for_people_it_says_it_in_words(tracer: Terminal, file: str, world: Worl
     tracer("explain", "companies", "66740")
     shown = [" ".join(line.split()) for line in tracer.out.splitlines()]
     assert shown[0].startswith("Claimed, and not begun: its call was lost with the worker host, a")
-    assert "What would move it: tracer workers" in shown
+    assert "This command would move it: tracer workers" in shown
     assert "step normalize, 1 of 2" in shown
     assert "status QUEUED, attempt 1 of 5" in shown
     assert "batch companies: RUNNING, priority 0" in shown

@@ -139,7 +139,7 @@ def test_a_report_replaces_a_report_and_nothing_else(tracer: Terminal, tmp_path:
     assert "replaced" in tracer.err
     path.write_text("precious")
     tracer("report", "two", "-o", str(path), code=2)
-    assert "is no report" in tracer.err
+    assert "is not a report" in tracer.err
     assert path.read_text() == "precious"
     write_report(tracer, tmp_path, "--force")
     assert path.read_text().startswith("<!doctype html>")
@@ -160,7 +160,7 @@ def test_a_report_leaves_a_link_and_what_is_no_file_as_they_are(
     assert path.stat().st_ino != before
     for no_file in (tmp_path, "/dev/null"):
         tracer("report", "two", "-o", str(no_file), "--force", code=2)
-        assert "is there and is no file" in " ".join(tracer.err.split())
+        assert "exists and is not a file" in " ".join(tracer.err.split())
 
 
 def test_a_report_goes_to_stdout_and_its_figures_to_json(tracer: Terminal, file: str) -> None:

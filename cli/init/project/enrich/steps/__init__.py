@@ -1,1 +1,1 @@
-"""One file per step: the work, and the table of its results."""
+"""One file per step: its function, and the table of its results."""

@@ -1,10 +1,10 @@
-"""How many people work at a company: an example to change."""
+"""An example to change: the number of people who work at a company."""
 
 from workers.kit import Company, StepResult, step
 
 
 class Headcount(StepResult, table=True):
-    """A row per company, in the table `results.headcount`."""
+    """A result: one row per company, in the table `results.headcount`."""
 
     __tablename__ = "headcount"
 
@@ -13,6 +13,6 @@ class Headcount(StepResult, table=True):
 
 @step(timeout_s=30, chunk_size=20, max_in_flight=200)
 def headcount(company: Company) -> Headcount:
-    """Read it from the input file; a paid API would be asked about `company.domain` here."""
+    """Read the number from the input file. A real step would ask an API about `company.domain`."""
     given = company.attributes.get("Employees")
     return Headcount(employees=int(given) if given else None)
