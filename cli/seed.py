@@ -130,7 +130,7 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     say(f"Kept as attributes ({len(kept)}): {', '.join([*map(brief, kept[:COLUMNS]), *more])}")
     some(
         [
-            f"Duplicate line {d['line']}: line {d['first_line']} has the key {d['key']!r}, and counts"
+            f"Line {d['line']} is a duplicate: line {d['first_line']} has the key {d['key']!r}"
             for d in report["duplicate_rows"]
         ]
     )
