@@ -26,7 +26,7 @@ def export(
 ) -> None:
     """Write a batch's companies with their results as CSV, JSON lines or Parquet."""
     if as_json and output == STDOUT:
-        raise BadInput("With --json, stdout is for the JSON document: write the rows to -o FILE.")
+        raise BadInput("With --json, stdout is for the document: to write the rows, add -o FILE.")
     with operator() as store:
         found = store.batch(batch)
         tables = result_tables(found)

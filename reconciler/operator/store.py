@@ -154,5 +154,5 @@ class OperatorStore(Database):
                 raise NoPolling
         except psycopg.IntegrityError as error:
             raise BadInput(
-                "Intervals must be above 0 s, and idle must not be below poll."
+                "Intervals must be above 0 s, and the idle interval not below the poll interval."
             ) from error

@@ -212,7 +212,7 @@ def test_without_rows_it_says_to_run_a_batch_first(tracer: Terminal, world: Worl
     )
     lived(world, 9)
     tracer("interval", "tune", code=1)
-    assert "18 have begun in the last hour" in " ".join(tracer.err.split())
+    assert "18 rows of the sample began in the last hour" in " ".join(tracer.err.split())
 
 
 @pytest.mark.parametrize(

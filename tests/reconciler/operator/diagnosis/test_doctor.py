@@ -118,7 +118,7 @@ def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
         well.tracer("doctor", code=1)
     shown = " ".join(well.tracer.out.split())
     assert "batches FIX The step normalize is disabled, and a running batch needs it" in shown
-    assert "Its rows stay PENDING until someone does something about it." in shown
+    assert "The step's rows stay PENDING until this is fixed." in shown
     assert "$ tracer steps set normalize enabled=true" in shown
     assert "1 part needs fixing." in well.tracer.err
     with renamed("alembic_version")(well):

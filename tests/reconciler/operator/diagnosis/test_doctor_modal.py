@@ -36,7 +36,7 @@ def test_all_is_well(tracer: Terminal) -> None:
     assert [finding["ok"] for finding in found.values()] == [True] * 3
     assert "token accepted" in found["modal"]["says"]
     assert found["app"]["says"] == "deployed: tracer"
-    assert found["functions"]["says"] == "3 deployed, as the registry has them"
+    assert found["functions"]["says"] == "3 deployed, as in the registry"
 
 
 @pytest.mark.parametrize("away", ["unreachable", "silent"])
@@ -77,8 +77,8 @@ def test_an_app_that_is_not_deployed(
     found = findings(tracer)["app"]
     assert found["code"] == Code.MODAL_APP_DIFFERS
     assert found["says"] == (
-        "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: set that, or let "
-        "the registry follow"
+        "The registry has tracer-staging, and TRACER_MODAL_APP here is tracer: change the "
+        "setting, or write it to the registry"
     )
     assert found["fix"] == "tracer steps sync"
     monkeypatch.setenv("TRACER_MODAL_APP", "tracer-staging")

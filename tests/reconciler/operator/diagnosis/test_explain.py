@@ -101,7 +101,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     ),
     "backoff": (
         backing_off,
-        "since attempt 1 of 4 failed: no worker began it before its start deadline",
+        ": attempt 1 of 4 failed: no worker began it before its start deadline",
         None,
     ),
     "paused": (
