@@ -124,7 +124,7 @@ def test_a_wrong_certificate_is_said_in_a_sentence(
     tracer("batches", code=3)
     said = " ".join(tracer.err.split())
     assert f"at 127.0.0.1:{bouncer.port}: SSL error: certificate verify failed. " in said
-    assert "as sslrootcert the file of the authority" in said
+    assert "set sslrootcert to the file of the authority" in said
     assert PASSWORD not in said
 
 
