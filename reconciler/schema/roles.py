@@ -160,8 +160,8 @@ def shortcomings(connection: Connection) -> list[str]:
             for row in missing
         ),
         *(
-            f"{row['role']} may {', '.join(row['privileges'])} {row['tables']}, which Tracer did "
-            "not grant: by PUBLIC, a membership or an attribute of the role. Revoke that."
+            f"{row['role']} may {', '.join(row['privileges'])} {row['tables']} without a grant by "
+            "Tracer: by PUBLIC, a membership or an attribute of the role. Revoke that."
             for row in beyond
         ),
     ]

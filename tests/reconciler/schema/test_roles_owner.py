@@ -160,7 +160,7 @@ def test_who_did_not_make_the_roles_grants_and_cannot_set_passwords(
     assert not (tmp_path / "roles.env").exists()
     monkeypatch.setattr("reconciler.schema.roles.ROLES", (*ROLES, "tracer_fourth"))
     tracer("db", "roles", code=2)
-    assert "run `CREATE ROLE tracer_fourth LOGIN`" in " ".join(tracer.err.split())
+    assert "Run `CREATE ROLE tracer_fourth LOGIN`" in " ".join(tracer.err.split())
 
 
 def test_who_reads_for_long_holds_the_policies_up_and_is_named(
