@@ -1,29 +1,10 @@
-"""The benchmarks measure something: all of it is done, and the figures are of it."""
+"""`tracer bench`: a small one, to its end."""
 
-import json
-import subprocess
-import sys
-from typing import Any
-
-import pytest
-
-from tests.standins.controlplane.terminal import ROOT
+from tests.terminal import Terminal
 
 
-def measured(*command: str) -> dict[str, Any]:
-    """The one line that a benchmark prints."""
-    ran = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
-
-
-def test_the_lifecycle_and_its_floor_are_measured() -> None:
-    found = measured(
-        "-m", "tests.bench.floor", "--companies", "300", "--steps", "2", "--rounds", "1"
-    )
-    assert (found["companies"], found["steps"]) == (300, 2)
-    (floor,), (tracer,) = found["floor_per_s"], found["tracer_per_s"]
-    assert found["ratio"] == pytest.approx(tracer / floor, abs=0.006)  # it has two decimals
+def test_all_is_done_and_measured_in_a_database_of_its_own(tracer: Terminal) -> None:
+    found = tracer.json("bench", "--companies", "100", "--steps", "2", "--poll", "0.05")
+    assert (found["companies"], found["steps"]) == (100, 2)
+    assert found["company_steps_per_s"] > 0
+    assert tracer.json("batches") == []

@@ -9,6 +9,7 @@ import pytest
 from tests.system.chaos import run
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_a_batch_lands_whole_whatever_dies() -> None:
     seed = time.time_ns() % 10**6

@@ -117,6 +117,7 @@ def polling(url: str, spawning: Spawner) -> Iterator[list[str]]:
             loop.join()
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
 def test_a_worker_process_is_killed(world: World, url: str, tmp_path: Path, report: Report) -> None:
     world.operator.set_step("step_a", {"chunk_size": 50, "start_deadline_s": 60})
@@ -198,6 +199,7 @@ def test_a_workers_connection_is_cut_as_it_completes(
         assert rows(world, "COMPLETED") == hit
 
 
+@pytest.mark.proof
 def test_every_backend_is_terminated(world: World, url: str, report: Report) -> None:
     """The loop's and the worker's, as the worker is about to write."""
     world.seed(10)
@@ -228,6 +230,7 @@ def test_a_reconciler_goes_silent_within_its_claim(world: World, url: str, repor
         report.moved(world, rows(world, "PENDING"), "PENDING", time.monotonic(), SILENCE_S)
 
 
+@pytest.mark.proof
 def test_a_reconciler_goes_silent_within_its_reap(world: World, url: str, report: Report) -> None:
     world.claimed(10)
     hit, over = rows(world, "QUEUED"), world.store.now() + timedelta(seconds=DEADLINE_S)

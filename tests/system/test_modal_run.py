@@ -52,6 +52,7 @@ def completed(world: World, step: str) -> int:
     return len(world.rows("status = 'COMPLETED' AND step_name = %(step)s", step=step))
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_schedule_takes_a_batch_through_containers(
     url: str, modal: ControlPlane, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +104,7 @@ def test_a_container_that_is_killed_costs_its_rows_an_attempt_and_nothing_else(
     assert max(call.deliveries for call in modal.calls) == 2
 
 
+@pytest.mark.proof
 def test_a_cancelled_batch_frees_its_calls_and_leaves_its_neighbours_alone(
     world: World, modal: ControlPlane
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_cancelled_batch_frees_its_calls_and_leaves_its_neighbours_alone(
     assert modal.until(lambda: modal.calls[1].done, 5)
 
 
+@pytest.mark.proof
 def test_a_second_deploy_takes_over_from_the_first(world: World, modal: ControlPlane) -> None:
     assert modal.apps["tracer"].version == 1
     world.seed(3, name="before")

@@ -30,7 +30,7 @@ from tests.world import wait_until
 from workers.runtime.loading import load_steps
 
 AWAY_S = 3.0
-COMPANIES = 120
+COMPANIES = 60
 SAID = r"^\d\S+ \d\S+ (\S+) (.*)$"  # in a worker process's log: who, and what
 GONE, BACK = "The database is away, waiting for it: ", "The database is back"
 
@@ -123,7 +123,9 @@ def seed(url: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills a server by its pid")
-@pytest.mark.parametrize("end", [kill_postgres, restart_immediately])
+@pytest.mark.parametrize(
+    "end", [kill_postgres, pytest.param(restart_immediately, marks=pytest.mark.proof)]
+)
 def test_a_batch_outlives_postgres_and_nothing_is_done_again(
     end: Callable[[Path], None], home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,7 @@ from reconciler.prefect.schedule import (
 from tests.databases import Databases
 from tests.standins.controlplane.terminal import ROOT
 
+pytestmark = pytest.mark.xdist_group("schedule")  # one stack for all
 RUN_S = 40
 
 
@@ -60,6 +61,18 @@ class Live:
             assert time.monotonic() < deadline, f"still {state}"
             time.sleep(0.1)
         return state
+
+    def cancel(self, run_id: str) -> None:
+        with speak(local_place(self.stack.api_url)) as api:
+            wanted = {"state": {"type": "CANCELLING"}}
+            api.call("POST", f"flow_runs/{run_id}/set_state", wanted)
+
+    def end_runs(self) -> None:
+        """Cancel every run that is alive, and wait until none holds a slot."""
+        for run in recent_runs(self.settings):
+            if not run.ended_at:
+                self.cancel(run.id)
+        assert eventually(lambda: self.slots() == 0, within_s=RUN_S)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +135,7 @@ def test_a_pause_drops_the_runs_to_come_and_resume_plans_them(live: Live) -> Non
     assert resumed.next_run_at is not None
 
 
+@pytest.mark.proof
 def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> None:
     set_every(live.settings, 900)
     before = pause(live.settings)
@@ -134,8 +148,7 @@ def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> Non
 
 def test_a_cancelled_run_leaves_between_ticks_and_gives_its_slot_back(live: Live) -> None:
     live.wait_state(live.run_id, "Running")
-    with open_api(local_server(live.stack.api_url)) as api:
-        api.call("POST", f"flow_runs/{live.run_id}/set_state", {"state": {"type": "CANCELLING"}})
+    live.cancel(live.run_id)
     assert live.wait_state(live.run_id, "Cancelled", "Completed", "Crashed") != "Crashed"
     assert eventually(lambda: live.slots() == 0)
     assert "it was stopped" in (live.home / "logs" / "prefect-worker.log").read_text()
@@ -154,6 +167,7 @@ def kill_one(service: Service, argument: str) -> bool:
     return False
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) -> None:
     """The schedule alone takes the batch through, and replaces the loop that was killed."""
@@ -186,7 +200,10 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         operator.set_polling(paused=False)
 
 
+@pytest.mark.proof
 def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> None:
+    live.wait_state(live.run_id, "Running", "Completed", "Cancelled", "Crashed")
+    live.end_runs()
     run_id = run_now(live.settings)
     live.wait_state(run_id, "Running")
     worker = live.stack._services["prefect-worker"]
@@ -199,6 +216,7 @@ def test_runs_that_died_with_their_worker_give_their_slots_back(live: Live) -> N
     assert live.slots() == 0
 
 
+@pytest.mark.proof
 def test_the_server_of_another_stack_is_not_taken_for_ours(live: Live, tmp_path: Path) -> None:
     """Both chose the same port while neither listened yet."""
     port, ended = httpx.URL(live.stack.ui_url).port, live.stack.ended_services()

@@ -26,7 +26,10 @@ from reconciler.prefect.api import local_server, open_api
 from tests.databases import Databases
 from tests.roles import as_role, granted
 
-pytestmark = pytest.mark.timeout(300)  # a Prefect server has to come up first, on whatever machine
+pytestmark = [
+    pytest.mark.timeout(300),  # a Prefect server has to come up first, on whatever machine
+    pytest.mark.xdist_group("stack under roles"),  # one stack for all
+]
 BLUEPRINT = ["normalize", "step_a", "step_b"]
 COMPANIES = 40
 DONE_S = 90
@@ -69,6 +72,7 @@ def deployed(databases: Databases) -> Iterator[Deployed]:
     shutil.rmtree(home)
 
 
+@pytest.mark.proof
 def test_the_flow_as_conductor_and_the_workers_as_worker_finish_a_batch(deployed: Deployed) -> None:
     with OperatorStore.connect(as_role(deployed.url, OPERATOR)) as operator:
         operator.set_polling(poll_s=0.1, idle_s=0.5)
@@ -97,6 +101,7 @@ def holding_the_password(home: Path) -> list[Path]:
     return [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+@pytest.mark.proof
 def test_no_password_is_in_a_log_a_file_or_prefects_database(deployed: Deployed) -> None:
     """Prefect hands a run its environment in a file of its user's alone, for as long as it runs."""
     for path in holding_the_password(deployed.home):

@@ -44,6 +44,7 @@ class Container:
     holding: dict[str, Input] = field(default_factory=dict)
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     draining: bool = False
+    up: bool = False  # it has said hello
     changed: Pulse = field(default_factory=Pulse)
     process: asyncio.subprocess.Process | None = None
     _cancels: list[str] = field(default_factory=list)

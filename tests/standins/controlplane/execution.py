@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("controlplane")
 
-CRASHES = 3  # containers in a row that cannot import their code, until a deploy brings other code
+CRASHES = 3  # containers in a row that cannot start, or import their code, until the next deploy
 
 
 class Containers:
@@ -120,6 +120,9 @@ class Containers:
                 container.kill()
             status = await container.process.wait()
             log.info("a container of %s ended with %s", container.function, status)
+            if status > 0 and not container.up:
+                container.deployed.crashes += 1
+                log.error("a container does not start: %s", container.output)
         finally:
             del self._plane.containers_by_id[container.container_id]
             for one in list(container.holding.values()):

@@ -16,6 +16,8 @@ from tests.standins.controlplane.server import serve
 from tests.standins.controlplane.terminal import deploy, project
 from tests.world import World
 
+pytestmark = pytest.mark.xdist_group("containers")  # one plane for all
+
 BAD = """
 import modal
 
@@ -65,6 +67,7 @@ def test_what_was_not_uploaded_is_missing() -> None:
     assert seen == {"sample": True, "modal": True, "reconciler": False}
 
 
+@pytest.mark.proof
 def test_a_container_takes_as_many_inputs_at_a_time_as_its_function_says() -> None:
     times = [call.get(timeout=30) for call in [sample("nap_async").spawn(0.7) for _ in range(4)]]
     assert max(began for began, _ in times) < min(ended for _, ended in times)
@@ -72,6 +75,7 @@ def test_a_container_takes_as_many_inputs_at_a_time_as_its_function_says() -> No
     assert len(set(pids)) == 1
 
 
+@pytest.mark.proof
 def test_a_batched_function_gets_its_inputs_together() -> None:
     calls = [sample("squares").spawn(number) for number in range(3)]
     answers = [call.get(timeout=30) for call in calls]
@@ -86,6 +90,7 @@ def test_an_exception_is_the_answer(plane: ControlPlane) -> None:
     assert not plane.calls[-1].succeeded
 
 
+@pytest.mark.proof
 def test_what_a_killed_container_had_goes_to_another(plane: ControlPlane) -> None:
     handle = sample("nap").spawn(1.5)
     (call,) = plane.calls
@@ -96,12 +101,14 @@ def test_what_a_killed_container_had_goes_to_another(plane: ControlPlane) -> Non
     assert call.deliveries == 2
 
 
+@pytest.mark.proof
 def test_an_input_can_be_delivered_twice(plane: ControlPlane) -> None:
     plane.deliver_twice()
     sample("nap").spawn(0.1).get(timeout=30)
     assert plane.until(lambda: plane.calls[0].deliveries == 2)
 
 
+@pytest.mark.proof
 def test_a_cancelled_input_of_an_async_function_leaves_its_neighbour_alone(
     plane: ControlPlane,
 ) -> None:
@@ -114,6 +121,7 @@ def test_a_cancelled_input_of_an_async_function_leaves_its_neighbour_alone(
     assert plane.calls[1].deliveries == 1
 
 
+@pytest.mark.proof
 def test_a_cancelled_input_of_a_threaded_function_ends_the_container(plane: ControlPlane) -> None:
     lost, kept = (sample("nap_threaded").spawn(seconds) for seconds in (30, 4))
     plane.until(lambda: all(call.deliveries for call in plane.calls))
@@ -123,17 +131,20 @@ def test_a_cancelled_input_of_a_threaded_function_ends_the_container(plane: Cont
     assert not plane.calls[0].succeeded
 
 
+@pytest.mark.proof
 def test_an_input_that_takes_longer_than_it_may_ends_its_container() -> None:
     with pytest.raises(modal.exception.FunctionTimeoutError):
         sample("endless").spawn().get(timeout=30)
 
 
+@pytest.mark.proof
 def test_a_deploy_replaces_the_containers(plane: ControlPlane) -> None:
     before = sample("nap").remote(0)
     deploy(plane, "tests/standins/controlplane/sample.py")
     assert sample("nap").remote(0) != before
 
 
+@pytest.mark.proof
 def test_code_that_cannot_be_imported_is_tried_a_few_times(
     plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,6 +158,7 @@ def test_code_that_cannot_be_imported_is_tried_a_few_times(
     assert plane.waiting("never") == 1
 
 
+@pytest.mark.proof
 def test_calls_run_in_this_process_too() -> None:
     runner = InProcess(threads=4, environment={"DATABASE_URL": "postgresql://x"})
     with serve(runner) as plane, use(plane):

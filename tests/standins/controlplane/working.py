@@ -36,7 +36,7 @@ class Working:
     @answers("ContainerHello")
     async def hello(self, _request: Empty) -> Empty:
         """A container is up, though it has not imported its code yet."""
-        self._container()
+        self._container().up = True
         return Empty()
 
     @answers("ContainerHeartbeat")

@@ -187,6 +187,7 @@ def page(world: World, tracer: Terminal, tmp_path: Path) -> str:
     return path.as_uri()
 
 
+@pytest.mark.proof
 def test_a_browser_draws_it_in_light_and_dark_on_a_desktop_and_on_a_phone(page: str) -> None:
     """And no text of the database runs, in the page or under the pointer."""
     looks = ((chromium.DESKTOP, False), (chromium.PHONE, True))

@@ -49,7 +49,7 @@ class Flows:
         self._end_process()
         with self.said.open("w") as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.reconciler.prefect.flow_runner"],
+                [sys.executable, "-m", "tests.reconciler.flow_runner"],
                 **{"env": self._seen, "text": True, "stderr": said},
                 **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
             )

@@ -1,4 +1,4 @@
-"""What runs leave in Prefect's UI, seen in a real browser, and which of them are failures."""
+"""What runs of the flow leave in Prefect's UI, seen in a real browser, and which of them fail."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,15 @@ from playwright.sync_api import Browser, expect
 
 from reconciler.contract.grants import CONDUCTOR
 from tests import browser as chromium
+from tests.reconciler.flows import Flows
 from tests.reconciler.operator.report.reporting import make_past
-from tests.reconciler.prefect.flows import Flows
 from tests.roles import as_role, granted
 from tests.world import World, wait_until
 
-pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database: 15 s of CPU
+pytestmark = [
+    pytest.mark.timeout(240),  # a new Prefect server makes its database: 15 s of CPU
+    pytest.mark.xdist_group("flow"),  # one server for all
+]
 
 SOON_MS = 15_000
 AWAY, BACK = "The database is away, waiting for it", "The database is back"
@@ -56,6 +59,7 @@ def ticked(world: World) -> bool:
     return bool(world.sql("SELECT at FROM ticks"))
 
 
+@pytest.mark.proof
 def test_each_run_leaves_a_version_of_the_table_and_its_line(
     world: World, url: str, flows: Flows, browser: Browser
 ) -> None:
