@@ -63,7 +63,7 @@ class Live:
         return state
 
     def cancel(self, run_id: str) -> None:
-        with speak(local_place(self.stack.api_url)) as api:
+        with open_api(local_server(self.stack.api_url)) as api:
             wanted = {"state": {"type": "CANCELLING"}}
             api.call("POST", f"flow_runs/{run_id}/set_state", wanted)
 
