@@ -30,8 +30,8 @@ def unworked(step: StepFacts, batches: int, here: set[str] | None) -> Iterator[R
         reason = capacity_zero(step.step, more_in_flight(step.step, DEFAULT_CAPACITY))
         yield Reason(reason.code, f"{reason.says}, and {needed}", reason.fix)
     if here is not None and step.step not in here:
-        says = f"The code of {step.step} is not here, and {needed}"
-        yield Reason(Code.STEP_CODE_MISSING, says, "git status workers/steps")
+        says = f"No package that TRACER_STEPS names has the step {step.step}, and {needed}"
+        yield Reason(Code.STEP_CODE_MISSING, says, None)
 
 
 def unregistered(steps: list[str]) -> Reason:

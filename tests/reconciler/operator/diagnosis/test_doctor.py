@@ -102,8 +102,8 @@ def test_a_step_whose_code_is_not_here(well: Well) -> None:
         with blueprint("normalize", "headcount")(well):
             found = well.findings(code=1)["batches"]
             assert found["code"] == Code.STEP_CODE_MISSING
-            says = "The code of headcount is not here, and a running batch needs it"
-            assert found["says"] == says
+            named = "No package that TRACER_STEPS names has the step headcount"
+            assert found["says"] == f"{named}, and a running batch needs it"
 
 
 def test_steps_that_cannot_be_loaded(well: Well) -> None:
