@@ -9,7 +9,7 @@ from reconciler.operator.history import read_history
 
 
 def history(batch: BatchName, as_json: AsJson = False) -> None:
-    """Show what operators did to a batch: when, which user, what, and how many rows.
+    """Show the acts of operators on a batch: time, user, command, and number of rows.
 
     For pause, resume and priority, the number is that of the rows that were PENDING then.
     """

@@ -24,8 +24,8 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
         raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
     for step in steps:
         if step not in known:
-            there = f" Registered: {', '.join(known)}." if known else ""
-            says = f"There is no step {step!r}.{did_you_mean(step, known) or there}"
+            registered = f" Registered: {', '.join(known)}." if known else ""
+            says = f"There is no step {step!r}.{did_you_mean(step, known) or registered}"
             raise BadInput(says, None if known else "tracer steps sync")
         if steps.count(step) > 1:
             raise BadInput(f"The blueprint names {step} twice: a batch does each step once.")
@@ -71,7 +71,7 @@ def load(
 
 
 def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
-    """What became of every row and column."""
+    """The report of `seed --json`: counts of rows, all duplicates, rejections and columns."""
     return {
         "batch": seeded.batch,
         "rows": rows.count,

@@ -135,7 +135,7 @@ def _by_capacity(row: RowFacts, claim: NextClaim) -> bool:
 
 
 def _before_the_claim(row: RowFacts, claim: NextClaim) -> str:
-    """What the next tick does before its claim and changes the line by."""
+    """The next tick's work before its claim, if it changes the row's place in line; in words."""
     over = f"judges {row.expired} of {row.step} whose lease is over" if row.expired else ""
     more = f"brings {counted(claim.arriving, COUNTED)} to it" if claim.arriving else ""
     return " and ".join(filter(None, (over, more)))
