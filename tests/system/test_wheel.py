@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from reconciler.contract.settings import workers_socket
-from reconciler.dispatch import settled
+from reconciler.dispatch import until_answered
 from reconciler.local.stack import accepts
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
@@ -200,7 +200,7 @@ def test_modal_works_the_steps_of_the_folder(
         assert {"workers/app.py", "enrich/steps/headcount.py", "enrich/prompt.txt"} <= sent
         world.seed(3, ["headcount"])
         deadline = time.monotonic() + 60
-        with settled(world.store, ModalSpawner()) as spawner:
+        with until_answered(world.store, ModalSpawner()) as spawner:
             while world.operator.batch("batch").status != "FINISHED":
                 assert time.monotonic() < deadline, world.statuses()
                 tick(world.store, spawner, world.store.now())
