@@ -9,10 +9,10 @@ PYTEST := $(BIN)/pytest -q -n 2 --dist loadgroup
 
 .PHONY: help setup demo test proof check chaos mutants format clean
 
-help:  ## Show this list
+help:  ## Show this list, with the time that each takes on two quiet cores
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-setup: $(STAMP)  ## Prepare .venv with `tracer` in it
+setup: $(STAMP)  ## Prepare .venv with `tracer` in it (1 to 2 minutes, once)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Tracer needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)
 
-demo: setup  ## The whole system on this machine: 60 companies through three steps
+demo: setup  ## The whole system on this machine: 60 companies through three steps (1 minute)
 	@$(BIN)/tracer demo
 
 test: check  ## Every check, and every behaviour once (4 minutes on two cores)
@@ -30,22 +30,22 @@ test: check  ## Every check, and every behaviour once (4 minutes on two cores)
 proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (8 minutes)
 	@$(PYTEST) -m proof
 
-check: setup  ## Format, lint, types, import rules
+check: setup  ## Format, lint, types, import rules (half a minute)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-chaos: setup  ## Minutes of SIGKILL, SIGSTOP and cut connections, and nothing is lost
+chaos: setup  ## SIGKILL, SIGSTOP and cut connections at random, and nothing is lost (3 minutes)
 	@$(BIN)/python -m tests.system.chaos
 
-mutants: setup  ## Take each guard away, and see a test fail
+mutants: setup  ## Take each guard away, and see a test fail (an hour)
 	@$(BIN)/python -m tests.system.mutants --write
 
-format: setup  ## Bring the code to its format
+format: setup  ## Bring the code to its format (seconds)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-clean:  ## Stop the local stack; remove .venv and all local data
+clean:  ## Stop the local stack; remove .venv and all local data (seconds)
 	@test ! -x $(BIN)/tracer || $(BIN)/tracer down
 	@rm -rf $(VENV) .tracer

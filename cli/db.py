@@ -38,7 +38,7 @@ def upgrade(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: tracer db status")
 def status(as_json: AsJson = False) -> None:
     """Show the database's revision; exit code 1 if it is not the one that this Tracer needs."""
-    url = database_url(load_settings())
+    url = existing_database_url(load_settings())
     with connect(url) as connection:
         found = revision(connection)
     if as_json:

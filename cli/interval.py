@@ -61,7 +61,7 @@ def _lines(polling: dict[str, Any], prefect: dict[str, Any]) -> list[list[Any]]:
     lines: list[list[Any]] = [
         ["poll", seconds(polling["poll_s"]) + paused, here],
         ["idle", seconds(polling["idle_s"]) + paused, f"{here}; nothing to do"],
-        ["window", seconds(polling["every_s"]), f"{here}; a minute more, for the handover"],
+        ["every", seconds(polling["every_s"]), f"{here}; a run stays a minute longer than that"],
     ]
     if prefect["error"]:
         return [*lines, ["schedule", "?", prefect["error"]]]
@@ -80,7 +80,7 @@ def schedule_gap(polling: dict[str, Any], every_s: float | None) -> str:
     """A hint if Prefect's schedule and the loop's window differ, else nothing."""
     if every_s is None or every_s == polling["every_s"]:
         return ""
-    return f"; the window differs: `tracer interval set --every {every_s:g}s` sets both"
+    return f"; `every` differs: `tracer interval set --every {every_s:g}s` sets both"
 
 
 def _last_tick(polling: dict[str, Any]) -> str:

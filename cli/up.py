@@ -19,7 +19,7 @@ from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
 
-SEED = "tracer seed FILE --blueprint normalize,step_a,step_b"
+SEED = "tracer seed FILE --blueprint {}"
 
 
 def up(as_json: AsJson = False) -> None:
@@ -29,12 +29,13 @@ def up(as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     with stack() as (running, _, _):
+        steps = ",".join(load_steps(settings.steps))
         where = {"ui_url": running.ui_url, "api_url": running.api_url, "home": settings.home}
         answer(
             as_json,
             where,
             f"Prefect's UI: {running.ui_url}",
-            f"Seed a batch in another terminal: {SEED}",
+            f"Seed a batch in another terminal: {SEED.format(steps)}",
             "Ctrl-C stops everything.",
         )
         while True:

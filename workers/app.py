@@ -111,7 +111,7 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
         try:
             report = await asyncio.shield(working)
         except asyncio.CancelledError:
-            stop.set()  # cancelled, or the container is to go: write what is done, begin no more
+            stop.set()  # cancelled, or SIGTERM to the container: write what is done, begin no more
             while not working.done():
                 with suppress(asyncio.CancelledError):  # a second time
                     await asyncio.shield(working)

@@ -36,7 +36,7 @@ def init(
         as_json,
         {"folder": folder, "files": names},
         f"Wrote {', '.join(names)}.",
-        f"Now: cd {folder} && tracer demo, or read its README.md.",
+        f"Now: cd {folder} && tracer up, and see its README.md.",
     )
 
 

@@ -75,7 +75,7 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
 
     left_out = progress["failures_left_out"]
     yield Section(
-        ["#failed", "#to retry", "step", "message"],
+        ["#failed", "#will retry", "step", "message"],
         [*progress["failures"], *([left_out] if left_out["kinds"] else [])],
         failure,
         adds_up=True,

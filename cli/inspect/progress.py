@@ -102,12 +102,14 @@ def unticked(progress: dict[str, Any]) -> Iterator[str]:
 
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:
-    """The share of completed company-steps, the rate, and the ETA or the duration."""
+    """The share of completed company-steps, and the duration; of a batch that runs, the recent
+    rate and the ETA."""
     yield f"{share(progress)} done"
-    yield f"{progress['rate_per_s']:,.4g} company-steps/s"
     if progress["status"] != BatchStatus.RUNNING:
         yield f"took {span(progress['finished_at'] - progress['created_at'])}"
-    elif progress["eta_s"] is None:
+        return
+    yield f"{progress['rate_per_s']:,.4g} company-steps/s"
+    if progress["eta_s"] is None:
         if not progress["polling_paused"]:
             yield "ETA ?"
     else:

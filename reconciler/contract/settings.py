@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     """The settings, from the environment and from a file `.env` in the working directory.
 
     The environment wins. An empty variable counts as not set. Only the variables named here are
-    read from the file: variables of Prefect and Modal must be in the environment.
+    read from the file: Modal's must be in the environment, and Prefect reads the file by itself.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, env_file=".env", extra="ignore")

@@ -18,7 +18,8 @@ from reconciler.local.stack_file import StackFile, load_stack, running, stack_pa
 from reconciler.local.worker_host import accepts
 from reconciler.prefect.api import local_server, open_api
 from reconciler.prefect.runs import clear_dead
-from reconciler.prefect.schedule import POOL, ask_for_run, read
+from reconciler.prefect.schedule import ask_for_run, read
+from reconciler.prefect.work_pool import POOL
 
 HOST, PORT = "127.0.0.1", 4200
 PREFECT = (*PYTHON, "-m", "prefect")

@@ -11,9 +11,9 @@ from typing import Any
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings
 from reconciler.prefect.api import Api, configured_server, find_server, open_api, parse_moment
-from reconciler.prefect.work_pool import read_pool
+from reconciler.prefect.work_pool import POOL, read_pool
 
-FLOW, DEPLOYMENT, POOL, SLUG = "reconcile", "tracer", "tracer", "reconcile"
+FLOW, DEPLOYMENT, SLUG = "reconcile", "tracer", "reconcile"
 PREFECT_FILE = Path(__file__).parent / "prefect.yaml"
 SHORTEST_S = 10.0  # a run needs about 6 s to start: at less, runs only take over from each other
 DEPLOY = "tracer prefect deploy"

@@ -4,6 +4,8 @@ from typing import Any
 
 from reconciler.prefect.api import Api
 
+POOL = "tracer"  # prefect.yaml names it too
+
 
 def read_pool(api: Api, deployment: dict[str, Any] | None, usual: str) -> dict[str, Any]:
     """The deployment's work pool and queue, as fields of `Schedule`: paused, full, no worker.

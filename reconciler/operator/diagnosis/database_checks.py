@@ -11,7 +11,7 @@ from reconciler.contract.errors import GRANT, TracerError, WrongSchema
 from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROLES, WORKER
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 from reconciler.contract.settings import load_settings
-from reconciler.operator.connect import database_url
+from reconciler.operator.connect import existing_database_url
 from reconciler.operator.diagnosis.read_only import lock_timeout, read_only_store
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import StepFacts
@@ -37,7 +37,7 @@ def settings() -> str | Reason:
 
 def database() -> str | Reason:
     """The database answers and takes writes."""
-    url = database_url(load_settings())
+    url = existing_database_url(load_settings())
     try:
         connection = connect(url)
     except TracerError as error:
@@ -56,7 +56,7 @@ def database() -> str | Reason:
 
 def schema() -> str | Reason:
     """The schema has the revision that this Tracer needs, and all its tables and columns."""
-    with connect(database_url(load_settings())) as connection:
+    with connect(existing_database_url(load_settings())) as connection:
         try:
             with lock_timeout(connection):
                 check_revision(connection)
@@ -72,7 +72,7 @@ def schema() -> str | Reason:
 
 def role() -> str | Reason:
     """Tracer's three roles, and the role in DATABASE_URL, have the grants that they need."""
-    with connect(database_url(load_settings())) as connection:
+    with connect(existing_database_url(load_settings())) as connection:
         found = connection.execute(health.ROLES, {"roles": list(ROLES)}).fetchone() or {}
         me, owner = found["me"], found["owner"]
         tables = [] if me == CONDUCTOR else list(columns(connection, RESULTS_SCHEMA))
@@ -149,7 +149,7 @@ def steps(known: Tables) -> str | Reason:
 def tables(known: Tables) -> str | Reason:
     """Every step whose code was loaded here has its domain table."""
     wanted = {str(table.__tablename__): list(table.model_fields) for table in known().values()}
-    with connect(database_url(load_settings())) as connection:
+    with connect(existing_database_url(load_settings())) as connection:
         found = columns(connection, RESULTS_SCHEMA)
     if missing := [f"{RESULTS_SCHEMA}.{name}" for name in lacking(wanted, found)]:
         return Reason(Code.RESULT_TABLE_MISSING, f"The database lacks {', '.join(missing)}", SYNC)

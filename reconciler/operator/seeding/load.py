@@ -25,8 +25,9 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
     for step in steps:
         if step not in known:
             registered = f" Registered: {', '.join(known)}." if known else ""
-            says = f"There is no step {step!r}.{did_you_mean(step, known) or registered}"
-            raise BadInput(says, None if known else "tracer steps sync")
+            near = did_you_mean(step, known)
+            says = f"There is no step {step!r}.{near or registered}"
+            raise BadInput(says, None if near else "tracer steps sync")
         if steps.count(step) > 1:
             raise BadInput(f"The blueprint names {step} twice: a batch does each step once.")
 

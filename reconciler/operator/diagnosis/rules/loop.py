@@ -9,7 +9,8 @@ from reconciler.local.worker_host import RESTART
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import LoopFacts, Observed
 from reconciler.operator.wording import operand, since, span, when
-from reconciler.prefect.schedule import DEPLOY, POOL, SCHEDULE, Schedule
+from reconciler.prefect.schedule import DEPLOY, SCHEDULE, Schedule
+from reconciler.prefect.work_pool import POOL
 
 RESUME_POLLING = "tracer interval resume"
 RECONCILE = "tracer reconcile --until-done"
