@@ -1,19 +1,21 @@
 """One program of the local stack, on a lifeline: it ends when the program that started it ends."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from reconciler.contract.errors import WorkFailed
+from reconciler.contract.errors import Unreachable, WorkFailed
 from reconciler.contract.settings import Settings
 from reconciler.local import lifeline
 from reconciler.local.lifeline import GRACE_S, end_all, family, parents, send
 from reconciler.local.python import child_environment
 from reconciler.local.stack_file import Running, running
 
+HOST, PORT = "127.0.0.1", 4200  # where Prefect's server listens, if the port is free
 LAST_LINES = 15
 
 
@@ -143,3 +145,17 @@ def environment(settings: Settings, database_url: str) -> dict[str, str]:
         # Runs start 0.2 s late instead of 2.6 s.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
+
+
+def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
+    """The first port of `wanted` that is free; 0 means any port."""
+    for port in wanted:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((HOST, port))
+            except OSError:
+                continue
+            found: int = trial.getsockname()[1]
+            return found
+    raise Unreachable(f"No port is free on {HOST}: end some programs that listen there.")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ from reconciler.contract.settings import Settings, load_settings, workers_socket
 from reconciler.local.lifeline import GRACE_S, end_all
 from reconciler.local.postgres.supervisor import acquire
 from reconciler.local.python import PYTHON
-from reconciler.local.service import Service, environment
+from reconciler.local.service import HOST, Service, environment, free_port
 from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
 from reconciler.local.worker_host import accepts
 from reconciler.prefect.api import local_server, open_api
@@ -21,7 +20,6 @@ from reconciler.prefect.runs import clear_dead
 from reconciler.prefect.schedule import ask_for_run, read
 from reconciler.prefect.work_pool import POOL
 
-HOST, PORT = "127.0.0.1", 4200
 PREFECT = (*PYTHON, "-m", "prefect")
 RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
 OWNER_S = 30.0  # how long the owner of a stack may take to end its services in order
@@ -35,6 +33,7 @@ class Stack:
         self.api_url = self.ui_url = ""
         self._home = Path()
         self._services: dict[str, Service] = {}
+        self._starting = True
         self._environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -78,6 +77,8 @@ class Stack:
             path = workers_socket(self._home)
             self._await("worker-host", lambda: accepts(path), 60)
             on_ready("Worker host")
+        self._starting = False
+        self._write_file()
         return run_id
 
     def stop(self) -> None:
@@ -158,7 +159,7 @@ class Stack:
     def _write_file(self) -> None:
         owner = running("owner", {os.getpid()})[0]
         programs = [one for service in self._services.values() for one in service.programs()]
-        write_stack(self._home, StackFile(self.api_url, owner, programs))
+        write_stack(self._home, StackFile(self.api_url, owner, programs, self._starting))
 
     def _deploy(self) -> str:
         deploy = self._service("prefect-deploy", (*PYTHON, "-m", "reconciler.prefect.deploy"))
@@ -235,17 +236,3 @@ def clear(home: Path) -> None:
     if not accepts(workers_socket(home)):
         shutil.rmtree(workers_socket(home).parent, ignore_errors=True)
     stack_path(home).unlink(missing_ok=True)
-
-
-def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:
-    """The first port of `wanted` that is free; 0 means any port."""
-    for port in wanted:
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind((HOST, port))
-            except OSError:
-                continue
-            found: int = trial.getsockname()[1]
-            return found
-    raise Unreachable(f"No port is free on {HOST}: end some programs that listen there.")

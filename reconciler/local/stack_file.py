@@ -27,11 +27,15 @@ class Running:
 
 @dataclass(frozen=True)
 class StackFile:
-    """A stack that was started: its server's URL, its owner and its services."""
+    """A stack that was started: its server's URL, its owner and its services.
+
+    `starting`: not all of its services are ready yet.
+    """
 
     api_url: str
     owner: Running
     services: list[Running]
+    starting: bool = False
 
 
 def start_time(pid: int) -> str | None:
@@ -68,7 +72,8 @@ def load_stack(home: Path) -> StackFile | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(stack_path(home).read_text())
         services = [Running(**service) for service in found["services"]]
-        return StackFile(found["api_url"], Running(**found["owner"]), services)
+        owner, starting = Running(**found["owner"]), found.get("starting", False)
+        return StackFile(found["api_url"], owner, services, starting)
     return None
 
 

@@ -21,8 +21,8 @@ import psycopg
 
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.settings import Settings
-from reconciler.local.service import Service, environment
-from reconciler.local.stack import HOST, PREFECT, free_port
+from reconciler.local.service import HOST, Service, environment, free_port
+from reconciler.local.stack import PREFECT
 from reconciler.local.worker_host import running_host
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_server, open_api

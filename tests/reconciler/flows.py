@@ -15,8 +15,8 @@ from typing import Any
 
 from reconciler.contract.settings import Settings
 from reconciler.local.postgres import supervisor
-from reconciler.local.service import Service, environment
-from reconciler.local.stack import HOST, PREFECT, free_port
+from reconciler.local.service import HOST, Service, environment, free_port
+from reconciler.local.stack import PREFECT
 from reconciler.prefect.api import local_server, open_api
 from tests.bench.memory import answers
 

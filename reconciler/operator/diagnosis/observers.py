@@ -1,5 +1,6 @@
 """Asks Prefect and the workers, briefly: will a tick come, and is a worker ready."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,7 @@ import httpx
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import Settings
 from reconciler.contract.states import BatchStatus, Status
+from reconciler.local.stack_file import load_stack
 from reconciler.local.worker_host import ask_host, host_fix
 from reconciler.operator.diagnosis.row_facts import Observed, RowFacts
 from reconciler.operator.diagnosis.rules import loop, workers
@@ -44,6 +46,9 @@ def waits_for_a_worker(row: RowFacts) -> bool:
 
 def observe_prefect(settings: Settings) -> Observed:
     """Ask Prefect for the loop's schedule, and judge it."""
+    stack = load_stack(settings.home)
+    if stack and stack.starting and stack.owner.alive and not os.environ.get("PREFECT_API_URL"):
+        return Observed(prefect=loop.STACK_STARTING)
     try:
         server = find_server(settings)
     except TracerError as error:

@@ -49,6 +49,7 @@ class Code(StrEnum):
     POLLING_ROW_MISSING = auto()
     NO_TICK = auto()
     NO_NEXT_TICK = auto()
+    STACK_STARTING = auto()
     PREFECT_UNKNOWN = auto()
     PREFECT_UNREACHABLE = auto()
     PREFECT_NOT_DEPLOYED = auto()

@@ -15,8 +15,8 @@ import pytest
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.lifeline import end_all, family, parents
-from reconciler.local.service import Service, environment
-from reconciler.local.stack import PORT, Stack, free_port, stop_leftovers
+from reconciler.local.service import PORT, Service, environment, free_port
+from reconciler.local.stack import Stack, stop_leftovers
 from reconciler.local.stack_file import (
     Running,
     StackFile,

@@ -17,6 +17,7 @@ RECONCILE = "tracer reconcile --until-done"
 DOCTOR = "tracer doctor"
 HERE = ("127.0.0.1", "localhost", "::1")
 POLLING_PAUSED = Reason(Code.POLLING_PAUSED, "Polling is paused", RESUME_POLLING)
+STACK_STARTING = Reason(Code.STACK_STARTING, "`tracer up` is starting: the loop ticks soon")
 LATE = timedelta(seconds=30)  # Prefect's worker starts a run 2 to 17 s after it is due
 CRON = timedelta(seconds=65)  # cron starts a run every minute
 

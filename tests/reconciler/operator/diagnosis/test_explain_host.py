@@ -89,6 +89,19 @@ def test_a_host_that_does_not_answer(
         assert told(tracer)["fix"] == "tracer down && tracer up"
 
 
+def test_a_stack_that_is_starting_is_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    home.mkdir()
+    (owner,) = running("owner", {os.getpid()})
+    write_stack(home, StackFile("http://127.0.0.1:9/api", owner, [], starting=True))
+    here = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": None})
+    fault = observers.observe_prefect(here).prefect
+    assert fault
+    assert (fault.code, fault.fix) == ("stack_starting", None)
+
+
 def test_a_command_of_prefects_is_for_the_server_of_the_stack(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ ROWS: dict[Code, dict[str, Any]] = {
     Code.POLLING_ROW_MISSING: {"polling_paused": None},
     Code.NO_TICK: {"ticked_at": None},
     Code.PREFECT_UNREACHABLE: {"ticked_at": None, "observed": Observed(AWAY)},
+    Code.STACK_STARTING: {"ticked_at": None, "observed": Observed(loop.STACK_STARTING)},
 }
 SCHEDULES: dict[Code, dict[str, Any]] = {
     Code.PREFECT_NOT_DEPLOYED: {"deployed": False},
