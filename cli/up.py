@@ -50,7 +50,8 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
     At the end it stops all parts that it has started.
     """
     settings = stack_settings(all_here)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops all parts, as Ctrl-C does
+    for ends in (signal.SIGTERM, signal.SIGHUP):  # they stop all parts, as Ctrl-C does
+        signal.signal(ends, signal.default_int_handler)
     try:
         with Stack() as running:
             with err.status("Postgres") as status:

@@ -30,8 +30,9 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     worker's Retry-After: there is no attempt before it. `chance`: see `backoff`.
     """
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
+    silent = ErrorKind.NOT_BEGUN if queued else ErrorKind.WORKER_SILENT
     error = row.error or (NOT_BEGUN if queued else WENT_SILENT)
-    kind = row.error_kind or (ErrorKind.NOT_BEGUN if queued else ErrorKind.WORKER_SILENT)
+    kind = row.error_kind or (ErrorKind.RAISED if row.error else silent)
     forgiven = queued and kind == ErrorKind.SPAWN_UNKNOWN
     if attempt >= row.max_attempts and not forgiven:
         return Verdict(None, error, kind)

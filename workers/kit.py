@@ -2,9 +2,11 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, get_type_hints
+
+from sqlalchemy import LargeBinary
 
 from reconciler.contract.results import Company, StepResult
 
@@ -82,6 +84,11 @@ def step(
             raise TypeError(f"{function.__name__} must be annotated to return a StepResult table")
         if len(inspect.signature(function).parameters) != 1:
             raise TypeError(f"{function.__name__} must take one argument, the company")
+        if lost := sorted(_unwritable(table)):
+            raise TypeError(
+                f"{table.__name__} cannot keep {', '.join(lost)}: give each column its field's "
+                "name, exclude no field, and write bytes as text"
+            )
         if not NAME.fullmatch(function.__name__):
             raise TypeError(f"{function.__name__} is no step name: use a-z, 0-9 and _")
         made = Step(
@@ -92,3 +99,12 @@ def step(
         return function
 
     return mark
+
+
+def _unwritable(table: type[StepResult]) -> Iterator[str]:
+    """The fields of which a result would lose the value: it is written by JSON and by name."""
+    columns = table.__table__.columns if hasattr(table, "__table__") else {}
+    for name, field_info in table.model_fields.items():
+        binary = name in columns and isinstance(columns[name].type, LargeBinary)
+        if field_info.exclude or binary or (columns and name not in columns):
+            yield name

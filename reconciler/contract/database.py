@@ -55,7 +55,7 @@ def location(url: str) -> str:
     """
     try:
         parts = conninfo_to_dict(libpq_url(url))
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeDecodeError):
         raise BadInput(NOT_A_URL) from None  # the error quotes the URL; a traceback would show it
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     name, port = parts.get("dbname") or "of the default name", parts.get("port") or 5432

@@ -70,7 +70,7 @@ class NoPolling(BadInput):
     def __init__(self) -> None:
         super().__init__(
             "The table `polling` has lost the row that every tick reads",
-            "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
+            "psql \"$(tracer db url)\" -c 'INSERT INTO polling DEFAULT VALUES'",
         )
 
 

@@ -25,7 +25,7 @@ from reconciler.contract.states import IN_FLIGHT, TERMINAL, BatchStatus, Status
 MEMBER = ["batch_id", "company_id"]  # of batch_companies
 _ERROR_CHECKS = (
     ("error_kind", f"error_kind IN ({listed(ErrorKind)})"),
-    ("error_has_kind", "(error IS NULL) = (error_kind IS NULL)"),
+    ("kind_has_error", "error_kind IS NULL OR error IS NOT NULL"),
 )
 ROW_KEY = ["company_id", "step_name", "batch_id"]  # of workflow_states
 _IN_FLIGHT, _TERMINAL = (f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL))

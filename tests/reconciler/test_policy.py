@@ -72,6 +72,8 @@ def test_a_spawn_without_an_answer_costs_no_attempt_whatever_its_text_says() -> 
     verdict = judge(expired(attempt=3, **unanswered), NOW, 0)
     assert (verdict.forgiven, verdict.error_kind) == (True, "spawn_unknown")
     assert verdict.available_at
+    old = judge(expired(attempt=3, error="of a worker that writes no kind"), NOW, 0)
+    assert old.error_kind == "raised"
     said = expired(attempt=3, error="spawn outcome unknown: ?", error_kind="raised")
     assert judge(said, NOW, 0).available_at is None
 

@@ -30,7 +30,14 @@ OUTAGE = Outage(log.warning)
 FLUSH_AFTER_S = 0.2
 BEATS_PER_LEASE = 3
 # What a result that its table does not take raises; no retry of the same values would help.
+TOO_LARGE = (  # an OperationalError to psycopg, and no outage: the same value is refused again
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.errors.TooManyColumns,
+    psycopg.errors.TooManyArguments,
+)
 UNWRITABLE = (
+    *TOO_LARGE,
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.ProgrammingError,
@@ -217,6 +224,8 @@ def patiently(write: Callable[[], T], patience_s: float) -> T:
     while True:
         try:
             written = write()
+        except TOO_LARGE:
+            raise
         except psycopg.OperationalError as error:
             wait_s = min(OUTAGE.wait(error), RETRY_S)
             if monotonic() >= deadline:

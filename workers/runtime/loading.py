@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
@@ -52,7 +53,8 @@ def _modules(package: str) -> Iterator[ModuleType]:
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with redirect_stdout(sys.stderr):  # stdout is the command's document
+            return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # a user's file can fail in any way
         why = _taken_from(name, error) or says(error).splitlines()[0]
         raise BadInput(f"{name} cannot be imported: {why}") from error
@@ -60,13 +62,15 @@ def _import(name: str) -> ModuleType:
 
 def _taken_from(name: str, error: BaseException) -> str | None:
     """Why a package is not found: it is not there, or another one of that name comes first."""
-    if not (isinstance(error, ModuleNotFoundError) and error.name and name.startswith(error.name)):
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if not missing or not f"{name}.".startswith(f"{missing}."):
         return None
     top = name.partition(".")[0]
-    if error.name == top:
+    if missing == top:
         return f"there is no {top} in {Path.cwd()}, and none is installed."
-    (place, *_) = sys.modules[top].__path__
-    return f"{top} is the package in {place}, which has no {name.removeprefix(f'{top}.')}."
+    found = sys.modules[top]
+    place = next(iter(getattr(found, "__path__", ())), getattr(found, "__file__", "Python itself"))
+    return f"{top} is found in {place}, which has no {name.removeprefix(f'{top}.')}."
 
 
 def _steps_in(module: ModuleType) -> list[Step]:

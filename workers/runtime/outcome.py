@@ -28,7 +28,7 @@ def produce(step: Step, company: Company) -> StepResult:
     result = step.function(company)
     if not isinstance(result, step.table):
         raise WrongKind(f"returned {type(result).__name__} instead of {step.table.__name__}")
-    return result
+    return result.revalidated()
 
 
 def failure(error: BaseException) -> Failure:
@@ -53,7 +53,7 @@ def waitable(seconds: object) -> float:
     """Seconds that a row can wait for: what is no number, or none that makes sense, is no wait."""
     if not isinstance(seconds, (int, float)) or not seconds >= 0:
         return 0.0
-    return min(float(seconds), LONGEST_WAIT_S)
+    return float(min(seconds, LONGEST_WAIT_S))
 
 
 def says(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from reconciler.operator.sql import health
 PRIVILEGE = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
 ROLE_URLS = f"{GRANT} --urls roles.env"
 OTHER_URL = "export DATABASE_URL='postgresql://USER:PASSWORD@HOST:5432/DATABASE'"
-SHOW_READ_ONLY = "psql \"$DATABASE_URL\" -c 'SHOW default_transaction_read_only'"
+SHOW_READ_ONLY = "psql \"$(tracer db url)\" -c 'SHOW default_transaction_read_only'"
 READ_ONLY = "default_transaction_read_only is on; hosts set it when the disk is full"
 Columns = Mapping[str, Iterable[str]]
 Tables = Callable[[], Mapping[str, type[StepResult]]]  # the steps whose code is here

@@ -81,5 +81,5 @@ def table_locked(connection: Connection) -> TableLocked:
     return TableLocked(
         f"{tables} is locked by Postgres's process {', '.join(map(str, pids))}: let its "
         f"transaction end, or end {pids[0]}.",
-        f"psql \"$DATABASE_URL\" -c 'SELECT pg_terminate_backend({pids[0]})'",
+        f"psql \"$(tracer db url)\" -c 'SELECT pg_terminate_backend({pids[0]})'",
     )

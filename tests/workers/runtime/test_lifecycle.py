@@ -1,6 +1,8 @@
 """A worker's call: chunks land whole, one bad company fails alone, stale attempts write nothing."""
 
 import math
+import random
+import string
 from itertools import count
 from threading import Event
 from typing import Any
@@ -98,6 +100,29 @@ def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value:
     assert world.work(doing(function, "step_a")).failed == 2
     for row in world.rows():
         assert str(row["error"]).startswith("StepA does not fit: attribute_count: ")
+
+
+def test_a_value_too_large_for_an_index_is_no_outage(world: World) -> None:
+    world.sql("CREATE INDEX ON results.normalized (short_name)")
+    world.claimed(3)
+    large = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=50_000))
+
+    def function(company: Company) -> Normalized:
+        return Normalized(short_name=large if company.key == "company-1" else "Acme")
+
+    assert world.work(doing(function)) == WorkReport(begun=3, completed=2, failed=1)
+    assert [row["error_kind"] for row in world.rows("error IS NOT NULL")] == ["not_written"]
+
+
+def test_a_wait_that_is_no_float_costs_no_other_company(world: World) -> None:
+    world.claimed(2)
+
+    def function(company: Company) -> Normalized:
+        if company.key == "company-0":
+            raise RetryAfter(10**400)
+        return Normalized()
+
+    assert world.work(doing(function)) == WorkReport(begun=2, completed=1, failed=1)
 
 
 def test_a_field_that_the_table_does_not_have_is_a_failure_that_names_it(world: World) -> None:

@@ -63,10 +63,12 @@ def test_the_working_directory_comes_last(here: Path) -> None:
     ("package", "text", "says"),
     [
         ("nonesuch.steps", "", r"there is no nonesuch in .*, and none is installed"),
-        ("workers.nonesuch", "", r"workers is the package in .*, which has no nonesuch"),
+        ("workers.nonesuch", "", r"workers is found in .*, which has no nonesuch"),
         ("mine", "import nonesuch", r"^mine cannot be imported: ModuleNotFoundError: No module na"),
         ("mine", "def f(:", r"^mine cannot be imported: SyntaxError: .* \(mine\.py, line 1\)"),
         ("mine", "raise SystemExit('a\\nb')", r"^mine cannot be imported: SystemExit: a$"),
+        ("mine.steps", "x = 1", r"mine is found in .*, which has no steps"),
+        ("mine", "import min", r"^mine cannot be imported: ModuleNotFoundError: No module named"),
         ("mine", "x = 1", r"^There is no step in mine: see what TRACER_STEPS names\.$"),
         (
             "mine",
@@ -91,3 +93,13 @@ def test_a_command_ends_with_2(tracer: Terminal, monkeypatch: pytest.MonkeyPatch
     for words in (("steps", "sync"), ("db", "upgrade"), ("modal", "deploy")):
         tracer(*words, code=2)
         assert "enrich.steps cannot be imported: there is no enrich in" in tracer.err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_that_prints_leaves_the_document_whole(
+    tracer: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("loud.py", f"print('hello')\n{STEP.format(name='loud', table='loud')}")
+    monkeypatch.setenv("TRACER_STEPS", "workers.steps,loud")
+    assert tracer.json("steps", "sync")["changes"]
+    assert "hello" in tracer.err

@@ -154,7 +154,7 @@ STATES: dict[str, tuple[Apply, str, str | None]] = {
     "without intervals": (
         run("DELETE FROM polling"),
         "The table `polling` has lost the row that every tick reads",
-        "psql \"$DATABASE_URL\" -c 'INSERT INTO polling DEFAULT VALUES'",
+        "psql \"$(tracer db url)\" -c 'INSERT INTO polling DEFAULT VALUES'",
     ),
     "failed, and paused": (
         lambda world: [failed(world), world.sql(PAUSED)],
