@@ -1,5 +1,6 @@
 """`tracer init`: write a project for steps of your own."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from cli.render import AsJson, answer
 from reconciler.contract.errors import BadInput
+from reconciler.operator.wording import operand
 from reconciler.prefect.schedule import PREFECT_FILE
 
 PROJECT = Path(__file__).parent / "project"
@@ -23,7 +25,7 @@ def init(
     files = {path: PROJECT / path for path in project_files()}
     # Git ignores `.env`, so the other members of a team get only the example.
     files |= {Path(".env"): PROJECT / ".env.example", Path("prefect.yaml"): PREFECT_FILE}
-    if existing := [str(path) for path in files if (folder / path).exists()]:
+    if existing := [str(path) for path in files if os.path.lexists(folder / path)]:
         raise BadInput(f"{folder} has {', '.join(existing)} already: nothing was written.")
     try:
         for path, source in files.items():
@@ -36,7 +38,7 @@ def init(
         as_json,
         {"folder": folder, "files": names},
         f"Wrote {', '.join(names)}.",
-        f"Now: cd {folder} && tracer up, and see its README.md.",
+        f"Now: cd {operand(str(folder))} && tracer up, and see its README.md.",
     )
 
 
