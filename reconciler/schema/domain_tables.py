@@ -1,6 +1,6 @@
 """Makes the domain tables follow their models, by Alembic's comparison; drops nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 
 
-def sync_tables(url: str) -> list[str]:
-    """Create missing domain tables and columns, all or none; returns a line for each change.
+def sync_tables(url: str, tables: Iterable[type[StepResult]]) -> list[str]:
+    """Create missing tables and columns of `tables`, all or none; returns a line for each change.
 
     A table or column that no model has any more stays: its results may have cost money.
 
@@ -35,7 +35,7 @@ def sync_tables(url: str) -> list[str]:
     try:
         with as_owner(url), engine.begin() as connection:
             connection.exec_driver_sql(SCHEMA_TURN)
-            context = MigrationContext.configure(connection, opts=COMPARISON)
+            context = MigrationContext.configure(connection, opts=COMPARISON | only(tables))
             changes = list(_flat(compare_metadata(context, StepResult.metadata)))
             return [line for change in changes if (line := _apply(Operations(context), change))]
     except IntegrityError as error:
@@ -57,6 +57,16 @@ def as_owner(url: str) -> Iterator[None]:
             raise
         with explain_denial(str(conninfo_to_dict(libpq_url(url)).get("user") or "of this URL")):
             raise error.orig from error
+
+
+def only(tables: Iterable[type[StepResult]]) -> dict[str, Any]:
+    """The option with which a comparison looks at these tables alone."""
+    names = {str(table.__tablename__) for table in tables}
+
+    def include(_: Any, name: str | None, kind: str, *__: Any) -> bool:
+        return kind != "table" or name in names
+
+    return {"include_object": include}
 
 
 def _in_results(name: str | None, kind: str, parents: Any) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import StepSettings
+from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.domain_tables import sync_tables
@@ -14,10 +15,13 @@ SETTINGS = StepSettings.model_fields.keys() - {"step_name"}
 
 
 class Step(Protocol):
-    """A step in code. Once its module is imported, its table is in StepResult's metadata."""
+    """A step in code."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def table(self) -> type[StepResult]: ...
 
     @property
     def settings(self) -> Mapping[str, Any]: ...
@@ -33,7 +37,7 @@ def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
             change one of them.
     """
     with OperatorStore.connect(url) as store:
-        lines = sync_tables(url)
+        lines = sync_tables(url, [step.table for step in steps.values()])
         before = {row["step_name"]: location(row) for row in store.steps()}
         for step in steps.values():
             register(store, step)

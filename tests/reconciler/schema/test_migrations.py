@@ -22,8 +22,11 @@ from reconciler.poll import poll
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.migrate import REVISIONS, upgrade_schema
 from tests.standins.controlplane.terminal import ROOT
-from tests.world import World, wait_until
+from tests.world import STEPS, World, wait_until
 from workers.steps.normalize import Normalized
+
+TABLES = [step.table for step in STEPS.values()]
+
 
 HERE = """
 SELECT table_schema || '.' || table_name AS name FROM information_schema.tables
@@ -72,7 +75,7 @@ def test_down_to_empty_and_up_again(url: str) -> None:
     command.downgrade(config(url), "base")
     assert names(url, HERE) == ["public.alembic_version"]
     upgrade_schema(url)
-    sync_tables(url)
+    sync_tables(url, TABLES)
     assert names(url, HERE) == before
 
 
