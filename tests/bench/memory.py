@@ -60,7 +60,7 @@ def answers(api_url: str) -> bool:
 @contextmanager
 def prefect_server(settings: Settings, url: str) -> Iterator[dict[str, str]]:
     """A Prefect server of the home's own: what a flow run finds in its environment."""
-    home, port = settings.home.resolve(), free_port()
+    home, port = settings.home.resolve(), free_port((0,))
     for name in ("logs", "tmp"):
         (home / name).mkdir()
     found = environment(settings, url) | {"PREFECT_API_URL": f"http://{HOST}:{port}/api"}

@@ -30,7 +30,7 @@ class Flows:
         for name in ("logs", "tmp"):
             (self.home / name).mkdir()
         settings = Settings.model_validate({"TRACER_HOME": self.home})
-        port = str(free_port())
+        port = str(free_port((0,)))  # that of a stack which starts meanwhile is 4200
         self.ui_url = f"http://{HOST}:{port}"
         self._seen = environment(settings, "") | {"PREFECT_API_URL": f"{self.ui_url}/api"}
         command = (*PREFECT, "server", "start", "--host", HOST, "--port", port)
