@@ -4,8 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Each group of `xdist_group` shares a service and stays on one process; the largest begin first.
-PYTEST := $(BIN)/pytest -q -n 2 --dist loadgroup
+PYTEST := $(BIN)/pytest -q -n 2
 
 .PHONY: help setup demo test proof check chaos mutants format clean
 

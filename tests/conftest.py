@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,21 @@ from tests.standins.controlplane.client import use
 from tests.standins.controlplane.plane import ControlPlane
 from tests.standins.controlplane.terminal import project
 from tests.terminal import FILE, Terminal
+from tests.together import Together, place
 from tests.world import World
 from workers import app
 from workers.runtime.loading import load_steps
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """In the one process that has others run the tests."""
+    config.option.loadscopereorder = False  # not by the number of tests, but as below
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # in each of those others
+        items.sort(key=place)
 
 
 @pytest.fixture(autouse=True, scope="session")

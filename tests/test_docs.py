@@ -26,8 +26,6 @@ PAGES = {page: (ROOT / page).read_text() for page in (*TOP, *IN_DOCS, *IN_TESTS)
 SCREEN = 50  # lines; a page that has more needs a table of contents
 FRONT = {"README.md", "CHANGELOG.md"}  # the front door; a list of versions
 
-# What the pages have already and the code gets next.
-
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 

@@ -14,10 +14,7 @@ from tests.reconciler.operator.report.reporting import make_past
 from tests.roles import as_role, granted
 from tests.world import World, wait_until
 
-pytestmark = [
-    pytest.mark.timeout(240),  # a new Prefect server makes its database: 15 s of CPU
-    pytest.mark.xdist_group("flow"),  # one server for all
-]
+pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database: 15 s of CPU
 
 SOON_MS = 15_000
 AWAY, BACK = "The database is away, waiting for it", "The database is back"

@@ -36,7 +36,8 @@ from reconciler.prefect.schedule import (
 from tests.databases import Databases
 from tests.standins.controlplane.terminal import ROOT
 
-pytestmark = pytest.mark.xdist_group("schedule")  # one stack for all
+pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database: 15 s of CPU
+
 SLOW = timedelta(seconds=30)  # for a call of the API, on a machine with much to do
 RUN_S = 40
 

@@ -26,10 +26,7 @@ from reconciler.prefect.api import local_server, open_api
 from tests.databases import Databases
 from tests.roles import as_role, granted
 
-pytestmark = [
-    pytest.mark.timeout(300),  # a Prefect server has to come up first, on whatever machine
-    pytest.mark.xdist_group("stack under roles"),  # one stack for all
-]
+pytestmark = pytest.mark.timeout(300)  # a Prefect server has to come up first, on whatever machine
 BLUEPRINT = ["normalize", "step_a", "step_b"]
 COMPANIES = 40
 DONE_S = 90

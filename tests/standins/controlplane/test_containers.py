@@ -16,8 +16,6 @@ from tests.standins.controlplane.server import serve
 from tests.standins.controlplane.terminal import deploy, project
 from tests.world import World
 
-pytestmark = pytest.mark.xdist_group("containers")  # one plane for all
-
 BAD = """
 import modal
 

@@ -24,7 +24,7 @@ from tests.world import STEPS, World
 from workers.runtime.loading import load_steps
 from workers.steps.normalize import Normalized
 
-pytestmark = [pytest.mark.proof, pytest.mark.xdist_group("pooler")]  # one PgBouncer for all
+pytestmark = pytest.mark.proof
 OFTEN = 12  # psycopg prepares a statement at its sixth execution
 PREPARED = "SELECT count(*) AS n FROM pg_prepared_statements"
 

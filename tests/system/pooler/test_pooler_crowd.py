@@ -24,7 +24,7 @@ from workers.runtime import lifecycle
 from workers.runtime.lifecycle import WorkReport, work
 from workers.steps.normalize import Normalized
 
-pytestmark = [pytest.mark.proof, pytest.mark.xdist_group("pooler crowd")]
+pytestmark = pytest.mark.proof
 WORKERS, CHUNK, PATIENCE_S = 200, 5, 60
 
 
