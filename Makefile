@@ -23,10 +23,10 @@ $(STAMP): pyproject.toml
 demo: setup  ## The whole system on this machine: 60 companies through three steps (1 minute)
 	@$(BIN)/tracer demo
 
-test: check  ## Every check, and every behaviour once (4 minutes on two cores)
+test: check  ## Every check, and every behaviour once (5 to 8 minutes on two cores)
 	@$(PYTEST) -m "not proof"
 
-proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (8 minutes)
+proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (15 minutes)
 	@$(PYTEST) -m proof
 
 check: setup  ## Format, lint, types, import rules (half a minute)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -152,8 +152,9 @@ def test_a_tuned_and_paused_schedule_survives_a_second_deploy(live: Live) -> Non
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     seen = environment(live.settings, live.url) | {"PREFECT_API_URL": live.stack.api_url}
     subprocess.run(command, cwd=ROOT, env=seen, check=True, capture_output=True, timeout=60)
-    assert read_schedule(live.settings) == before
-    assert before.every_s == 900
+    # A run that was due just then may be started meanwhile; the schedule itself plans none.
+    assert replace(read_schedule(live.settings), next_run_at=before.next_run_at) == before
+    assert (before.every_s, before.paused) == (900, True)
 
 
 def test_a_cancelled_run_leaves_between_ticks_and_gives_its_slot_back(live: Live) -> None:
