@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from sqlalchemy import LargeBinary
 
@@ -49,10 +49,6 @@ class Step:
     calls_per_container: int = 10
     packages: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-class _Marked(Protocol):
-    tracer_step: Step
 
 
 def step(

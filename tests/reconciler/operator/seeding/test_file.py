@@ -2,11 +2,9 @@
 
 import csv
 import io
-import json
 import sys
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,29 +12,8 @@ from hypothesis import strategies as st
 
 from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.delimited import FIELD_LIMIT
-from reconciler.operator.seeding.file import Columns, Record, Rejection, open_seed_file
-
-
-def read(path: Path | str, **options: Any) -> tuple[Columns, list[Record], list[Rejection]]:
-    """Its columns, records with their attributes as Python has them, and rejections."""
-    options = {"mapping": {}, "key": None, **options}
-    with open_seed_file(str(path), **options) as seed:
-        rows = list(seed)
-        return (
-            seed.columns,
-            [
-                row._replace(attributes=json.loads(row.attributes))
-                for row in rows
-                if type(row) is Record
-            ],
-            [row for row in rows if isinstance(row, Rejection)],
-        )
-
-
-def saved(folder: Path, content: str | bytes, name: str = "seed.csv") -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
+from reconciler.operator.seeding.file import Rejection, open_seed_file
+from tests.reconciler.operator.seeding.reading import read, saved
 
 
 def test_a_header_with_spaces_and_other_case_maps_by_itself_and_every_column_is_kept(

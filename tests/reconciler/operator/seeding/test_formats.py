@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,29 +18,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from reconciler.contract.errors import BadInput
-from reconciler.operator.seeding.file import Columns, Record, Rejection, open_seed_file
-
-
-def read(path: Path | str, **options: Any) -> tuple[Columns, list[Record], list[Rejection]]:
-    """Its columns, records with their attributes as Python has them, and rejections."""
-    options = {"mapping": {}, "key": None, **options}
-    with open_seed_file(str(path), **options) as seed:
-        rows = list(seed)
-        return (
-            seed.columns,
-            [
-                row._replace(attributes=json.loads(row.attributes))
-                for row in rows
-                if type(row) is Record
-            ],
-            [row for row in rows if isinstance(row, Rejection)],
-        )
-
-
-def saved(folder: Path, content: str | bytes, name: str = "seed.csv") -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
+from reconciler.operator.seeding.file import Rejection, open_seed_file
+from tests.reconciler.operator.seeding.reading import read, saved
 
 
 def test_json_lines_keep_nested_values_and_learn_columns_as_they_come(tmp_path: Path) -> None:
