@@ -76,9 +76,9 @@ def configured_server() -> PrefectServer:
         Unreachable: neither names a server.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")  # otherwise the import prints a notice
-    from prefect.settings import get_current_settings
+    from prefect.settings import Settings as PrefectSettings
 
-    found = get_current_settings()
+    found = PrefectSettings()  # read anew: Prefect keeps what held when it was imported
     if not found.api.url:
         raise Unreachable(f"No Prefect server is known. {NO_SERVER}", START)
     headers, options = {}, dict[str, Any]()
