@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from reconciler.schema.steps import sync_steps
 from reconciler.spawners.modal import ModalSpawner
 from tests.databases import Databases
 from tests.reconciler.spawners.dispatcher import BOUND_S, Dispatcher
+from tests.scratch import make_scratch
 from tests.standins.controlplane.client import use
 from tests.standins.controlplane.plane import ControlPlane
 from tests.standins.controlplane.terminal import project
@@ -52,8 +52,7 @@ def _strangers_environment() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of the session's Postgres, at the database from which tests are copied."""
-    home = Path(tempfile.mkdtemp(prefix="tracer-tests-"))
-    home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
+    home = make_scratch("tracer-tests-")
     url = supervisor.acquire(home)
     upgrade_schema(url)
     sync_steps(url, load_steps())

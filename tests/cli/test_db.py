@@ -1,21 +1,20 @@
 """`tracer db`: where the database is."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reconciler.local.postgres import supervisor
+from tests.scratch import make_scratch
 from tests.terminal import Terminal
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A home that Postgres's user can reach."""
-    path = Path(tempfile.mkdtemp(prefix="tracer-test-"))
-    path.chmod(0o755)
+    path = make_scratch("tracer-test-")
     yield path
     supervisor.release(path)
     supervisor.stop(path)

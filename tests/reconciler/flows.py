@@ -6,11 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from reconciler.contract.settings import Settings
@@ -19,14 +17,14 @@ from reconciler.local.service import HOST, Service, environment, free_port
 from reconciler.local.stack import PREFECT
 from reconciler.prefect.api import local_server, open_api
 from tests.bench.memory import answers
+from tests.scratch import make_scratch
 
 
 class Flows:
     """Both, until `stop`."""
 
     def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="tracer-flows-")).resolve()
-        self.home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
+        self.home = make_scratch("tracer-flows-")
         for name in ("logs", "tmp"):
             (self.home / name).mkdir()
         settings = Settings.model_validate({"TRACER_HOME": self.home})

@@ -1,10 +1,8 @@
 """Whole batches on Modal: real containers on the deployed code, started by real ticks."""
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,7 @@ from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
+from tests.scratch import make_scratch
 from tests.standins.controlplane.client import use
 from tests.standins.controlplane.execution import Containers
 from tests.standins.controlplane.plane import ControlPlane
@@ -58,7 +57,7 @@ def test_the_schedule_takes_a_batch_through_containers(
     url: str, modal: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prefect's schedule, tick, spawn, container, Postgres, next tick; no worker runs here."""
-    home = Path(tempfile.mkdtemp(prefix="tracer-stack-")).resolve()
+    home = make_scratch("tracer-stack-")
     monkeypatch.setenv("TRACER_WORKERS", "modal")
     settings = Settings.model_validate(
         {"TRACER_HOME": home, "DATABASE_URL": url, "TRACER_WORKERS": "modal"}

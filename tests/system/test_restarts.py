@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from reconciler.poll import poll
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.local import LocalSpawner
+from tests.scratch import make_scratch
 from tests.world import wait_until
 from workers.runtime.loading import load_steps
 
@@ -38,8 +38,7 @@ GONE, BACK = "The database is away, waiting for it: ", "The database is back"
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A Postgres of the test's own, which it may kill."""
-    path = Path(tempfile.mkdtemp(prefix="tracer-restarts-"))
-    path.chmod(0o755)  # root's Postgres runs as another user, who must reach it
+    path = make_scratch("tracer-restarts-")
     url = supervisor.acquire(path)
     upgrade_schema(url)
     sync_steps(url, load_steps())

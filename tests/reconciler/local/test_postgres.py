@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from reconciler.contract.settings import runtime_dir
 from reconciler.local.postgres.install import locate
 from reconciler.local.postgres.reaper import try_exclusive
 from reconciler.local.postgres.supervisor import acquire, is_running, release, stop
+from tests.scratch import make_scratch
 
 GRACE_S = 0.1
 CLIENT = """
@@ -91,8 +91,7 @@ def leave(home: Path) -> None:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """A directory that every user can reach, unlike tmp_path: root must not need its fallback."""
-    path = Path(tempfile.mkdtemp(prefix="tracer test ")).resolve()
-    path.chmod(0o755)
+    path = make_scratch("tracer test ")
     yield path
     shutil.rmtree(path)
 

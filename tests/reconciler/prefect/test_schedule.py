@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from reconciler.prefect.schedule import (
     set_every,
 )
 from tests.databases import Databases
+from tests.scratch import make_scratch
 from tests.standins.controlplane.terminal import ROOT
 
 pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database: 15 s of CPU
@@ -83,7 +83,7 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live(databases: Databases) -> Iterator[Live]:
-    home = Path(tempfile.mkdtemp(prefix="tracer-stack-")).resolve()
+    home = make_scratch("tracer-stack-")
     with databases.one() as url, Stack() as stack:
         settings = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": url})
         run_id = stack.start(settings, url, print)

@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from reconciler.local.postgres.install import locate
 from reconciler.local.postgres.reaper import Cluster
 from reconciler.schema.role_urls import role_url
 from reconciler.tick import tick
+from tests.scratch import make_scratch
 from tests.terminal import SEED, Terminal
 from tests.world import STEPS, Scripted
 from workers.runtime.lifecycle import work
@@ -62,8 +62,7 @@ def start(cluster: Cluster, home: Path, port: int) -> None:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    home = Path(tempfile.mkdtemp(prefix="tracer-owner-"))
-    home.chmod(0o755)
+    home = make_scratch("tracer-owner-")
     cluster = locate(home)._replace(data=home / "data")
     if request.param != "embedded":
         cluster = cluster._replace(binaries=DEBIAN / request.param / "bin")

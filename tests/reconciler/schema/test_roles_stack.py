@@ -5,7 +5,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_server, open_api
 from tests.databases import Databases
 from tests.roles import as_role, granted
+from tests.scratch import make_scratch
 
 pytestmark = pytest.mark.timeout(300)  # a Prefect server has to come up first, on whatever machine
 BLUEPRINT = ["normalize", "step_a", "step_b"]
@@ -53,7 +53,7 @@ def with_local_workers(settings: Settings, url: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def deployed(databases: Databases) -> Iterator[Deployed]:
-    home = Path(tempfile.mkdtemp(prefix="tracer-roles-")).resolve()
+    home = make_scratch("tracer-roles-")
     with pytest.MonkeyPatch.context() as patch, databases.one() as made, Stack() as stack:
         url = granted(made)
         patch.setattr("reconciler.local.stack.environment", with_local_workers)

