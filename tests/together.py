@@ -9,6 +9,7 @@ TOGETHER = (
     "system/test_modal_run.py",
     "system/test_chaos.py",
     "reconciler/test_flow.py",
+    "system/test_wheel.py",
     "reconciler/schema/test_roles_stack.py",
     "standins/controlplane/test_containers.py",
     "reconciler/local/test_postgres.py",

@@ -9,7 +9,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -104,13 +104,20 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-@pytest.fixture
-def project(installed: Path, tmp_path: Path) -> Project:
+@pytest.fixture(scope="module")
+def leads(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Made by `tracer init`."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COV_"))}
-    stranger = Project(installed, tmp_path, environment)
+    stranger = Project(installed, tmp_path_factory.mktemp("stranger"), environment)
     assert "enrich/steps/headcount.py" in stranger.tracer("init", "leads")
-    return Project(installed, tmp_path / "leads", environment)
+    return replace(stranger, folder=stranger.folder / "leads")
+
+
+@pytest.fixture
+def project(leads: Project, tmp_path: Path) -> Project:
+    """A copy of it."""
+    folder = shutil.copytree(leads.folder, tmp_path / "leads")
+    return Project(leads.bin, folder, dict(leads.environment))
 
 
 @pytest.fixture
@@ -132,13 +139,6 @@ def empty(server: str) -> Iterator[str]:
         admin.execute("DROP DATABASE wheel WITH (FORCE)")
 
 
-def export_of(project: Project) -> str:
-    """The results of the project's own step."""
-    project.tracer("seed", "companies.csv", "--blueprint", "normalize,headcount")
-    project.tracer("reconcile", "--until-done")
-    return project.tracer("export", "companies", "--format", "csv")
-
-
 def test_the_wheel_has_what_commands_read_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
@@ -150,26 +150,23 @@ def test_the_wheel_has_what_commands_read_and_no_tests(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".pyc", ".env"))]
 
 
-def test_a_project_works_at_once(project: Project, empty: str) -> None:
-    assert project.tracer("--version").startswith("tracer ")
+def test_the_tests_of_a_project_pass_at_once(project: Project) -> None:
     assert "3 passed" in project.run("python", "-P", "-m", "pytest", "-q")
-    with (project.folder / ".env").open("a") as settings:
-        settings.write(f"DATABASE_URL={empty}\n")
-    assert "Step headcount registered" in project.tracer("db", "upgrade")
-    assert ",120\n" in export_of(project)
 
 
-def test_packages_of_our_names_in_the_folder_are_not_taken_for_ours(
+def test_a_project_works_at_once_and_packages_of_our_names_are_not_taken_for_ours(
     among_strangers: Project, empty: str
 ) -> None:
     project = among_strangers
-    project.environment |= {"DATABASE_URL": empty, "TRACER_WORKER_PROCESSES": "1"}
-    assert "enrichment" in project.tracer("--help")
+    with (project.folder / ".env").open("a") as settings:
+        settings.write(f"DATABASE_URL={empty}\nTRACER_WORKER_PROCESSES=1\n")
+    assert project.tracer("--version").startswith("tracer ")
     assert "Step headcount registered" in project.tracer("db", "upgrade")
     with project.running("workers") as said:
-        listening = workers_socket(project.folder / ".tracer")
-        wait_until(lambda: accepts(listening))
-        assert ",120\n" in export_of(project)
+        project.tracer("seed", "companies.csv", "--blueprint", "normalize,headcount")
+        wait_until(lambda: accepts(workers_socket(project.folder / ".tracer")))
+        project.tracer("reconcile", "--until-done")
+        assert ",120\n" in project.tracer("export", "companies", "--format", "csv")
     assert "1 worker processes" in said.read_text()
 
 
@@ -183,6 +180,7 @@ def test_a_package_of_our_name_that_python_finds_first_is_named(
     assert said == f"Take {tmp_path}/other out of PYTHONPATH: its `cli` hides Tracer's own.\n"
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(240)
 def test_modal_works_the_steps_of_the_folder(
     among_strangers: Project, world: World, url: str
@@ -208,6 +206,7 @@ def test_modal_works_the_steps_of_the_folder(
     assert world.statuses() == {"COMPLETED": 3}
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_stack_runs_from_the_wheel_and_is_deployed_again(
     among_strangers: Project, empty: str
