@@ -108,6 +108,7 @@ def tracer(
 ) -> Terminal:
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("TRACER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRACER_WORKER_PROCESSES", "1")  # each takes a second to start
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody is there
     return Terminal(capfd)
 

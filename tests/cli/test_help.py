@@ -49,8 +49,9 @@ def test_every_command_has_an_example_of_itself(words: tuple[str, ...]) -> None:
 
 
 def test_the_examples_do_what_they_say(
-    tracer: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracer: Terminal, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.operator.set_polling(poll_s=0.05)
     monkeypatch.chdir(tmp_path)
     Path("companies.csv").write_text(COMPANIES)
     shown = {w: shlex.split(EXAMPLES[w].removeprefix("Example: tracer ")) for w in EXAMPLES}

@@ -11,7 +11,7 @@ import typer
 from cli.main import app
 from tests.cli.test_help import COMPANIES, ELSEWHERE, EXAMPLES, OTHER_CODES, commands, order
 from tests.terminal import Terminal
-from tests.world import World, doing
+from tests.world import World, doing, finish
 from workers.kit import Company, PermanentError
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
@@ -33,12 +33,15 @@ def test_every_command_takes_json(words: tuple[str, ...]) -> None:
 
 
 def test_the_examples_print_one_document(
-    tracer: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracer: Terminal, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("companies.csv").write_text(COMPANIES)
     for words in sorted(EXAMPLES.keys() - {("cancel",)}, key=order):
         if words[0] in ELSEWHERE:
+            continue
+        if words == ("reconcile",):  # tests of its own read its document: a worker takes a second
+            finish(world)
             continue
         code = tracer.run(*shlex.split(EXAMPLES[words].removeprefix("Example: tracer ")), "--json")
         assert code in OTHER_CODES.get(" ".join(words), {0}), (words, tracer.err)

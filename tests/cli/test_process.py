@@ -42,7 +42,6 @@ def test_a_terminal_that_knows_no_utf8_gets_what_it_can_show(
         ("batches >/dev/full", 1, "Output: No space left on device."),
         ("batches --json >/dev/full", 1, "Output: No space left on device."),
         ("pause batch >&- <&-", 0, "batch is paused"),
-        ("explain batch $'\\xff'", 2, "is not UTF-8: check the locale."),
         ("inspect $'\\xff'", 2, "is not UTF-8: check the locale."),
     ],
 )
@@ -55,6 +54,12 @@ def test_streams_and_names_of_any_kind(world: World, words: str, code: int, said
     assert ran.returncode == code
     assert said in ran.stderr.decode()
     assert "Traceback" not in ran.stderr.decode()
+
+
+def test_a_company_that_is_not_utf8_is_refused(tracer: Terminal, world: World) -> None:
+    world.seed(1)
+    tracer("explain", "batch", os.fsdecode(b"\xff"), code=2)
+    assert "is not UTF-8: check the locale." in tracer.err
 
 
 def test_a_watch_that_is_stopped_gives_the_terminal_back_until_it_goes_on(
