@@ -8,60 +8,31 @@ import pytest
 
 from reconciler.contract.claimed import LIMIT, Verdict
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import Connection
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.sql import worker as work
 from reconciler.contract.store import FEW_CALLS, Store
 from reconciler.contract.worker_store import Failure, WorkerStore, _complete_statement
 from reconciler.dispatch import count_rows
+from tests.databases import Databases
+from tests.reconciler.contract.large_table import PLANNED, READ, begin, large, scans
 from tests.system.machine.sides import line, side
 from tests.world import World
 from workers.steps.normalize import Normalized
 
-BATCHES, COMPANIES = 4, 10_000  # in each batch; one row in two hundred is not done with
-# As a busy system has them: nearly all is done, and what is not is spread over the table.
-FILL = """
-WITH seeded AS (
-    INSERT INTO batches (name, blueprint)
-    SELECT 'batch-' || n, '["normalize", "step_a"]' FROM generate_series(1, %(batches)s) n
-    RETURNING id
-), known AS (
-    INSERT INTO companies (key) SELECT 'company-' || n FROM generate_series(1, %(companies)s) n
-    RETURNING id
-), members AS (
-    INSERT INTO batch_companies (batch_id, company_id) SELECT s.id, k.id FROM seeded s, known k
-), logged AS (
-    INSERT INTO progress (batch_id, position, at, arrived)
-    SELECT id, 0, now(), %(companies)s FROM seeded
-)
-INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt, advanced,
-    lease_expires_at, finished_at, call_id)
-SELECT k.id, 'normalize', b.id, 0, s.status, 1, s.status = 'COMPLETED' AND k.id %% 2 = 0,
-    CASE WHEN s.status IN ('QUEUED', 'IN_PROGRESS') THEN now() + interval '1 hour' END,
-    CASE WHEN s.status IN ('COMPLETED', 'CANCELLED', 'FAILED') THEN now() END, 'fc-' || k.id
-FROM seeded b
-CROSS JOIN known k
-CROSS JOIN LATERAL (SELECT CASE
-    WHEN b.id %% 2 = 0 AND k.id %% 500 = 1 THEN 'PENDING'
-    WHEN b.id = 1 AND k.id %% 500 = 2 THEN 'QUEUED'
-    WHEN b.id = 1 AND k.id %% 500 = 3 THEN 'IN_PROGRESS'
-    WHEN k.id %% 500 = 4 THEN 'CANCELLED'
-    WHEN k.id %% 500 = 5 THEN 'FAILED'
-    ELSE 'COMPLETED' END AS status) s
-"""
 LOOP = re.compile(r"Anti Join|Join Filter: .*company_id")  # a row by row comparison
-READ = """
-SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'workflow_states'
-"""
 
 
-@pytest.fixture(params=["custom", "generic", "never analyzed"])
-def filled(request: pytest.FixtureRequest, world: World) -> str:
-    """A table of 40,000 rows, and how statements on it are planned."""
-    world.sql(FILL, batches=BATCHES, companies=COMPANIES)
-    if request.param != "never analyzed":
-        world.sql("ANALYZE")
-    return "generic" if request.param == "generic" else "custom"
+@pytest.fixture(params=PLANNED)
+def planned(request: pytest.FixtureRequest) -> str:
+    """How statements on the large table are planned; "empty": there is no such table."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def url(planned: str, databases: Databases) -> Iterator[str]:
+    with databases.one() if planned == "empty" else large(databases, planned) as found:
+        yield found
 
 
 @pytest.fixture
@@ -79,18 +50,7 @@ def worker(url: str) -> Iterator[WorkerStore]:
     made.close()
 
 
-def begin(connection: Connection, plan: str) -> None:
-    connection.execute(f"SET plan_cache_mode = force_{plan}_plan".encode())
-    connection.execute("BEGIN")
-    connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-
-
-def scans(connection: Connection) -> int:
-    row = connection.execute(READ).fetchone()
-    return int(row["seq_scan"]) if row else 0
-
-
-def test_a_tick_reads_no_table(filled: str, store: Store) -> None:
+def test_a_tick_reads_no_table(planned: str, store: Store) -> None:
     now = store.now() + timedelta(minutes=1)
     verbs: dict[str, Callable[[], object]] = {
         "due": lambda: store.due(now),
@@ -102,7 +62,7 @@ def test_a_tick_reads_no_table(filled: str, store: Store) -> None:
         "reap": lambda: reap(store, now + timedelta(hours=2)),
     }
     for name, verb in verbs.items():
-        begin(line(store).only, filled)
+        begin(line(store).only, planned)
         verb()
         assert scans(line(store).only) == 0, name
         line(store).only.execute("ROLLBACK")
@@ -112,9 +72,9 @@ def reap(store: Store, now: datetime) -> None:
     assert store.reap(now, lambda _: Verdict(now, "expired", "worker_silent"))[0] == 40
 
 
+@pytest.mark.parametrize("planned", ["never analyzed"], indirect=True)
 def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, store: Store) -> None:
     """By statistics from before a batch began, nothing is in flight, so that a loop is cheap."""
-    world.sql(FILL, batches=BATCHES, companies=COMPANIES)
     world.sql(
         "UPDATE workflow_states SET status = 'PENDING', lease_expires_at = NULL "
         "WHERE status IN ('QUEUED', 'IN_PROGRESS')"
@@ -152,6 +112,7 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         assert not [row for row in plan if LOOP.search(row["QUERY PLAN"])], query
 
 
+@pytest.mark.parametrize("planned", ["empty"], indirect=True)
 @pytest.mark.parametrize("shallow", [0, 10, 19])
 def test_a_claim_counts_no_further_than_its_capacity(
     world: World, store: Store, shallow: int
@@ -170,9 +131,9 @@ def test_a_claim_counts_no_further_than_its_capacity(
     assert row["idx_scan"] < 5 * 100 + 5 * 20
 
 
-def test_a_dispatch_reads_no_table(filled: str, store: Store) -> None:
+def test_a_dispatch_reads_no_table(planned: str, store: Store) -> None:
     now = store.now() + timedelta(minutes=1)
-    begin(line(store).only, filled)
+    begin(line(store).only, planned)
     chunks = store.claim(now)
     assert chunks
     store.record_calls(chunks[:1], ["fc-1"])
@@ -181,9 +142,9 @@ def test_a_dispatch_reads_no_table(filled: str, store: Store) -> None:
     assert scans(line(store).only) == 0
 
 
-def test_a_worker_reads_no_table(filled: str, store: Store, worker: WorkerStore) -> None:
+def test_a_worker_reads_no_table(planned: str, store: Store, worker: WorkerStore) -> None:
     chunk, *_ = store.claim(store.now() + timedelta(minutes=1))
-    begin(line(worker).only, filled)
+    begin(line(worker).only, planned)
     attempts = worker.begin("normalize", chunk.company_ids)
     assert worker.heartbeat(attempts)
     first, second, *_ = attempts
@@ -192,7 +153,7 @@ def test_a_worker_reads_no_table(filled: str, store: Store, worker: WorkerStore)
     assert scans(line(worker).only) == 0
 
 
-def test_a_scan_would_be_seen(filled: str, store: Store) -> None:
-    begin(line(store).only, filled)
+def test_a_scan_would_be_seen(planned: str, store: Store) -> None:
+    begin(line(store).only, planned)
     line(store).only.execute("SELECT count(*) FROM workflow_states WHERE attempt > 1")
     assert scans(line(store).only) == 1

@@ -13,7 +13,8 @@ from reconciler.operator import steering
 from reconciler.operator.batch import BatchView
 from reconciler.operator.history import read_history
 from reconciler.operator.store import OperatorStore
-from tests.reconciler.contract.test_plans import FILL, begin, scans
+from tests.databases import Databases
+from tests.reconciler.contract.large_table import PLANNED, begin, large, scans
 from tests.system.machine.sides import line, side
 from tests.world import World, doing
 from workers.kit import PermanentError
@@ -219,21 +220,19 @@ def test_only_those_that_run_and_share_a_step_are_rivals(world: World) -> None:
     assert [(r["name"], r["priority"]) for r in found] == [("two", 3), ("three", -1)]
 
 
-@pytest.fixture(params=["custom", "generic", "never analyzed"])
-def one_line(request: pytest.FixtureRequest, world: World, url: str) -> Iterator[OperatorStore]:
+@pytest.fixture(params=PLANNED)
+def one_line(request: pytest.FixtureRequest, databases: Databases) -> Iterator[OperatorStore]:
     """An operator in a transaction of 40,000 rows in 4 batches, by statistics good and bad."""
-    world.sql(FILL, batches=4, companies=10_000)
-    if request.param != "never analyzed":
-        world.sql("ANALYZE")
-    made = side(OperatorStore, url)
-    begin(line(made).only, "generic" if request.param == "generic" else "custom")
-    yield made
-    made.close()
+    with large(databases, request.param) as url:
+        made = side(OperatorStore, url)
+        begin(line(made).only, request.param)
+        yield made
+        made.close()
 
 
 @pytest.mark.usefixtures("in_twos")
-def test_an_operator_reads_no_table(one_line: OperatorStore, world: World) -> None:
-    running, waiting = batch(world, "batch-1"), batch(world, "batch-2")
+def test_an_operator_reads_no_table(one_line: OperatorStore) -> None:
+    running, waiting = one_line.batch("batch-1"), one_line.batch("batch-2")
     assert len(steering.unfinished(one_line, running)) == 2
     assert steering.failed(one_line, running)[0]["rows"] == 20
     assert steering.retry(one_line, running) == 20

@@ -20,7 +20,7 @@ from reconciler.operator.tuning import (
     read_pickups,
 )
 from reconciler.prefect import schedule
-from tests.reconciler.contract.test_plans import begin, scans
+from tests.reconciler.contract.large_table import begin, scans
 from tests.roles import as_role, granted
 from tests.system.machine.sides import line, side
 from tests.terminal import Terminal
