@@ -27,7 +27,7 @@ test: check  ## Every check, and every behaviour once (5 to 8 minutes on two cor
 	@$(PYTEST) -m "not proof"
 
 proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (15 minutes)
-	@$(PYTEST) -m proof
+	@$(PYTEST) -m "proof or hypothesis" --hypothesis-profile=proof
 
 check: setup  ## Format, lint, types, import rules (half a minute)
 	@$(BIN)/ruff format --check .

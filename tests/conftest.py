@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
@@ -27,6 +28,11 @@ from tests.together import Together, place
 from tests.world import World
 from workers import app
 from workers.runtime.loading import load_steps
+
+# What hypothesis draws runs in both tiers: `make proof` has --hypothesis-profile=proof.
+settings.register_profile("test", max_examples=20, deadline=None)
+settings.register_profile("proof", max_examples=200, deadline=None)
+settings.load_profile("test")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:

@@ -33,7 +33,7 @@ from workers.steps.normalize import Normalized
 POLL_S = 0.2
 LEASE_S = 1.5
 DEADLINE_S = 1.0
-SILENCE_S = 5.0  # that a conductor's transaction may keep the others waiting
+SILENCE_S = 5  # that a conductor's transaction may keep the others waiting
 SLACK_S = 1.5  # for a busy machine: ticks and writes take their time too
 
 Key = tuple[int, int]  # company, attempt
@@ -223,11 +223,16 @@ def test_every_backend_is_terminated(world: World, url: str, report: Report) -> 
         wait_until(lambda: any(line.startswith("advanced 10") for line in lines))
 
 
-def test_a_reconciler_goes_silent_within_its_claim(world: World, url: str, report: Report) -> None:
+@pytest.mark.parametrize("limit_s", [1, pytest.param(SILENCE_S, marks=pytest.mark.proof)])
+def test_a_reconciler_goes_silent_within_its_claim(
+    world: World, url: str, report: Report, limit_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its machine sleeps, or its network is gone: the connection stays, and says nothing."""
+    limit = queries.SILENCE_LIMIT.replace(f"{SILENCE_S}s", f"{limit_s}s")
+    monkeypatch.setattr(queries, "SILENCE_LIMIT", limit)
     world.seed(10)
     with silent(url, CLAIM_TURN), polling(url, Answering([])):
-        report.moved(world, rows(world, "PENDING"), "PENDING", time.monotonic(), SILENCE_S)
+        report.moved(world, rows(world, "PENDING"), "PENDING", time.monotonic(), limit_s)
 
 
 @pytest.mark.proof
@@ -254,7 +259,9 @@ def test_a_loop_that_slept_within_its_claim_goes_on(
     """Its connection has been ended meanwhile: an outage like any other."""
     world.seed(10)
     slept = list[bool]()
-    monkeypatch.setattr(queries, "SILENCE_LIMIT", queries.SILENCE_LIMIT.replace("5s", "100ms"))
+    monkeypatch.setattr(
+        queries, "SILENCE_LIMIT", queries.SILENCE_LIMIT.replace(f"{SILENCE_S}s", "100ms")
+    )
     execute: Callable[..., Any] = psycopg.Cursor.execute
 
     def sleeping(self: Any, query: Any, *args: Any, **options: Any) -> Any:

@@ -83,6 +83,7 @@ def test_the_schedule_takes_a_batch_through_containers(
     shutil.rmtree(home)
 
 
+@pytest.mark.proof
 def test_a_container_that_is_killed_costs_its_rows_an_attempt_and_nothing_else(
     world: World, modal: ControlPlane
 ) -> None:

@@ -29,8 +29,8 @@ from tests.scratch import make_scratch
 from tests.world import wait_until
 from workers.runtime.loading import load_steps
 
-AWAY_S = 3.0
-COMPANIES = 60
+AWAY_S = 2.5
+COMPANIES = 30
 SAID = r"^\d\S+ \d\S+ (\S+) (.*)$"  # in a worker process's log: who, and what
 GONE, BACK = "The database is away, waiting for it: ", "The database is back"
 
@@ -131,7 +131,7 @@ def test_a_batch_outlives_postgres_and_nothing_is_done_again(
     url = supervisor.acquire(home)
     seed(url)
     with caplog.at_level(logging.INFO), hosting(home, url) as said, polling(home, url) as lines:
-        wait_until(lambda: completed(url) > 10)
+        wait_until(lambda: completed(url) > 5)
         end(home)
         wait_until(lambda: any(line.startswith(GONE) for line in lines))
         Event().wait(AWAY_S)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import cli
@@ -79,7 +79,6 @@ def test_nothing_is_fetched_or_written_to_find_a_domain(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(deadline=None)
 @given(ADDRESSES)
 @example("İ.com")
 def test_a_canonical_domain_is_its_own_canonical_domain(text: str) -> None:
@@ -132,7 +131,6 @@ def test_a_name_that_only_looks_like_a_form_stays_whole(name: str) -> None:
     assert split_legal_form(name) == (name, None)
 
 
-@settings(deadline=None)
 @given(NAMES)
 def test_a_split_name_is_a_part_of_the_name_and_never_empty(name: str) -> None:
     bare, form = split_legal_form(name)
@@ -141,7 +139,6 @@ def test_a_split_name_is_a_part_of_the_name_and_never_empty(name: str) -> None:
     assert form is None or split_legal_form(f"{bare} {form}")[1] is not None
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(categories=["Lu"]), min_size=1).map(lambda text: f"{text} x"))
 def test_a_form_that_is_joined_to_a_name_is_split_off_again(name: str) -> None:
     for form in ("Inc.", "GmbH & Co. KG", "S.p.A.", "Co., Ltd.", "AG", "S.A. de C.V."):

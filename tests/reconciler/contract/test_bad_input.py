@@ -21,9 +21,7 @@ from workers.runtime.outcome import LONGEST_WAIT_S, waitable
 from workers.steps.normalize import Normalized
 
 MARKUP = "[red]boo[/red] [/] \x1b[31m '; DROP TABLE companies; --"
-FIXED = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FIXED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def reason(world: World, batch: str, key: str = "company-0") -> str:

@@ -38,9 +38,7 @@ def fill(depths: dict[int, tuple[int, int]], room: int) -> Counter[int]:
     return got
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30)), min_size=1, max_size=8),
     room=st.integers(1, 60),

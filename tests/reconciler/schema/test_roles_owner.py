@@ -24,11 +24,13 @@ from reconciler.schema.role_urls import role_url
 from reconciler.tick import tick
 from tests.scratch import make_scratch
 from tests.terminal import SEED, Terminal
+from tests.tiers import all_but
 from tests.world import STEPS, Scripted
 from workers.runtime.lifecycle import work
 
 DEBIAN = Path("/usr/lib/postgresql")
-SERVERS = ["embedded", *sorted(p.parent.name for p in DEBIAN.glob("*/bin") if p.is_dir())]
+OTHERS = sorted(p.parent.name for p in DEBIAN.glob("*/bin") if p.is_dir())
+SERVERS = all_but(["embedded"], ["embedded", *OTHERS])
 PASSWORD = "let me in: @/%"
 
 

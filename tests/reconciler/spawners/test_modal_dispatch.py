@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from grpclib import Status as Code
 
 from reconciler.spawners.modal_lane import MAX_REQUESTS
@@ -40,7 +41,7 @@ def test_what_does_not_fit_into_the_bound_is_not_sent_and_goes_back(modal: Dispa
     world.seed(250)
     world.operator.set_step("normalize", {"chunk_size": 1})
     modal.plane.inject("FunctionMap", Hang())
-    with modal.within(3) as patient:
+    with modal.within(2) as patient:
         report = patient.tick()
     assert (report.spawned, report.unknown, report.released) == (
         0,
@@ -117,6 +118,7 @@ def test_a_refusal_can_be_read(modal: Dispatcher, tracer: Terminal) -> None:
     assert reason in tracer.json("explain", "batch", "company-0")["says"]
 
 
+@pytest.mark.proof
 def test_one_process_dispatches_twenty_thousand_ids_a_second() -> None:
     """In chunks of 150, to a control plane in a process of its own.
 

@@ -80,8 +80,8 @@ def test_claimed_companies_are_worked(world: World, home: Path) -> None:
 def test_a_worker_process_that_is_killed_costs_time_and_nothing_else(
     world: World, home: Path, host: "subprocess.Popen[bytes]"
 ) -> None:
-    world.operator.set_step("step_a", {"lease_s": 3, "backoff_s": 0.1, "chunk_size": 50})
-    world.seed(50, ["step_a"])
+    world.operator.set_step("step_a", {"lease_s": 1.5, "backoff_s": 0.1, "chunk_size": 25})
+    world.seed(25, ["step_a"])
     tick(world.store, spawner(home), world.store.now())
     wait_until(lambda: world.statuses().get("COMPLETED", 0) > 5)
     (child,) = children(host.pid)
@@ -89,10 +89,10 @@ def test_a_worker_process_that_is_killed_costs_time_and_nothing_else(
 
     def done() -> bool:
         tick(world.store, spawner(home), world.store.now())
-        return world.statuses() == {"COMPLETED": 50}
+        return world.statuses() == {"COMPLETED": 25}
 
     wait_until(done)
-    assert len(world.sql("SELECT * FROM results.step_a")) == 50
+    assert len(world.sql("SELECT * FROM results.step_a")) == 25
     assert {row["attempt"] for row in world.rows()} == {1, 2}
 
 

@@ -1,5 +1,6 @@
 """`tracer doctor` where workers are Modal's: each part broken on purpose, one at a time."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,6 @@ from reconciler.operator.diagnosis.reason import Code
 from tests.standins.controlplane.client import environment
 from tests.standins.controlplane.faults import dead_url, silent_server
 from tests.standins.controlplane.plane import ControlPlane
-from tests.standins.controlplane.terminal import modal, project
 from tests.terminal import Terminal
 from tests.world import World
 
@@ -110,8 +110,10 @@ def test_a_deployed_function_that_is_not_registered(tracer: Terminal, world: Wor
     assert found["fix"] == "tracer steps sync"
 
 
-def test_an_app_that_was_stopped(tracer: Terminal, url: str) -> None:
-    with project(url) as plane, environment(plane.environment()):
-        assert findings(tracer)["app"]["ok"]
-        assert modal(plane, "app", "stop", "tracer", "--yes").returncode == 0
-        assert not findings(tracer)["app"]["ok"]
+def test_an_app_that_was_stopped(
+    tracer: Terminal, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(tracer)["app"]["ok"]
+    monkeypatch.setattr(plane.apps["tracer"], "stopped_at", time.time())
+    monkeypatch.delitem(plane.apps, "tracer")
+    assert not findings(tracer)["app"]["ok"]

@@ -111,6 +111,7 @@ def test_a_prefect_that_is_silent_is_not_waited_for(
 ) -> None:
     world.seed(1)
     world.sql(LONG_AGO)
+    monkeypatch.setattr(observers, "ANSWER_S", 0.3)
     with silent_server() as url:
         monkeypatch.setattr(observers, "find_server", lambda _: local_server(f"{url}/api"))
         started = time.monotonic()

@@ -71,9 +71,7 @@ def learned(known: dict[str, Company], rows: list[Any]) -> dict[str, Company]:
     return after
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, min_size=1, max_size=3))
 def test_any_files_one_after_the_other(world: World, files: list[list[Any]]) -> None:
     world.sql(EMPTY)

@@ -1,7 +1,7 @@
 """The columns of a seed file are found by their names, or as the caller says."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.contract.errors import BadInput
@@ -51,7 +51,6 @@ def test_a_column_that_cannot_be_found_is_one_clear_sentence(
     assert says in str(raised.value)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["", " ", "a", "a_2", "a_3", "column_1", "column_2", "b "])))
 def test_column_names_are_unique_whatever_the_header(header: list[str]) -> None:
     names = unique_names(header)
@@ -59,7 +58,6 @@ def test_column_names_are_unique_whatever_the_header(header: list[str]) -> None:
     assert all(names)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_the_host_of_a_host_is_itself(text: str) -> None:
     host = host_of(text)

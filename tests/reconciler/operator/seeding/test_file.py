@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.contract.errors import BadInput
@@ -206,7 +206,6 @@ def test_a_file_many_times_the_memory_it_takes_is_streamed(tmp_path: Path) -> No
     assert peak < file.stat().st_size / 8
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.text(), min_size=3, max_size=3), min_size=1))
 def test_every_csv_row_comes_out_as_it_went_in_or_is_reported(rows: list[list[str]]) -> None:
     text = io.StringIO()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -154,7 +154,6 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path: Path) -> None:
             assert seed.bytes_read == seed.bytes_total
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_no_bytes_bring_a_traceback(content: bytes) -> None:
     for format in ("csv", "tsv", "jsonl", "parquet"):

@@ -11,8 +11,6 @@ from tests.terminal import Terminal
 from tests.world import World
 
 FUZZED = settings(
-    max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 CELLS = st.text(max_size=12)
