@@ -10,6 +10,7 @@ TOGETHER = (
     "system/test_chaos.py",
     "reconciler/test_flow.py",
     "system/test_wheel.py",
+    "workers/host/test_host.py",
     "reconciler/contract/test_plans.py",
     "reconciler/schema/test_roles_stack.py",
     "standins/controlplane/test_containers.py",
