@@ -106,8 +106,8 @@ class ModalSpawner:
         return self._lanes[key]
 
     async def _connect(self) -> modal.Client:
-        """Modal's client. A cancelled connect goes on inside the client for 57 s, and then prints a
-        traceback. So all callers share one connect, also in later ticks."""
+        """Modal's client. A cancelled connect goes on inside the client for 57 s (see `is_news`).
+        So all callers share one connect, also in later ticks."""
         failed = self._connecting and self._connecting.done() and self._connecting.exception()
         if not self._connecting or failed:
             self._connecting = asyncio.ensure_future(modal.Client.from_env.aio())

@@ -8,7 +8,7 @@ import modal
 import modal.experimental
 
 from reconciler.contract.errors import DEPLOY_WORKERS, TracerError, Unreachable, WorkFailed
-from reconciler.spawners.modal_lane import FAULTS, error_line
+from reconciler.spawners.modal_faults import FAULTS, error_line
 
 T = TypeVar("T")
 

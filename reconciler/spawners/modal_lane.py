@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import grpclib
 import modal
-from grpclib.exceptions import StreamTerminatedError
 
 from reconciler.contract.claimed import Chunk
+from reconciler.spawners.modal_faults import error_line
 from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unknown
 
 FunctionKey = tuple[str, str]  # app name, function name
@@ -29,14 +28,6 @@ REFUSALS = (
     modal.exception.ConflictError,
     modal.exception.ResourceExhaustedError,
     modal.exception.UnimplementedError,
-)
-# Errors that Modal's client is known to raise if Modal does not answer, or refuses.
-FAULTS = (
-    modal.exception.Error,
-    grpclib.GRPCError,
-    StreamTerminatedError,
-    OSError,
-    TimeoutError,
 )
 
 
@@ -136,9 +127,3 @@ def take(calls: Sequence[OutgoingCall], room: int, reason: str) -> Sequence[Outg
     room = max(0, room)
     refuse(calls[room:], reason)
     return calls[:room]
-
-
-def error_line(error: BaseException) -> str:
-    """The error's class and the first line of its text."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
