@@ -27,16 +27,11 @@ FROM (
 ) AS available
 """
 
-# claim: PENDING -> QUEUED
-# Shares each step's capacity among its batches (max-min fair). Higher priorities come first. Within
-# a priority, each batch gets its rows up to one common level: a small batch is claimed whole beside
-# a large one, and no capacity is left over. If the split is uneven, the last rows go to one batch
-# each, in an order that changes with every tick.
+# Each batch's level at each step: see CLAIM. `tracer explain` reads it too.
 # The level depends on each batch's depth (its number of claimable rows). To count 50 batches up to
 # a capacity of 10,000 would read 500,000 rows. So each batch is counted up to an equal share first.
 # Batches that have more are counted twice as far, again and again, until the capacity is met.
-CLAIM = f"""
-WITH RECURSIVE in_flight AS (
+LEVELS = f"""in_flight AS (
     SELECT step_name, count(*) AS rows
     FROM workflow_states
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
@@ -87,7 +82,15 @@ UNION ALL
 ), whole AS (
     SELECT *, floor(max(level) OVER (PARTITION BY step_name, priority)) AS mark
     FROM filled
-), share AS (
+)"""
+
+# claim: PENDING -> QUEUED
+# Shares each step's capacity among its batches (max-min fair). Higher priorities come first. Within
+# a priority, each batch gets its rows up to one common level: a small batch is claimed whole beside
+# a large one, and no capacity is left over. If the split is uneven, the last rows go to one batch
+# each, in an order that changes with every tick.
+CLAIM = f"""
+WITH RECURSIVE {LEVELS}, share AS (
     SELECT step_name, batch_id, priority,
         least(depth, mark) + CASE
             WHEN depth > mark

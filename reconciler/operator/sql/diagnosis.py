@@ -1,6 +1,6 @@
 """The reads of `tracer explain`. No statement here moves a row."""
 
-from reconciler.contract.sql.claim import CLAIM, NOT_IN_FLIGHT
+from reconciler.contract.sql.claim import LEVELS, NOT_IN_FLIGHT
 
 # Both statements read one snapshot, so that their answers agree.
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -38,13 +38,10 @@ ORDER BY w.position DESC
 LIMIT 1
 """
 
-# The claim's own arithmetic, word for word: how many rows it would take per step and batch.
-_LEVELS = CLAIM.partition("\n), share AS (")[0]
-
 # A row's place in the next claim of its step. Counts stop at `counted`: a backlog may have millions
 # of rows. `rival` is a batch whose row of the same company would be taken instead.
-NEXT_CLAIM = f"""{_LEVELS}
-), in_line AS (
+NEXT_CLAIM = f"""
+WITH RECURSIVE {LEVELS}, in_line AS (
     SELECT batch_id, free, room, depth, mark,
         coalesce(sum(depth) OVER (ORDER BY priority DESC
             GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS higher,
