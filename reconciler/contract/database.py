@@ -15,7 +15,8 @@ from psycopg_pool import ConnectionPool
 
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.connection_errors import refusal
-from reconciler.contract.errors import GRANT, BadInput, NotAllowed, Unreachable, WrongSchema
+from reconciler.contract.denial import explain_denial
+from reconciler.contract.errors import BadInput, NoRevision, Unreachable, WrongSchema
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]
@@ -104,13 +105,20 @@ def behind_pooler(connection: Connection) -> bool:
 
 
 def revision(connection: Connection) -> str | None:
-    """The schema's revision, None if no migration has run."""
-    row = connection.execute(
-        "SELECT to_regclass('alembic_version') IS NOT NULL AS there"
+    """The schema's revision, None if no migration has run.
+
+    Raises:
+        NoRevision: the tables are there, and their revision is not.
+    """
+    there = connection.execute(
+        "SELECT to_regclass('alembic_version') IS NOT NULL AS revisions,"
+        " to_regclass('workflow_states') IS NOT NULL AS tables"
     ).fetchone()
-    if not row or not row["there"]:
-        return None
-    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert there is not None  # a SELECT without FROM has one row
+    versions = "SELECT version_num FROM alembic_version"
+    found = connection.execute(versions).fetchone() if there["revisions"] else None
+    if not found and there["tables"]:
+        raise NoRevision(SCHEMA_REVISION)
     return found["version_num"] if found else None
 
 
@@ -119,31 +127,12 @@ def check_revision(connection: Connection) -> None:
 
     Raises:
         WrongSchema: the schema is missing, older or newer.
+        NoRevision: see `revision`.
     """
     found = revision(connection)
     if found == SCHEMA_REVISION:
         return
     raise WrongSchema(found, SCHEMA_REVISION)
-
-
-@contextmanager
-def explain_denial(user: str, role: str = "the owner") -> Iterator[None]:
-    """Turn Postgres's "permission denied" into a clear error: `user` may not do what `role` may.
-
-    Raises:
-        NotAllowed: Postgres has denied a statement of the block.
-    """
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        denied = error.diag.message_primary
-        if user == role:
-            says = f"The role {user} lacks a grant that it needs ({denied})."
-            raise NotAllowed(f"{says} As the database's owner, grant it.", GRANT) from error
-        raise NotAllowed(
-            f"The role {user} may not do this; {role} may ({denied}): name that role in "
-            "DATABASE_URL."
-        ) from error
 
 
 class Database:

@@ -5,6 +5,7 @@
     ├── BadInput       exit code 2: wrong usage or bad input
     │   ├── NotAllowed     the role in DATABASE_URL may not do this
     │   ├── NoPolling      the row of `polling`, which every tick reads, was deleted
+    │   ├── NoRevision     the schema's revision, which every program reads, was deleted
     │   └── WrongSchema    the schema is missing, older or newer than this code
     └── Unreachable    exit code 3: a service that is needed does not answer
 
@@ -71,6 +72,19 @@ class NoPolling(BadInput):
         super().__init__(
             "The table `polling` has lost the row that every tick reads",
             "psql \"$(tracer db url)\" -c 'INSERT INTO polling DEFAULT VALUES'",
+        )
+
+
+class NoRevision(BadInput):
+    """The database has Tracer's tables, and no longer says at which revision they are."""
+
+    def __init__(self, needed: str) -> None:
+        made = "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)"
+        row = f"INSERT INTO alembic_version VALUES ('{needed}')"
+        super().__init__(
+            "The database has Tracer's tables, and `alembic_version` has lost the row with their "
+            "revision. Restore it from a backup. If this version of Tracer was the last to migrate",
+            f'psql "$(tracer db url)" -c "{made}" -c "{row}"',
         )
 
 

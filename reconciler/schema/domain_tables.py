@@ -13,7 +13,8 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reconciler.contract.column_types import SCHEMA_TURN
-from reconciler.contract.database import explain_denial, libpq_url
+from reconciler.contract.database import libpq_url
+from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 

@@ -6,7 +6,8 @@ from alembic import command
 from alembic.config import Config
 
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import connect, explain_denial, revision
+from reconciler.contract.database import connect, revision
+from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import BadInput
 from reconciler.schema.domain_tables import as_owner
 

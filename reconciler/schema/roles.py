@@ -6,7 +6,8 @@ import psycopg
 from psycopg import sql
 
 from reconciler.contract import grants as queries
-from reconciler.contract.database import Connection, Row, check_revision, connect, explain_denial
+from reconciler.contract.database import Connection, Row, check_revision, connect
+from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import GRANT, NotAllowed, WorkFailed
 from reconciler.contract.grants import OPERATOR, ROLES
 from reconciler.contract.results import RESULTS_SCHEMA

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from reconciler.operator.diagnosis.reason import Code
 from tests.terminal import HEADER, SEED, Terminal
 from tests.world import World
 
@@ -87,7 +88,10 @@ def test_a_database_that_cannot_be_reached_is_exit_code_3(
     [
         ("UPDATE alembic_version SET version_num = '0000'", "run `tracer db upgrade`"),
         ("UPDATE alembic_version SET version_num = '9999'", "update Tracer"),
-        ("DROP TABLE alembic_version", "no Tracer schema yet: run `tracer db upgrade`"),
+        (
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
+            "no Tracer schema yet: run `tracer db",
+        ),
     ],
 )
 def test_another_schema_is_refused_before_anything_is_written(
@@ -98,6 +102,22 @@ def test_another_schema_is_refused_before_anything_is_written(
     for command in commands:
         tracer(*command, code=2)
         assert says in " ".join(tracer.err.split())
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
+def test_a_revision_that_was_deleted_can_be_written_again(
+    tracer: Terminal, world: World, change: str
+) -> None:
+    world.sql(change)
+    for command in ["batches"], ["db", "status"], ["db", "upgrade"], ["reconcile", "--once"]:
+        tracer(*command, code=2)
+        assert "`alembic_version` has lost the row" in " ".join(tracer.err.split())
+    found = {part["part"]: part for part in tracer.json("doctor", code=1)}["schema"]
+    assert found["code"] == Code.SCHEMA_DAMAGED
+    for statement in re.findall('-c "(.*?)"', found["fix"]):
+        world.sql(statement)
+    tracer("db", "upgrade")
+    assert "Schema: up to date" in tracer.err
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])

@@ -7,7 +7,7 @@ import psycopg
 
 from reconciler.contract.column_types import ContractTable
 from reconciler.contract.database import Connection, check_revision, connect, location
-from reconciler.contract.errors import GRANT, TracerError, WrongSchema
+from reconciler.contract.errors import GRANT, NoRevision, TracerError, WrongSchema
 from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROLES, WORKER
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 from reconciler.contract.settings import load_settings
@@ -62,6 +62,8 @@ def schema() -> str | Reason:
                 check_revision(connection)
         except WrongSchema as error:
             return wrong_schema(error)
+        except NoRevision as error:
+            return Reason(Code.SCHEMA_DAMAGED, error.says, error.fix)
         found = columns(connection, None)
     wanted = {name: table.columns.keys() for name, table in ContractTable.metadata.tables.items()}
     if missing := list(lacking(wanted, found)):

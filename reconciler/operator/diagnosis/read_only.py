@@ -6,7 +6,8 @@ from typing import Self
 
 import psycopg
 
-from reconciler.contract.database import Connection, check_revision, connect, explain_denial
+from reconciler.contract.database import Connection, check_revision, connect
+from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import TracerError
 from reconciler.operator.connect import operator
 from reconciler.operator.sql.health import HOLDERS

@@ -77,11 +77,18 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         "psql ",
     ),
     "no schema": (
-        renamed("alembic_version"),
+        sql("ALTER SCHEMA public RENAME TO gone", "ALTER SCHEMA gone RENAME TO public"),
         "schema",
         Code.SCHEMA_MISSING,
         "no Tracer schema yet",
         UPGRADE,
+    ),
+    "a lost revision": (
+        renamed("alembic_version"),
+        "schema",
+        Code.SCHEMA_DAMAGED,
+        "`alembic_version` has lost the row",
+        "psql ",
     ),
     "an old schema": (
         sql(OLD, NEW),
