@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import psycopg
@@ -34,7 +35,7 @@ from cli import (
 from cli.init.command import init
 from cli.inspect import command
 from cli.render import out, say
-from reconciler.contract.errors import TracerError
+from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.outage import first_line
 
 TOOK_TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
@@ -104,6 +105,7 @@ put(TUNE, "bench", bench.bench, "tracer bench --companies 2000 --steps 2")
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code: 0 done, 1 failed, 2 bad input, 3 unreachable."""
     try:
+        check_working_directory()
         app(list(arguments), prog_name="tracer")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
@@ -122,6 +124,18 @@ def run(arguments: Sequence[str]) -> int:
         say(f"{error.filename or 'Output'}: {error.strerror or error}.")
         return 1
     return 0
+
+
+def check_working_directory() -> None:
+    """Refuse a working directory that is gone: no command could name what it reads and writes.
+
+    Raises:
+        BadInput: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise BadInput("The working directory was deleted: change to another one.") from error
 
 
 def _database_error(error: psycopg.OperationalError) -> int:

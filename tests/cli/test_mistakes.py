@@ -151,3 +151,15 @@ def test_a_setting_that_cannot_be_used_is_named(
     monkeypatch.setenv("TRACER_WORKERS", "cloud")
     tracer("batches", code=2)
     assert "TRACER_WORKERS" in tracer.err
+
+
+@pytest.mark.parametrize("command", [["batches"], ["init", "leads"], ["up"], ["doctor"]])
+def test_a_working_directory_that_was_deleted_is_named(
+    tracer: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    tracer(*command, code=2)
+    assert tracer.err == "The working directory was deleted: change to another one.\n"
