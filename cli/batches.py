@@ -6,12 +6,12 @@ from cli.inspect.progress import NARROW
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
 from reconciler.operator import views
-from reconciler.operator.connect import operator
+from reconciler.operator.read_only import ViewStore, read_only_store
 
 
 def batches(as_json: AsJson = False) -> None:
     """Show every batch with its progress."""
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         rows = [with_share(row) for row in views.batches(store)]
     if as_json:
         document(rows)

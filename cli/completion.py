@@ -8,6 +8,7 @@ from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import load_settings
 from reconciler.local.postgres.supervisor import is_running
 from reconciler.operator.connect import database_url
+from reconciler.operator.read_only import ReadOnlyStore
 from reconciler.operator.store import OperatorStore
 
 
@@ -32,4 +33,4 @@ def _store() -> OperatorStore:
     settings = load_settings()
     if not settings.database_url and not is_running(settings.home):
         raise TracerError("No Postgres runs.")
-    return OperatorStore.connect(database_url(settings), max_size=1)
+    return ReadOnlyStore.connect(database_url(settings), max_size=1)

@@ -12,9 +12,9 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.diagnosis import evidence
 from reconciler.operator.diagnosis.explain import explain as reason_of
 from reconciler.operator.diagnosis.explain import moves_by_itself, read_and_observe
-from reconciler.operator.diagnosis.read_only import read_only_store
 from reconciler.operator.diagnosis.reason import Reason
 from reconciler.operator.diagnosis.rules.loop import wrong_schema
+from reconciler.operator.read_only import read_only_store
 
 CompanyKey = Annotated[str, typer.Argument(metavar="COMPANY", help="The company's key.")]
 

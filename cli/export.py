@@ -11,8 +11,8 @@ from cli.render import AsJson, BatchName, answer
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.operator.batch import BatchView
-from reconciler.operator.connect import operator
 from reconciler.operator.export import Format, write_batch
+from reconciler.operator.read_only import ViewStore, read_only_store
 from workers.runtime.loading import load_steps
 
 
@@ -27,7 +27,7 @@ def export(
     """Write a batch's companies with their results as CSV, JSON lines or Parquet."""
     if as_json and output == STDOUT:
         raise BadInput("With --json, stdout is for the document: to write the rows, add -o FILE.")
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         found = store.batch(batch)
         tables = result_tables(found)
         with opened(output) as file:

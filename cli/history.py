@@ -4,8 +4,8 @@ from shlex import quote
 from typing import Any
 
 from cli.render import AsJson, BatchName, document, out, table
-from reconciler.operator.connect import operator
 from reconciler.operator.history import read_history
+from reconciler.operator.read_only import ViewStore, read_only_store
 
 
 def history(batch: BatchName, as_json: AsJson = False) -> None:
@@ -13,7 +13,7 @@ def history(batch: BatchName, as_json: AsJson = False) -> None:
 
     For pause, resume and priority, the number is that of the rows that were PENDING then.
     """
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         lines = read_history(store, store.batch(batch))
     if as_json:
         document({"batch": batch, "history": lines})

@@ -13,6 +13,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
 from reconciler.operator.diagnosis.rules.loop import schedule_faults
 from reconciler.operator.intervals import set_intervals, set_paused
+from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.operator.wording import seconds
 from reconciler.prefect import schedule
 from reconciler.prefect.runs import recent_runs
@@ -31,7 +32,7 @@ def interval(context: typer.Context, as_json: AsJson = False) -> None:
     """Show the loop's intervals, Prefect's schedule and the next run, with the source of each."""
     if context.invoked_subcommand:
         return
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         polling = store.polling()
     prefect = read_prefect()
     if as_json:

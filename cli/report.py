@@ -9,7 +9,7 @@ from cli.output_file import STDOUT, opened
 from cli.render import AsJson, BatchName, document, say
 from reconciler.contract.errors import BadInput
 from reconciler.operator import views
-from reconciler.operator.connect import operator
+from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.operator.report.figures import read_report
 from reconciler.operator.report.html import MARK, render_report
 
@@ -33,7 +33,7 @@ def report(
     """Write a report of a batch as one HTML file: throughput, latency, failures and attempts."""
     to_file = not as_json and output != STDOUT
     replaced = to_file and check(output, force)
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         found = store.batch(batch)
         steps = views.progress(store, found)["steps"]
         summed = read_report(store, found)

@@ -12,6 +12,7 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import StepSettings
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, operator
+from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
 
@@ -53,7 +54,7 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
     """Show the registered steps and their settings."""
     if context.invoked_subcommand:
         return
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         rows = store.steps()
     if as_json:
         document(rows)

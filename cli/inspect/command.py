@@ -16,7 +16,7 @@ from cli.render import AsJson, document, one_line, out, say
 from reconciler.contract.errors import BadInput
 from reconciler.contract.states import BatchStatus
 from reconciler.operator import views
-from reconciler.operator.connect import operator
+from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.views import STATEMENTS
 
@@ -54,7 +54,7 @@ def inspect(
         raise BadInput(
             "Name a batch, or a company with --company. To list the batches", "tracer batches"
         )
-    with operator() as store:
+    with read_only_store(ViewStore) as store:
         if company is not None:
             show_company(store, store.batch(batch) if batch is not None else None, company, as_json)
         elif batch is not None and watch:

@@ -207,11 +207,8 @@ class Database:
             psycopg.OperationalError: the connection is lost, or Postgres has ended it because this
                 program was silent.
         """
-        try:
-            with self._connection() as connection, connection.transaction():
-                yield connection
-        except psycopg.errors.IdleInTransactionSessionTimeout as error:
-            raise psycopg.OperationalError(str(error)) from error
+        with self._connection() as connection, connection.transaction():
+            yield connection
 
     def rows(self, query: str | sql.Composed, **parameters: Any) -> list[Row]:
         """Run one statement in its own transaction; returns its rows, [] if it has no result."""
@@ -229,4 +226,6 @@ class Database:
                 # The old primary after a failover, or a server with a full disk. It takes no
                 # writes, so treat it as away: the next connection may lead to a server that does.
                 connection.close()
+                raise psycopg.OperationalError(str(error)) from error
+            except psycopg.errors.IdleInTransactionSessionTimeout as error:
                 raise psycopg.OperationalError(str(error)) from error

@@ -12,12 +12,12 @@ from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROL
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import existing_database_url
-from reconciler.operator.diagnosis.read_only import lock_timeout, read_only_store
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import StepFacts
 from reconciler.operator.diagnosis.rules import step
 from reconciler.operator.diagnosis.rules.loop import wrong_schema
 from reconciler.operator.diagnosis.rules.step import SYNC
+from reconciler.operator.read_only import ReadOnlyStore, lock_timeout, read_only_store
 from reconciler.operator.sql import health
 
 PRIVILEGE = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
@@ -58,7 +58,7 @@ def schema() -> str | Reason:
     """The schema has the revision that this Tracer needs, and all its tables and columns."""
     with connect(existing_database_url(load_settings())) as connection:
         try:
-            with lock_timeout(connection):
+            with lock_timeout(connection, ReadOnlyStore.patience_s):
                 check_revision(connection)
         except WrongSchema as error:
             return wrong_schema(error)

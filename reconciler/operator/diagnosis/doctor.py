@@ -9,8 +9,8 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.diagnosis import database_checks
 from reconciler.operator.diagnosis.database_checks import Tables
 from reconciler.operator.diagnosis.loop_checks import LoopChecks
-from reconciler.operator.diagnosis.read_only import TableLocked
 from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.read_only import TableLocked
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from reconciler.contract.settings import load_settings, workers_socket
 from reconciler.local.worker_host import ask_host, host_fix
 from reconciler.operator.diagnosis.database_checks import Tables
 from reconciler.operator.diagnosis.observers import observe_prefect
-from reconciler.operator.diagnosis.read_only import read_only_store
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import LoopFacts, Observed
 from reconciler.operator.diagnosis.rules import loop as rules
 from reconciler.operator.diagnosis.rules import workers
 from reconciler.operator.diagnosis.rules.loop import CRON
+from reconciler.operator.read_only import read_only_store
 from reconciler.operator.sql.health import NEEDED
 from reconciler.operator.wording import seconds, since, span
 from reconciler.poll import HANDOVER_S

@@ -2,11 +2,11 @@
 
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.settings import load_settings
-from reconciler.operator.diagnosis.read_only import read_only_store
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.rules import workers
 from reconciler.operator.diagnosis.rules.step import SYNC
 from reconciler.operator.diagnosis.rules.workers import ModalFunction
+from reconciler.operator.read_only import read_only_store
 from reconciler.spawners.modal_account import check_account, deployed_functions
 
 

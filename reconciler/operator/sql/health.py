@@ -50,14 +50,15 @@ GROUP BY s.step, r.enabled, r.max_in_flight
 ORDER BY s.step
 """
 
-# The sessions that keep the contract's tables from being read: a session that has locked a whole
+# The sessions that keep Tracer's tables from being read: a session that has locked a whole
 # table, or waits for such a lock, and the sessions that a waiting one waits for.
 HOLDERS = """
 SELECT l.relation::regclass::text AS table,
     CASE WHEN l.granted THEN ARRAY[l.pid] ELSE pg_blocking_pids(l.pid) || l.pid END AS pids
 FROM pg_locks l
-JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r' AND c.relnamespace = (
-    SELECT relnamespace FROM pg_class WHERE oid = to_regclass('polling'))
+JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r' AND c.relnamespace IN (
+    (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('polling')),
+    to_regnamespace('results'))
 WHERE l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY NOT l.granted, 1

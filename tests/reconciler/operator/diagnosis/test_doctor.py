@@ -16,8 +16,9 @@ import pytest
 import reconciler.local.worker_host
 from cli.main import run
 from reconciler.contract.grants import CONDUCTOR, OPERATOR
-from reconciler.operator.diagnosis import loop_checks, observers, read_only
+from reconciler.operator.diagnosis import loop_checks, observers
 from reconciler.operator.diagnosis.reason import Code
+from reconciler.operator.read_only import ReadOnlyStore
 from reconciler.prefect.api import local_server
 from tests.reconciler.operator.diagnosis.breaking import (
     Break,
@@ -62,7 +63,7 @@ def well(
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
         monkeypatch.setattr(reconciler.local.worker_host, "ANSWER_S", 0.5)
         monkeypatch.setattr(loop_checks, "STARTS_S", 0.2)
-        monkeypatch.setattr(read_only, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '0.3s'")
+        monkeypatch.setattr(ReadOnlyStore, "patience_s", 0.3)
         world.store.beat()
         if not world.sql("SELECT id FROM batches"):
             world.seed(1)

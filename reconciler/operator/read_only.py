@@ -1,10 +1,11 @@
-"""A store for reading: it gives up after 3 s on a locked table, and says which session locks it."""
+"""Stores for reading: they give up on a locked table, and say which session locks it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import ClassVar, Self
 
 import psycopg
+from psycopg import sql
 
 from reconciler.contract.database import Connection, check_revision, connect
 from reconciler.contract.denial import explain_denial
@@ -13,24 +14,26 @@ from reconciler.operator.connect import operator
 from reconciler.operator.sql.health import HOLDERS
 from reconciler.operator.store import OperatorStore
 
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
+LOCK_TIMEOUT = sql.SQL("SET LOCAL lock_timeout = {}")
 
 
 class TableLocked(TracerError):
-    """Another session has locked a table of the contract for longer than the lock timeout."""
+    """Another session has locked a table for longer than the lock timeout."""
 
     exit_code = 3
 
 
 class ReadOnlyStore(OperatorStore):
-    """The operator's store, with a lock timeout on each statement."""
+    """The operator's store for a diagnosis, with a lock timeout on each statement."""
+
+    patience_s: ClassVar[float] = 3.0
 
     @classmethod
     def connect(cls, url: str, max_size: int = 2) -> Self:
         """See `Database.connect`."""
         with (
             connect(url) as connection,
-            lock_timeout(connection),
+            lock_timeout(connection, cls.patience_s),
             explain_denial(connection.info.user, cls.role),
         ):
             check_revision(connection)
@@ -38,7 +41,10 @@ class ReadOnlyStore(OperatorStore):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with super()._connection() as connection, lock_timeout(connection):
+        with (
+            super()._connection() as connection,
+            lock_timeout(connection, self.patience_s),
+        ):
             yield connection
 
     @contextmanager
@@ -48,35 +54,41 @@ class ReadOnlyStore(OperatorStore):
             yield connection
 
 
-def read_only_store() -> OperatorStore:
+class ViewStore(ReadOnlyStore):
+    """The operator's store for a view. A view may outlast a short migration, which locks tables."""
+
+    patience_s = 10.0
+
+
+def read_only_store(kind: type[ReadOnlyStore] = ReadOnlyStore) -> OperatorStore:
     """An open store; see `operator`.
 
     Raises:
         TableLocked: another session has locked a table.
     """
-    return operator(ReadOnlyStore)
+    return operator(kind)
 
 
 @contextmanager
-def lock_timeout(connection: Connection) -> Iterator[None]:
-    """A transaction in which each wait for a lock ends after 3 s.
+def lock_timeout(connection: Connection, patience_s: float) -> Iterator[None]:
+    """A transaction in which each wait for a lock ends after `patience_s` seconds.
 
     Raises:
         TableLocked: a wait ended; the message names the Postgres process that has the lock.
     """
     try:
         with connection.transaction():
-            connection.execute(LOCK_TIMEOUT)
+            connection.execute(LOCK_TIMEOUT.format(f"{patience_s}s"))
             yield
     except psycopg.errors.LockNotAvailable as error:
-        raise table_locked(connection) from error
+        raise table_locked(connection, patience_s) from error
 
 
-def table_locked(connection: Connection) -> TableLocked:
+def table_locked(connection: Connection, patience_s: float) -> TableLocked:
     """The error that names the locked tables and the Postgres processes that lock them."""
     holders = connection.execute(HOLDERS).fetchall()
     if not holders:
-        return TableLocked("A table was locked for 3 s and is free again: try again.")
+        return TableLocked(f"A table was locked for {patience_s:g} s and is free again: try again.")
     tables = ", ".join(sorted({row["table"] for row in holders}))
     pids = list(dict.fromkeys(pid for row in holders for pid in row["pids"]))
     return TableLocked(
