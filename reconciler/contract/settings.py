@@ -60,6 +60,8 @@ def load_settings() -> Settings:
         BadInput: a variable has a value that cannot be used, or the file cannot be read; the
             message names the variable and never shows a value, which may be a secret.
     """
+    if Path(".env").is_fifo():  # to read it would wait for a writer, maybe for ever
+        raise BadInput(".env is a named pipe. Set its variables in the environment instead.")
     try:
         return Settings()
     except ValidationError as error:

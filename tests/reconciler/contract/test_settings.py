@@ -1,5 +1,6 @@
 """Settings come from the environment, and from `.env`; no value of either is shown."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,15 @@ def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"DATABASE_URL=\xff\n")
     with pytest.raises(BadInput, match=r"^\.env cannot be read: it is not UTF-8\.$"):
         load_settings()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(file: Path) -> None:
+    os.mkfifo(file)
+    with pytest.raises(BadInput, match=r"^\.env is a named pipe\."):
+        load_settings()
+
+
+def test_a_folder_of_that_name_is_not_ours(file: Path) -> None:
+    """Some call their virtual environment so."""
+    file.mkdir()
+    assert load_settings().workers == "local"
