@@ -39,9 +39,14 @@ from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.outage import first_line
 
 TOOK_TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input, 3 a service that is needed "
+    "is not reachable, 130 ended by Ctrl-C."
+)
 app = typer.Typer(
     name="tracer",
     help="Take batches of companies through a blueprint of enrichment steps.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -103,7 +108,7 @@ put(TUNE, "bench", bench.bench, "tracer bench --companies 2000 --steps 2")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code: 0 done, 1 failed, 2 bad input, 3 unreachable."""
+    """Run one command line; returns the exit code: see `EXIT_CODES`."""
     try:
         check_working_directory()
         app(list(arguments), prog_name="tracer")

@@ -20,7 +20,7 @@ from reconciler.contract.errors import NoPolling
 from reconciler.contract.store import Store
 from tests.cli.inspect.test_watch import read_until
 from tests.terminal import SEED, Terminal
-from tests.world import World
+from tests.world import World, wait_until
 
 COMMAND = [sys.executable, "-c", "from cli import main; main()"]
 
@@ -143,3 +143,19 @@ def test_without_its_row_polling_says_so(tracer: Terminal, world: World, store: 
     assert store.take_over() == 0
     with pytest.raises(NoPolling):
         store.beat()
+
+
+@pytest.mark.usefixtures("tracer")
+def test_ctrl_c_is_exit_code_130_and_no_traceback(world: World) -> None:
+    command = [*COMMAND, "seed", "-", "--format", "csv", "--blueprint", "normalize"]
+    copying = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'COPY seed_rows%%'"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, bufsize=0) as seeding:
+        assert seeding.stdin
+        assert seeding.stderr
+        seeding.stdin.write(b"name,domain\n" + b"Acme,acme.com\n" * 100_000)
+        wait_until(lambda: len(world.sql(copying)) == 1)
+        seeding.send_signal(signal.SIGINT)
+        said = seeding.stderr.read()
+    assert (seeding.returncode, said) == (130, b"")
+    assert world.sql("SELECT id FROM batches") == []
