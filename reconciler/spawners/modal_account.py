@@ -8,7 +8,7 @@ import modal
 import modal.experimental
 
 from reconciler.contract.errors import DEPLOY_WORKERS, TracerError, Unreachable, WorkFailed
-from reconciler.spawners.modal_faults import FAULTS, error_line
+from reconciler.spawners.modal_faults import FAULTS, NoToken, error_line, has_token
 
 T = TypeVar("T")
 
@@ -22,7 +22,8 @@ def check_account(timeout_s: float) -> str:
 
     Raises:
         Unreachable: Modal does not answer within `timeout_s` seconds.
-        WorkFailed: Modal does not accept the token, or there is none.
+        WorkFailed: Modal does not accept the token.
+        NoToken: there is none.
     """
     _bounded(_hello(), timeout_s)
     return server_url()
@@ -32,7 +33,7 @@ def deployed_functions(app_name: str, timeout_s: float) -> set[str]:
     """The names of the functions of a deployed app.
 
     Raises:
-        Unreachable, WorkFailed: as `check_account`.
+        Unreachable, WorkFailed, NoToken: as `check_account`.
         NotDeployed: there is no such app.
     """
     lookup = modal.experimental.get_app_objects.aio(app_name)
@@ -72,6 +73,8 @@ def _bounded(request: Coroutine[Any, Any, T], timeout_s: float) -> T:
     except modal.exception.NotFoundError:
         raise
     except (modal.exception.AuthError, modal.exception.PermissionDeniedError) as error:
+        if not has_token():
+            raise NoToken from error
         raise WorkFailed(
             f"Modal does not accept the token ({error_line(error)}). Set MODAL_TOKEN_ID and "
             "MODAL_TOKEN_SECRET, or make one.",

@@ -7,6 +7,8 @@ import grpclib
 import modal
 from grpclib.exceptions import StreamTerminatedError
 
+from reconciler.contract.errors import BadInput
+
 # The errors that it is known to raise.
 FAULTS = (
     modal.exception.Error,
@@ -18,8 +20,27 @@ FAULTS = (
 UNREAD = "exception was never retrieved"  # asyncio's words, of a task or a future
 
 
+class NoToken(BadInput):
+    """Nothing here says as whom to speak to Modal."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no Modal token. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or make one",
+            "modal token new",
+        )
+
+
+def has_token() -> bool:
+    """Whether Modal's client is configured to speak to Modal as somebody."""
+    known = modal.config.config
+    token = known.get("token_id") and known.get("token_secret")
+    return bool(token or known.get("oauth_refresh_token"))
+
+
 def error_line(error: BaseException) -> str:
     """The error's class and the first line of its text."""
+    if isinstance(error, modal.exception.AuthError) and not has_token():
+        return NoToken().says
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

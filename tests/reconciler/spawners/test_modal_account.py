@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from contextlib import closing
 from threading import Event
 from typing import Any
 
@@ -12,9 +13,12 @@ from modal._utils import grpc_utils
 from modal._utils.async_utils import retry
 
 from reconciler.contract.errors import Unreachable
+from reconciler.spawners.modal import ModalSpawner
 from reconciler.spawners.modal_account import check_account
+from reconciler.spawners.protocol import Refused
 from tests.standins.controlplane.client import environment
 from tests.standins.controlplane.faults import dead_url
+from tests.world import chunk_of
 
 ACCOUNT = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}
 
@@ -53,3 +57,13 @@ def test_the_fault_of_any_other_task_is_still_said(caplog: pytest.LogCaptureFixt
     gc.collect()
     assert "a step's" in caplog.text
     assert "not Modal's client's own" in caplog.text
+
+
+def test_without_a_token_a_call_is_refused_and_says_what_to_set() -> None:
+    with (
+        environment(dict.fromkeys(ACCOUNT, "")),
+        closing(ModalSpawner()) as spawner,
+    ):
+        (outcome,) = spawner.spawn([chunk_of()])
+    says = "There is no Modal token. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or make one"
+    assert outcome == Refused(says)

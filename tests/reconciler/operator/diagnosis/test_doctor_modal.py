@@ -66,7 +66,12 @@ def test_no_token_at_all(tracer: Terminal, plane: ControlPlane) -> None:
     account = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""}
     with environment({**plane.environment(), **account}):
         found = findings(tracer)
-    assert "Token missing" in found["modal"]["says"]
+        tracer("modal", "deploy", code=2)
+    assert found["modal"]["says"].startswith("There is no Modal token. Set MODAL_TOKEN_ID and ")
+    assert found["modal"]["fix"] == "modal token new"
+    assert found["modal"]["code"] == Code.MODAL_REFUSES
+    says = "There is no Modal token. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or make one: run"
+    assert says in " ".join(tracer.err.split())
 
 
 @pytest.mark.usefixtures("plane")
