@@ -1,10 +1,11 @@
 """`tracer cancel`: end a batch for good."""
 
-from cli.confirm import Yes, confirm, in_flight, moving, pending, plural, total
+from cli.confirm import Yes, confirm, in_flight, moving, pending, total
 from cli.render import AsJson, BatchName, answer
 from reconciler.contract.states import IN_FLIGHT, BatchStatus
 from reconciler.operator import steering
 from reconciler.operator.connect import operator
+from reconciler.operator.wording import plural
 
 
 def cancel(batch: BatchName, yes: Yes = False, as_json: AsJson = False) -> None:

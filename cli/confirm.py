@@ -19,6 +19,7 @@ from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 from reconciler.operator.batch import BatchView
 from reconciler.operator.steering import ended
+from reconciler.operator.wording import plural
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 YesUnused = Annotated[
@@ -86,8 +87,9 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
         try:
             yield show_moved
         except KeyboardInterrupt:
+            moved = f"{done:,} of {plural(rows, 'row', 'rows')}"
             raise WorkFailed(
-                f"Stopped after {done:,} of {rows:,} rows: run the same command again for the rest."
+                f"Stopped after {moved}: run the same command again for the rest."
             ) from None
         finally:
             for number, handler in zip(ends, before, strict=True):
@@ -107,8 +109,3 @@ def pending(counts: Sequence[Row]) -> str:
 def in_flight(counts: Sequence[Row]) -> str:
     """The number of rows in flight, as text."""
     return f"{total(counts, *IN_FLIGHT):,}"
-
-
-def plural(number: int, one: str, more: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number:,} {one if number == 1 else more}"

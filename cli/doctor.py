@@ -9,6 +9,7 @@ from rich.text import Text
 from cli.render import AsJson, document, out, say, text
 from reconciler.contract.results import StepResult
 from reconciler.operator.diagnosis.doctor import Finding, examine_parts
+from reconciler.operator.wording import plural
 from workers.runtime.loading import load_steps
 
 
@@ -21,7 +22,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         out.print(as_table(findings))
         more = f" Not checked until that is fixed: {', '.join(skipped)}." if skipped else ""
-        need = "1 part needs" if faults == 1 else f"{faults} parts need"
+        need = plural(faults, "part needs", "parts need")
         say(f"{need} fixing.{more}" if faults else "All is well: the next tick does its work.")
     if faults:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.batch import BatchView
 from reconciler.operator.export import Format, write_batch
 from reconciler.operator.read_only import ViewStore, read_only_store
+from reconciler.operator.wording import plural
 from workers.runtime.loading import load_steps
 
 
@@ -33,7 +34,7 @@ def export(
         with opened(output) as file:
             count = write_batch(store, found, tables, format_, file)
     done = {"batch": batch, "rows": count, "format": format_, "file": output}
-    answer(as_json, done, f"{count} companies exported.")
+    answer(as_json, done, f"{plural(count, 'company', 'companies')} exported.")
 
 
 def result_tables(batch: BatchView) -> dict[str, Table]:

@@ -20,7 +20,7 @@ from reconciler.operator.tuning import (
     longest_poll_s,
     read_pickups,
 )
-from reconciler.operator.wording import seconds
+from reconciler.operator.wording import plural, seconds
 from reconciler.prefect import schedule
 
 FEWEST = 20  # rows: with fewer, one or two rows decide the p95
@@ -48,8 +48,9 @@ def tune(
         given_s = duration(p95) if p95 is not None else None
         found, now, schedule_error = read_pickups(store), store.polling(), schedule_fault()
         if found.rows < FEWEST:
+            began = plural(found.rows, "row", "rows")
             raise WorkFailed(
-                f"Not enough to measure: {found.rows} rows of the sample began in the last hour, "
+                f"Not enough to measure: {began} of the sample began in the last hour, "
                 f"and {FEWEST} are needed. Seed a batch first.",
                 "tracer seed FILE --blueprint a,b",
             )
@@ -108,8 +109,9 @@ def why(
         f"{brief(found.overhead_p50_s)} of the tick that claimed them, 95 % within {overhead}."
     )
     if found.pickups:
+        pickups = plural(found.pickups, "pick-up", "pick-ups")
         yield (
-            f"{found.pickups:,} pick-ups, from the end of a step to the begin of the next: half "
+            f"{pickups}, from the end of a step to the begin of the next: half "
             f"took up to {brief(found.pickup_p50_s)}, 95 % up to {brief(found.pickup_p95_s)}. Rows "
             "wait longer if a step's `max_in_flight` is reached, and nearly a whole interval if "
             "their steps end soon after a tick."

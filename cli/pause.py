@@ -9,7 +9,7 @@ from reconciler.contract.states import IN_FLIGHT, Status
 from reconciler.operator import steering
 from reconciler.operator.batch import BatchView
 from reconciler.operator.connect import operator
-from reconciler.operator.wording import operand
+from reconciler.operator.wording import operand, plural
 
 
 def pause(
@@ -25,7 +25,8 @@ def pause(
         if found.paused:
             says = f"{batch} is paused already: {back}. Nothing was done."
         else:
-            going_on = f"{pending(rows)}, {in_flight(rows)} in flight go on"
+            going = plural(total(rows, *IN_FLIGHT), "in flight goes", "in flight go")
+            going_on = f"{pending(rows)}, {going} on"
             show(f"Pauses {batch}: {going_on}", found, rows)
             steering.pause(store, found)
             says = f"{batch} is paused: {back}."

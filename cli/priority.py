@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from cli.confirm import YesUnused, pending, plural, require_running, show, total
+from cli.confirm import YesUnused, pending, require_running, show, total
 from cli.render import AsJson, BatchName, answer
 from reconciler.contract.database import Row
 from reconciler.contract.states import Status
 from reconciler.operator import steering
 from reconciler.operator.connect import operator
+from reconciler.operator.wording import plural
 
 Priority = Annotated[
     int,

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from cli.completion import step_names
-from cli.confirm import Yes, confirm, moving, plural, total
+from cli.confirm import Yes, confirm, moving, total
 from cli.render import AsJson, BatchName, answer
 from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.contract.states import BatchStatus
 from reconciler.operator import steering
 from reconciler.operator.connect import operator
-from reconciler.operator.wording import operand
+from reconciler.operator.wording import operand, plural
 
 
 def retry(

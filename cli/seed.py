@@ -14,7 +14,7 @@ from reconciler.operator.connect import operator
 from reconciler.operator.seeding.file import FORMATS, SeedFile, open_seed_file
 from reconciler.operator.seeding.load import check_blueprint, load
 from reconciler.operator.steering import HIGHEST, LOWEST
-from reconciler.operator.wording import operand
+from reconciler.operator.wording import operand, plural
 
 COLUMNS = 60  # the report for people lists this many column names; --json has all
 NAME_CELLS = 60  # each name is cut to this many cells
@@ -119,9 +119,11 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     if report["batch"] != wanted:
         say(f"There is a batch {wanted} already, so this one is {report['batch']}.")
     say(
-        f"Batch {report['batch']}: {report['rows']} rows, "
-        f"{report['companies_new']} companies new, {report['companies_known']} known, "
-        f"{report['duplicates']} duplicates, {len(report['rejected'])} rejected."
+        f"Batch {report['batch']}: {plural(report['rows'], 'row', 'rows')}, "
+        f"{plural(report['companies_new'], 'company', 'companies')} new, "
+        f"{report['companies_known']:,} known, "
+        f"{plural(report['duplicates'], 'duplicate', 'duplicates')}, "
+        f"{len(report['rejected']):,} rejected."
     )
     columns = report["columns"]
     say("Mapped: " + ", ".join(f"{f} = {brief(c)!r}" for f, c in columns["mapped"].items()))

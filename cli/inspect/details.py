@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.render import cut_middle, table, visible
 from reconciler.operator.failures import summed
-from reconciler.operator.wording import clock, seconds
+from reconciler.operator.wording import clock, plural, seconds
 
 MOST_ROWS, NAME = 5, 24  # with limited room: rows of a section, and cells of a name
 TICKED = (
@@ -70,7 +70,8 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
 
     def failure(group: dict[str, Any]) -> list[Any]:
         if others := group.get("kinds"):
-            return [*counted(group), "", f"and {others:,} other message{'s' * (others > 1)}"]
+            more = plural(others, "other message", "other messages")
+            return [*counted(group), "", f"and {more}"]
         return [*counted(group), short(group["step"]), message(group)]
 
     left_out = progress["failures_left_out"]

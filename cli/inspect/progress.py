@@ -15,7 +15,7 @@ from cli.render import cut_middle, one_line, text, visible
 from reconciler.contract.progress import status_text
 from reconciler.contract.states import BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
-from reconciler.operator.wording import clock, seconds, span
+from reconciler.operator.wording import clock, plural, seconds, span
 
 # Widths are in cells of the terminal.
 NARROW = 72  # a narrower terminal has less space between the columns
@@ -73,7 +73,7 @@ class Overview:
         yield from head
         yield bars(self.progress, steps, width, plain)
         if left_out := len(self.progress["steps"]) - len(steps):
-            yield one_line(f"and {left_out} more steps")
+            yield one_line(f"and {plural(left_out, 'more step', 'more steps')}")
         room -= len(head) + 1 + len(steps) + bool(left_out)
         yield from details(self.progress, room, cut)
 
@@ -85,7 +85,7 @@ def overview(progress: dict[str, Any], spare: int | None = None) -> RenderableTy
 
 def headlines(progress: dict[str, Any]) -> list[str]:
     """Lines above the bars: name, status and size; progress and rate; why no tick comes."""
-    size = f"{progress['companies']:,} companies"
+    size = plural(progress["companies"], "company", "companies")
     lines = ["  ".join([progress["name"], status_text(progress), size]), "  ".join(speed(progress))]
     if progress["status"] == BatchStatus.RUNNING:
         lines += unticked(progress)

@@ -40,10 +40,14 @@ def when(moment: datetime, now: datetime) -> str:
     return since(moment, now) if moment <= now else until(moment, now)
 
 
+def plural(number: int, one: str, more: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {one if number == 1 else more}"
+
+
 def counted(rows: int, limit: int) -> str:
     """A number of rows, `more than …` if the count stopped at `limit`."""
-    number = f"more than {limit - 1:,}" if rows >= limit else f"{rows:,}"
-    return f"{number} row{'' if rows == 1 else 's'}"
+    return f"more than {limit - 1:,} rows" if rows >= limit else plural(rows, "row", "rows")
 
 
 def operand(*names: str) -> str:

@@ -214,3 +214,18 @@ def test_one_tick_and_the_workers_it_started_finish_before_reconcile_ends(
 def test_status_says_that_the_schema_is_current(tracer: Terminal) -> None:
     found = tracer.json("db", "status")
     assert found["current"]
+
+
+def test_one_of_a_thing_is_said_as_one(tracer: Terminal, tmp_path: Path, world: World) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("name,domain\nAcme,acme.com\nAcme,acme.com\nAcme\n")
+    tracer("seed", str(path), "--blueprint", "normalize")
+    said = " ".join(tracer.err.split())
+    assert "3 rows, 1 company new, 0 known, 1 duplicate, 1 rejected." in said
+    assert "Rejected line 4: 1 field, the header has 2" in said
+    assert "1 company" in tracer("inspect", "one").splitlines()[0]
+    world.tick()
+    tracer("pause", "one")
+    assert "0 rows pending, 1 in flight goes on" in " ".join(tracer.err.split())
+    tracer("export", "one")
+    assert tracer.err == "1 company exported.\n"

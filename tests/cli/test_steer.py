@@ -42,7 +42,7 @@ def test_a_pause_is_counted_and_undone_without_a_question(tracer: Terminal, worl
     world.tick()
     tracer("pause", "b")
     assert plain(tracer.err) == (
-        "Pauses b: 2 rows pending, 1 in flight go on. step pending queued normalize 2 1 "
+        "Pauses b: 2 rows pending, 1 in flight goes on. step pending queued normalize 2 1 "
         "b is paused: `tracer resume b`."
     )
     tracer("pause", "b", "--yes")

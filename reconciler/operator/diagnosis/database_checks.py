@@ -19,6 +19,7 @@ from reconciler.operator.diagnosis.rules.loop import wrong_schema
 from reconciler.operator.diagnosis.rules.step import SYNC
 from reconciler.operator.read_only import ReadOnlyStore, lock_timeout, read_only_store
 from reconciler.operator.sql import health
+from reconciler.operator.wording import plural
 
 PRIVILEGE = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
 ROLE_URLS = f"{GRANT} --urls roles.env"
@@ -155,7 +156,7 @@ def tables(known: Tables) -> str | Reason:
         found = columns(connection, RESULTS_SCHEMA)
     if missing := [f"{RESULTS_SCHEMA}.{name}" for name in lacking(wanted, found)]:
         return Reason(Code.RESULT_TABLE_MISSING, f"The database lacks {', '.join(missing)}", SYNC)
-    return f"a table for each of {len(wanted)} steps"
+    return f"a table for each of {plural(len(wanted), 'step', 'steps')}"
 
 
 def batches(known: Tables) -> str | Reason:

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 
 from reconciler.contract.states import Status
 from reconciler.operator.diagnosis.row_facts import COUNTED, RowFacts
-from reconciler.operator.wording import counted, since, until, when
+from reconciler.operator.wording import counted, plural, since, until, when
 
 # After a retry these still have the values of an attempt that no longer counts.
 OF_AN_ATTEMPT = ("queued_at", "started_at", "call_id")
@@ -82,14 +82,17 @@ def _queue(row: RowFacts) -> Iterator[tuple[str, str]]:
         yield "throttled", f"until {until(row.held_until, row.now)}: {row.held_because}"
     elif row.allowance:
         why = row.held_because or "it doubles with every tick whose calls are all taken"
-        yield "throttled", f"{row.allowance} rows at a time: {why}"
+        yield "throttled", f"{plural(row.allowance, 'row', 'rows')} at a time: {why}"
     if claim := row.next_claim:
         sharing = claim.sharing - 1
-        others = f" and {sharing} more batches of its priority" if sharing > 0 else ""
+        more = plural(sharing, "more batch", "more batches")
+        others = f" and {more} of its priority" if sharing > 0 else ""
+        free = plural(claim.free, "row", "rows")
         yield "before it", f"{counted(claim.ahead, COUNTED)} of its batch"
-        yield "next claim", f"{claim.free:,} rows at most, {claim.mark:,} of its batch{others}"
+        yield "next claim", f"{free} at most, {claim.mark:,} of its batch{others}"
         if claim.higher:
-            yield "higher priority", f"{claim.higher:,} rows, of priority {claim.highest} at most"
+            higher = plural(claim.higher, "row", "rows")
+            yield "higher priority", f"{higher}, of priority {claim.highest} at most"
 
 
 def _observed(row: RowFacts) -> Iterator[tuple[str, str]]:

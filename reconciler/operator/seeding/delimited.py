@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.columns import unique_names
 from reconciler.operator.seeding.rows import Rejection, Row, Table, text_flaw
+from reconciler.operator.wording import plural
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -87,7 +88,9 @@ def _delimited_row(line: int, width: int, cells: list[str]) -> Row | Rejection:
     if len(cells) != width:
         # Spreadsheets pad rows with delimiters. Cells beyond the header are dropped only if empty.
         if len(cells) < width or any(cells[width:]):
-            return Rejection(line, f"{len(cells)} fields, the header has {width}")
+            return Rejection(
+                line, f"{plural(len(cells), 'field', 'fields')}, the header has {width}"
+            )
         del cells[width:]
     if (flaw := text_flaw(text)) is not None:
         return Rejection(line, flaw)

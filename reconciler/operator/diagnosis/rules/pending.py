@@ -84,15 +84,17 @@ def _behind(row: RowFacts, claim: NextClaim) -> Iterator[Reason]:
     """The next claim does not reach the row."""
     takes = f"the next tick takes {_share(row, claim)}"
     if not claim.room and not row.expired:
-        wait = (
-            f"at least {counted(claim.higher, COUNTED)} of {row.step} wait in batches of a higher"
-        )
+        waits = "waits" if claim.higher == 1 else "wait"
+        higher = f"at least {counted(claim.higher, COUNTED)} of {row.step} {waits} in batches of"
         fix = f"tracer priority {operand(row.batch, str(claim.highest))}"
-        yield Reason(Code.HIGHER_PRIORITY, f"Not its turn: {wait} priority, and {takes}", fix)
+        yield Reason(
+            Code.HIGHER_PRIORITY, f"Not its turn: {higher} a higher priority, and {takes}", fix
+        )
     # Each lease that has ended frees a place before the claim. Arriving rows only take places.
     places = claim.free + row.expired if row.expired else claim.mark + bool(claim.spare)
     if claim.ahead >= places:
-        before = f"{counted(claim.ahead, COUNTED)} of this batch come before it"
+        comes = "comes" if claim.ahead == 1 else "come"
+        before = f"{counted(claim.ahead, COUNTED)} of this batch {comes} before it"
         fix_it = _more_in_flight(row) if _by_capacity(row, claim) else None
         yield Reason(Code.BEHIND_IN_BATCH, f"Not its turn: {before}, and {takes}", fix_it)
 

@@ -67,7 +67,7 @@ def test_rows_that_are_no_company_are_rejected_with_their_line_and_reason(tmp_pa
     assert [each.line for each in rejected] == [2, 3, 4, 5, 6, 8]
     assert [each.reason for each in rejected] == [
         "3 fields, the header has 2",
-        "1 fields, the header has 2",
+        "1 field, the header has 2",
         "no value in key column 'id'",
         "a quote inside a value, or one not closed: ',' expected after '\"'",
         "holds a NUL character",
