@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +30,10 @@ def init(
     if existing := [str(path) for path in files if os.path.lexists(folder / path)]:
         raise BadInput(f"{folder} has {', '.join(existing)} already: nothing was written.")
     try:
-        for path, source in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / path)
+        write({folder / path: source for path, source in files.items()})
     except OSError as error:
-        raise BadInput(f"Cannot write {error.filename}: {error.strerror}.") from error
+        says = f"Cannot write {error.filename or folder}: {error.strerror}. Nothing was written."
+        raise BadInput(says) from error
     names = [str(path) for path in sorted(files)]
     answer(
         as_json,
@@ -40,6 +41,25 @@ def init(
         f"Wrote {', '.join(names)}.",
         f"Now: cd {operand(str(folder))} && tracer up, and see its README.md.",
     )
+
+
+def write(files: Mapping[Path, Path]) -> None:
+    """Copy to each path its source; if that fails half-way, take all away again."""
+    with ExitStack() as undo:
+        for path, source in files.items():
+            for parent in reversed([path.parent, *path.parent.parents]):
+                if not parent.exists():
+                    parent.mkdir()
+                    undo.callback(try_to, parent.rmdir)
+            undo.callback(try_to, path.unlink)
+            shutil.copyfile(source, path)
+        undo.pop_all()
+
+
+def try_to(remove: Callable[[], None]) -> None:
+    """Remove a file or a folder, unless it was never made or someone else has filled it."""
+    with suppress(OSError):
+        remove()
 
 
 def project_files() -> list[Path]:
