@@ -12,7 +12,7 @@ TOGETHER = (
     "system/test_wheel.py",
     "workers/host/test_host.py",
     "reconciler/contract/test_plans.py",
-    "reconciler/schema/test_roles_stack.py",
+    "system/test_roles_stack.py",
     "standins/controlplane/test_containers.py",
     "reconciler/local/test_postgres.py",
     "system/pooler/test_pooler.py",

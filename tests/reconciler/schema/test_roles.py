@@ -1,201 +1,222 @@
-"""What each role may not do: everything that is not granted, and no other move of a row."""
+"""`tracer db roles`: made once, fixed as often as one likes, and said in sentences."""
 
 import re
+import stat
 from collections.abc import Iterator
-from itertools import product
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
-from reconciler.contract.column_types import ContractTable
-from reconciler.contract.grants import (
-    CONDUCTOR,
-    GRANTS,
-    OPERATOR,
-    RESULTS,
-    ROLES,
-    SEQUENCES,
-    WORKER,
-)
-from reconciler.contract.results import StepResult
-from reconciler.contract.states import TRANSITIONS, Status
-from tests.databases import Databases
+from reconciler.contract.grants import CONDUCTOR, OPERATOR, ROLES, WORKER
+from reconciler.schema.roles import sync_roles
 from tests.roles import as_role, granted
+from tests.terminal import SEED, Terminal
 
-Denied = psycopg.errors.InsufficientPrivilege
-COLUMNS = {
-    table.fullname: [column.name for column in table.columns]
-    for metadata in (ContractTable.metadata, StepResult.metadata)
-    for table in metadata.tables.values()
-} | {"alembic_version": ["version_num"]}
-ROW = (
-    "INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt,"
-    " lease_expires_at, finished_at) VALUES (1, %(step)s, 1, 0, %(status)s, 1,"
-    " CASE WHEN %(status)s = ANY('{QUEUED,IN_PROGRESS}') THEN now() END,"
-    " CASE WHEN %(status)s = ANY('{COMPLETED,FAILED,CANCELLED}') THEN now() END)"
-)
-MOVE = (
-    "UPDATE workflow_states SET status = %(to)s,"
-    " lease_expires_at = CASE WHEN %(to)s = ANY('{QUEUED,IN_PROGRESS}') THEN now() END,"
-    " finished_at = CASE WHEN %(to)s = ANY('{COMPLETED,FAILED,CANCELLED}') THEN now() END"
-    " WHERE company_id = 1 AND status = %(from)s"
-)
+STATE = """
+SELECT (SELECT jsonb_object_agg(oid::regclass, relacl::text) FROM pg_class
+        WHERE relnamespace IN ('public'::regnamespace, 'results'::regnamespace)),
+    (SELECT jsonb_agg(attacl::text ORDER BY attrelid, attnum) FROM pg_attribute
+     WHERE attacl IS NOT NULL AND attrelid > 16384),
+    (SELECT jsonb_object_agg(polname, oid) FROM pg_policy),
+    (SELECT jsonb_object_agg(rolname, rolpassword) FROM pg_authid WHERE rolname LIKE 'tracer%')
+"""
+OWNER_GRANTS = "Grant as tracer, which owns the tables: run `tracer db roles`"
 
 
-def privileges(grant: str) -> dict[str, list[str]]:
-    """What a grant's text says: columns per privilege, none of them where it is the whole table."""
-    found = re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", grant)
-    return {name: columns.split(", ") if columns else [] for name, columns in found}
+@pytest.fixture
+def owner(url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
 
 
-def granted_to(role: str, table: str) -> dict[str, list[str]]:
-    """What `role` has of a table of the contract, or of a domain table."""
-    if table.startswith("results."):
-        return privileges(RESULTS.get(role, ""))
-    return privileges(GRANTS[table][role])
+def use(monkeypatch: pytest.MonkeyPatch, url: str, role: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", as_role(url, role))
 
 
-@pytest.fixture(scope="module")
-def roles(databases: Databases) -> Iterator[dict[str, psycopg.Connection[Any]]]:
-    """A connection of each role, and the owner's, to a database that no test leaves changed."""
-    with databases.one() as url:
-        users = {"owner": granted(url), **{role: as_role(url, role) for role in ROLES}}
-        found = {name: psycopg.connect(place, autocommit=True) for name, place in users.items()}
-        found["owner"].execute("INSERT INTO batches (name, blueprint) VALUES ('b', '[\"a\"]')")
-        found["owner"].execute("INSERT INTO companies (key) VALUES ('c')")
-        found["owner"].execute("INSERT INTO batch_companies VALUES (1, 1)")
-        for status, step in zip(Status, "abcdef", strict=True):
-            found["owner"].execute(ROW, {"step": step, "status": status})
-        yield found
-        for connection in found.values():
-            connection.close()
+def test_a_second_run_changes_nothing(tracer: Terminal, owner: psycopg.Connection[Any]) -> None:
+    tracer("db", "roles")
+    before = owner.execute(STATE).fetchone()
+    tracer("db", "roles")
+    assert [line.split(":")[0] for line in tracer.err.splitlines()] == list(ROLES)
+    tracer("db", "upgrade")
+    assert owner.execute(STATE).fetchone() == before
 
 
-def is_allowed(connection: psycopg.Connection[Any], statement: str) -> bool:
-    """Whether the statement is not denied; what it does is undone, and may fail otherwise."""
-    try:
-        with connection.transaction(force_rollback=True):
+def test_what_was_changed_by_hand_is_mended(
+    tracer: Terminal, owner: psycopg.Connection[Any]
+) -> None:
+    tracer("db", "roles")
+    tracer("db", "roles")
+    columns = "SELECT jsonb_object_agg(polname, pg_get_expr(polqual, polrelid)) FROM pg_policy"
+    policies = owner.execute(columns).fetchone()
+    owner.execute(f"REVOKE ALL ON workflow_states FROM {CONDUCTOR}".encode())
+    owner.execute(f"GRANT SELECT, DELETE ON companies TO {CONDUCTOR}".encode())
+    owner.execute(f"GRANT UPDATE (attempt) ON workflow_states TO {WORKER}".encode())
+    owner.execute("ALTER POLICY worker_moves ON workflow_states USING (true)")
+    owner.execute("DROP POLICY as_granted ON workflow_states")
+    owner.execute("ALTER TABLE workflow_states DISABLE ROW LEVEL SECURITY")
+    tracer("db", "roles")
+    ask = "SELECT has_column_privilege(%s, %s, %s, %s)"
+    for who, table, column, privilege, may in (
+        (CONDUCTOR, "workflow_states", "status", "UPDATE", True),
+        (CONDUCTOR, "companies", "attributes", "SELECT", False),
+        (WORKER, "workflow_states", "attempt", "UPDATE", False),
+    ):
+        assert owner.execute(ask, (who, table, column, privilege)).fetchone() == (may,)
+    assert owner.execute(columns).fetchone() == policies
+    secured = "SELECT relrowsecurity FROM pg_class WHERE oid = 'workflow_states'::regclass"
+    assert owner.execute(secured).fetchone() == (True,)
+
+
+def test_mending_waits_for_nobody_where_all_is_well(
+    url: str, owner: psycopg.Connection[Any]
+) -> None:
+    """An export may read for minutes: were the policies made anew, every tick would queue up."""
+    granted(url)
+    with owner.transaction():
+        owner.execute("SELECT count(*) FROM workflow_states")
+        sync_roles(url)
+
+
+def test_new_tables_and_columns_are_granted_by_the_sync(
+    tracer: Terminal, url: str, owner: psycopg.Connection[Any]
+) -> None:
+    tracer("db", "roles")
+    owner.execute("DROP TABLE results.step_b")
+    owner.execute("ALTER TABLE results.step_a DROP COLUMN attribute_count")
+    tracer("steps", "sync")
+    for role, statement in (
+        (WORKER, "INSERT INTO results.step_b (company_id, greeting) VALUES (1, 'Hello')"),
+        (WORKER, "UPDATE results.step_a SET attribute_count = 1"),
+        (OPERATOR, "SELECT greeting FROM results.step_b"),
+        (OPERATOR, "SELECT attribute_count FROM results.step_a"),
+    ):
+        with psycopg.connect(as_role(url, role), autocommit=True) as connection:
             connection.execute(statement.encode())
-    except Denied:
-        return False
-    except psycopg.Error:
-        return True
-    return True
 
 
-def trials(table: str) -> Iterator[tuple[str, str, str]]:
-    """(privilege, column or "", statement that needs just that) for everything in a table."""
-    for column in COLUMNS[table]:
-        yield "SELECT", column, f'SELECT "{column}" FROM {table}'
-        yield "INSERT", column, f'INSERT INTO {table} ("{column}") VALUES (DEFAULT)'
-        yield "UPDATE", column, f'UPDATE {table} SET "{column}" = DEFAULT WHERE false'
-    yield "DELETE", "", f"DELETE FROM {table} WHERE false"
-    yield "TRUNCATE", "", f"TRUNCATE {table} CASCADE"
-
-
-def test_every_table_has_its_line_for_every_role(url: str) -> None:
-    with psycopg.connect(url) as connection:
-        here = connection.execute(
-            "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-        ).fetchall()
-    assert set(GRANTS) == {name for name, kind in here if kind == "r"}
-    assert set(SEQUENCES) == {name for name, kind in here if kind == "S"}
-    assert set(GRANTS) == {*ContractTable.metadata.tables, "alembic_version"}
-    assert all(list(per_role) == list(ROLES) for per_role in GRANTS.values())
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_what_is_not_granted_is_denied(
-    roles: dict[str, psycopg.Connection[Any]], role: str
+def test_urls_go_to_a_file_of_ones_own_and_open_the_database(
+    tracer: Terminal, tmp_path: Path, owner: psycopg.Connection[Any]
 ) -> None:
-    wrong = []
-    for table in COLUMNS:
-        allowed = granted_to(role, table)
-        for privilege, column, statement in trials(table):
-            columns = allowed.get(privilege)
-            expected = columns is not None and (not columns or column in columns)
-            if is_allowed(roles[role], statement) != expected:
-                wrong.append(f"{statement}: {'denied' if expected else 'allowed'}")
-        if allowed.get("SELECT") != []:
-            assert not is_allowed(roles[role], f"SELECT * FROM {table}")
-            assert not is_allowed(roles[role], f"COPY {table} TO STDOUT")
-    assert wrong == []
+    path = tmp_path / "roles.env"
+    path.write_text("old")
+    path.chmod(0o644)
+    said = tracer("db", "roles", "--urls", str(path)) + tracer.err
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir() if "roles" in entry.name] == ["roles.env"]
+    lines = re.findall(
+        r"^([A-Z]+)_DATABASE_URL='(postgresql://(\w+):([\w-]+)@.*)'$", path.read_text(), re.M
+    )
+    assert [f"tracer_{side.lower()}" for side, *_ in lines] == list(ROLES)
+    for _, place, role, password in lines:
+        assert password not in said
+        with psycopg.connect(place) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (role,)
+    kept = owner.execute(STATE).fetchone()
+    assert "SCRAM-SHA-256" in str(kept)
+    tracer("db", "roles")
+    assert owner.execute(STATE).fetchone() == kept
+    shown = tracer("db", "roles", "--urls", "-")
+    assert shown != path.read_text()
+    assert len(shown.splitlines()) == 3
+    assert owner.execute(STATE).fetchone() != kept
 
 
-SECRETS = [
-    *product([CONDUCTOR], ["companies", "batch_companies", *(t for t in COLUMNS if "." in t)]),
-    *product([WORKER], ["batches", "batch_companies", "attempts", "polling", "ticks", "throttles"]),
-]
-
-
-@pytest.mark.parametrize(("role", "table"), SECRETS)
-def test_these_are_another_side_s_altogether(
-    roles: dict[str, psycopg.Connection[Any]], role: str, table: str
+def test_a_host_that_hashes_passwords_itself_is_given_them(
+    tracer: Terminal, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Said here by itself, since the grants might be changed and the tests above would follow."""
-    for _, _, statement in trials(table):
-        assert not is_allowed(roles[role], statement), statement
-    assert not is_allowed(roles[role], f"SELECT count(*) FROM {table}")
+    """Neon takes no verifier."""
+    tracer("db", "roles")
+    execute = psycopg.Connection.execute
+
+    def refuse(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        text = query.as_string(self) if isinstance(query, sql.Composable) else str(query)
+        if "PASSWORD 'SCRAM-SHA-256" in text:
+            raise psycopg.InternalError("Neon only supports being given plaintext passwords")
+        return execute(self, query, *rest, **options)
+
+    before = owner.execute(STATE).fetchone()
+    monkeypatch.setattr(psycopg.Connection, "execute", refuse)
+    tracer("db", "roles", "--urls", "-")
+    assert owner.execute(STATE).fetchone() != before
+
+
+def test_a_file_that_cannot_be_written_changes_no_password(
+    tracer: Terminal, tmp_path: Path, owner: psycopg.Connection[Any]
+) -> None:
+    tracer("db", "roles")
+    before = owner.execute(STATE).fetchone()
+    tracer("db", "roles", "--urls", str(tmp_path / "nowhere" / "file"), code=2)
+    assert "Cannot write" in tracer.err
+    tracer("db", "roles", "--urls", "-", "--json", code=2)
+    assert owner.execute(STATE).fetchone() == before
+
+
+def test_what_a_role_may_beyond_its_grants_is_said(
+    tracer: Terminal, owner: psycopg.Connection[Any]
+) -> None:
+    tracer("db", "roles")
+    owner.execute("GRANT SELECT ON companies TO PUBLIC")
+    found = tracer.json("db", "roles", code=1)
+    assert [line.split()[:5] for line in found["wrong"]] == [
+        [CONDUCTOR, "may", "SELECT", "public.companies", "without"],
+        [WORKER, "may", "SELECT", "public.companies", "without"],
+    ]
+    assert found["roles"][0] == {"role": CONDUCTOR, "created": False}
 
 
 @pytest.mark.parametrize(
-    ("role", "statement"),
+    ("role", "command", "says"),
     [
-        (CONDUCTOR, "SELECT attributes FROM companies"),
-        (CONDUCTOR, "SELECT c FROM companies c"),
-        (CONDUCTOR, "UPDATE batches SET blueprint = '[]'"),
-        (CONDUCTOR, "UPDATE enrichment_registry SET max_in_flight = 1"),
-        (CONDUCTOR, "UPDATE polling SET poll_s = 1"),
-        (WORKER, "UPDATE batches SET blueprint = '[]'"),
-        (WORKER, "UPDATE enrichment_registry SET max_in_flight = 1"),
-        (WORKER, "UPDATE workflow_states SET attempt = 0"),
-        (WORKER, "UPDATE workflow_states SET forgiven = attempt"),
-        (WORKER, "UPDATE companies SET attributes = '{}'"),
-        (WORKER, "DELETE FROM results.normalized"),
-        (OPERATOR, "INSERT INTO results.normalized (company_id) VALUES (1)"),
-        (OPERATOR, "DELETE FROM companies"),
-        (OPERATOR, "UPDATE workflow_states SET attempt = 0"),
-        *((role, "CREATE TABLE results.mine ()") for role in ROLES),
-        *((role, "CREATE ROLE another") for role in ROLES),
-        *((role, "ALTER TABLE workflow_states DISABLE ROW LEVEL SECURITY") for role in ROLES),
-        *((role, "UPDATE alembic_version SET version_num = '1'") for role in ROLES),
+        (WORKER, ("batches",), f"{WORKER} may not do this; {OPERATOR} may ("),
+        (CONDUCTOR, ("seed", "FILE", *SEED), f"; {OPERATOR} may ("),
+        (CONDUCTOR, ("export", "b"), f"; {OPERATOR} may ("),
+        (OPERATOR, ("reconcile", "--once"), f"; {CONDUCTOR} may ("),
+        (WORKER, ("reconcile", "--once"), f"; {CONDUCTOR} may ("),
+        (OPERATOR, ("steps", "sync"), f"{OPERATOR} may not do this; the owner may ("),
+        (OPERATOR, ("db", "roles"), OWNER_GRANTS),
+        (CONDUCTOR, ("db", "roles"), OWNER_GRANTS),
     ],
 )
-def test_a_role_may_not(
-    roles: dict[str, psycopg.Connection[Any]], role: str, statement: str
+def test_the_wrong_role_is_told_in_a_sentence(
+    tracer: Terminal,
+    url: str,
+    file: str,
+    owner: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    role: str,
+    command: tuple[str, ...],
+    says: str,
 ) -> None:
-    assert not is_allowed(roles[role], statement)
+    tracer("db", "roles")
+    tracer("seed", file, *SEED, "--name", "b")
+    owner.execute("DROP TABLE results.step_b")
+    use(monkeypatch, url, role)
+    tracer(*(file if part == "FILE" else part for part in command), code=2)
+    assert says in " ".join(tracer.err.split())
 
 
-def test_a_worker_moves_rows_as_its_verbs_do_and_no_other_way(
-    roles: dict[str, psycopg.Connection[Any]],
+def test_an_upgrade_that_is_needed_is_the_owners(
+    tracer: Terminal, url: str, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every status to every other, by the columns that it may write."""
-    verbs = [verb for verb in TRANSITIONS if verb.who == "worker"]
-    sources = {status for verb in verbs for status in verb.sources}
-    targets = {status for verb in verbs for status in verb.targets}
-    for source, target in product(Status, Status):
-        moved: int | None = None
-        try:
-            with roles[WORKER].transaction(force_rollback=True):
-                moved = roles[WORKER].execute(MOVE, {"from": source, "to": target}).rowcount
-        except Denied as error:
-            assert "row-level security policy" in str(error)  # noqa: PT017
-        except psycopg.errors.UniqueViolation:
-            moved = 1  # two of one step in flight: allowed, and stopped elsewhere
-        expected = (1 if target in targets else None) if source in sources else 0
-        assert moved == expected, (source, target)
+    tracer("db", "roles")
+    use(monkeypatch, url, OPERATOR)
+    tracer("db", "upgrade")  # up to date: there is nothing that it may not
+    tracer("db", "status")
+    owner.execute("UPDATE alembic_version SET version_num = '0001'")
+    tracer("db", "upgrade", code=2)
+    assert "; the owner may (" in " ".join(tracer.err.split())
 
 
-def test_a_reader_whom_the_owner_lets_in_sees_every_row(
-    roles: dict[str, psycopg.Connection[Any]],
+@pytest.mark.parametrize("role", [CONDUCTOR, OPERATOR])
+def test_doctor_says_who_one_is(
+    tracer: Terminal, url: str, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    """Row level security is there for the worker alone: a dashboard's role does not go blind."""
-    owner = roles["owner"]
-    with owner.transaction(force_rollback=True):
-        owner.execute("CREATE ROLE dashboard")
-        owner.execute("GRANT SELECT ON workflow_states TO dashboard")
-        owner.execute("SET LOCAL ROLE dashboard")
-        assert owner.execute("SELECT count(*) FROM workflow_states").fetchall() == [(6,)]
+    tracer("db", "roles")
+    use(monkeypatch, url, role)
+    findings = {f["part"]: f for f in tracer.json("doctor", code=1)}
+    assert findings["database"]["says"].endswith(f", as {role}")
+    assert all(findings[part]["ok"] for part in ("database", "schema", "steps"))

@@ -17,7 +17,7 @@ from reconciler.operator.export import read_companies
 from reconciler.operator.history import read_history
 from reconciler.prefect.overview import overview
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
-from tests.reconciler.schema.test_roles import privileges
+from tests.reconciler.contract.test_grants import privileges
 from tests.roles import RoleWorld, role_world
 from tests.world import STEPS
 from workers.steps.normalize import Normalized

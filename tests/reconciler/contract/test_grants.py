@@ -1,0 +1,201 @@
+"""What each role may not do: everything that is not granted, and no other move of a row."""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import psycopg
+import pytest
+
+from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
+from reconciler.contract.column_types import ContractTable
+from reconciler.contract.grants import (
+    CONDUCTOR,
+    GRANTS,
+    OPERATOR,
+    RESULTS,
+    ROLES,
+    SEQUENCES,
+    WORKER,
+)
+from reconciler.contract.results import StepResult
+from reconciler.contract.states import TRANSITIONS, Status
+from tests.databases import Databases
+from tests.roles import as_role, granted
+
+Denied = psycopg.errors.InsufficientPrivilege
+COLUMNS = {
+    table.fullname: [column.name for column in table.columns]
+    for metadata in (ContractTable.metadata, StepResult.metadata)
+    for table in metadata.tables.values()
+} | {"alembic_version": ["version_num"]}
+ROW = (
+    "INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt,"
+    " lease_expires_at, finished_at) VALUES (1, %(step)s, 1, 0, %(status)s, 1,"
+    " CASE WHEN %(status)s = ANY('{QUEUED,IN_PROGRESS}') THEN now() END,"
+    " CASE WHEN %(status)s = ANY('{COMPLETED,FAILED,CANCELLED}') THEN now() END)"
+)
+MOVE = (
+    "UPDATE workflow_states SET status = %(to)s,"
+    " lease_expires_at = CASE WHEN %(to)s = ANY('{QUEUED,IN_PROGRESS}') THEN now() END,"
+    " finished_at = CASE WHEN %(to)s = ANY('{COMPLETED,FAILED,CANCELLED}') THEN now() END"
+    " WHERE company_id = 1 AND status = %(from)s"
+)
+
+
+def privileges(grant: str) -> dict[str, list[str]]:
+    """What a grant's text says: columns per privilege, none of them where it is the whole table."""
+    found = re.findall(r"([A-Z]+)(?: \(([^)]*)\))?", grant)
+    return {name: columns.split(", ") if columns else [] for name, columns in found}
+
+
+def granted_to(role: str, table: str) -> dict[str, list[str]]:
+    """What `role` has of a table of the contract, or of a domain table."""
+    if table.startswith("results."):
+        return privileges(RESULTS.get(role, ""))
+    return privileges(GRANTS[table][role])
+
+
+@pytest.fixture(scope="module")
+def roles(databases: Databases) -> Iterator[dict[str, psycopg.Connection[Any]]]:
+    """A connection of each role, and the owner's, to a database that no test leaves changed."""
+    with databases.one() as url:
+        users = {"owner": granted(url), **{role: as_role(url, role) for role in ROLES}}
+        found = {name: psycopg.connect(place, autocommit=True) for name, place in users.items()}
+        found["owner"].execute("INSERT INTO batches (name, blueprint) VALUES ('b', '[\"a\"]')")
+        found["owner"].execute("INSERT INTO companies (key) VALUES ('c')")
+        found["owner"].execute("INSERT INTO batch_companies VALUES (1, 1)")
+        for status, step in zip(Status, "abcdef", strict=True):
+            found["owner"].execute(ROW, {"step": step, "status": status})
+        yield found
+        for connection in found.values():
+            connection.close()
+
+
+def is_allowed(connection: psycopg.Connection[Any], statement: str) -> bool:
+    """Whether the statement is not denied; what it does is undone, and may fail otherwise."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement.encode())
+    except Denied:
+        return False
+    except psycopg.Error:
+        return True
+    return True
+
+
+def trials(table: str) -> Iterator[tuple[str, str, str]]:
+    """(privilege, column or "", statement that needs just that) for everything in a table."""
+    for column in COLUMNS[table]:
+        yield "SELECT", column, f'SELECT "{column}" FROM {table}'
+        yield "INSERT", column, f'INSERT INTO {table} ("{column}") VALUES (DEFAULT)'
+        yield "UPDATE", column, f'UPDATE {table} SET "{column}" = DEFAULT WHERE false'
+    yield "DELETE", "", f"DELETE FROM {table} WHERE false"
+    yield "TRUNCATE", "", f"TRUNCATE {table} CASCADE"
+
+
+def test_every_table_has_its_line_for_every_role(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        here = connection.execute(
+            "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        ).fetchall()
+    assert set(GRANTS) == {name for name, kind in here if kind == "r"}
+    assert set(SEQUENCES) == {name for name, kind in here if kind == "S"}
+    assert set(GRANTS) == {*ContractTable.metadata.tables, "alembic_version"}
+    assert all(list(per_role) == list(ROLES) for per_role in GRANTS.values())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_not_granted_is_denied(
+    roles: dict[str, psycopg.Connection[Any]], role: str
+) -> None:
+    wrong = []
+    for table in COLUMNS:
+        allowed = granted_to(role, table)
+        for privilege, column, statement in trials(table):
+            columns = allowed.get(privilege)
+            expected = columns is not None and (not columns or column in columns)
+            if is_allowed(roles[role], statement) != expected:
+                wrong.append(f"{statement}: {'denied' if expected else 'allowed'}")
+        if allowed.get("SELECT") != []:
+            assert not is_allowed(roles[role], f"SELECT * FROM {table}")
+            assert not is_allowed(roles[role], f"COPY {table} TO STDOUT")
+    assert wrong == []
+
+
+SECRETS = [
+    *product([CONDUCTOR], ["companies", "batch_companies", *(t for t in COLUMNS if "." in t)]),
+    *product([WORKER], ["batches", "batch_companies", "attempts", "polling", "ticks", "throttles"]),
+]
+
+
+@pytest.mark.parametrize(("role", "table"), SECRETS)
+def test_these_are_another_side_s_altogether(
+    roles: dict[str, psycopg.Connection[Any]], role: str, table: str
+) -> None:
+    """Said here by itself, since the grants might be changed and the tests above would follow."""
+    for _, _, statement in trials(table):
+        assert not is_allowed(roles[role], statement), statement
+    assert not is_allowed(roles[role], f"SELECT count(*) FROM {table}")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        (CONDUCTOR, "SELECT attributes FROM companies"),
+        (CONDUCTOR, "SELECT c FROM companies c"),
+        (CONDUCTOR, "UPDATE batches SET blueprint = '[]'"),
+        (CONDUCTOR, "UPDATE enrichment_registry SET max_in_flight = 1"),
+        (CONDUCTOR, "UPDATE polling SET poll_s = 1"),
+        (WORKER, "UPDATE batches SET blueprint = '[]'"),
+        (WORKER, "UPDATE enrichment_registry SET max_in_flight = 1"),
+        (WORKER, "UPDATE workflow_states SET attempt = 0"),
+        (WORKER, "UPDATE workflow_states SET forgiven = attempt"),
+        (WORKER, "UPDATE companies SET attributes = '{}'"),
+        (WORKER, "DELETE FROM results.normalized"),
+        (OPERATOR, "INSERT INTO results.normalized (company_id) VALUES (1)"),
+        (OPERATOR, "DELETE FROM companies"),
+        (OPERATOR, "UPDATE workflow_states SET attempt = 0"),
+        *((role, "CREATE TABLE results.mine ()") for role in ROLES),
+        *((role, "CREATE ROLE another") for role in ROLES),
+        *((role, "ALTER TABLE workflow_states DISABLE ROW LEVEL SECURITY") for role in ROLES),
+        *((role, "UPDATE alembic_version SET version_num = '1'") for role in ROLES),
+    ],
+)
+def test_a_role_may_not(
+    roles: dict[str, psycopg.Connection[Any]], role: str, statement: str
+) -> None:
+    assert not is_allowed(roles[role], statement)
+
+
+def test_a_worker_moves_rows_as_its_verbs_do_and_no_other_way(
+    roles: dict[str, psycopg.Connection[Any]],
+) -> None:
+    """Every status to every other, by the columns that it may write."""
+    verbs = [verb for verb in TRANSITIONS if verb.who == "worker"]
+    sources = {status for verb in verbs for status in verb.sources}
+    targets = {status for verb in verbs for status in verb.targets}
+    for source, target in product(Status, Status):
+        moved: int | None = None
+        try:
+            with roles[WORKER].transaction(force_rollback=True):
+                moved = roles[WORKER].execute(MOVE, {"from": source, "to": target}).rowcount
+        except Denied as error:
+            assert "row-level security policy" in str(error)  # noqa: PT017
+        except psycopg.errors.UniqueViolation:
+            moved = 1  # two of one step in flight: allowed, and stopped elsewhere
+        expected = (1 if target in targets else None) if source in sources else 0
+        assert moved == expected, (source, target)
+
+
+def test_a_reader_whom_the_owner_lets_in_sees_every_row(
+    roles: dict[str, psycopg.Connection[Any]],
+) -> None:
+    """Row level security is there for the worker alone: a dashboard's role does not go blind."""
+    owner = roles["owner"]
+    with owner.transaction(force_rollback=True):
+        owner.execute("CREATE ROLE dashboard")
+        owner.execute("GRANT SELECT ON workflow_states TO dashboard")
+        owner.execute("SET LOCAL ROLE dashboard")
+        assert owner.execute("SELECT count(*) FROM workflow_states").fetchall() == [(6,)]
