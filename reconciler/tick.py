@@ -62,7 +62,7 @@ class TickReport:
 
 
 # Assumed without a check: a busy system has rows to advance and to claim.
-BUSY = Due(expired=False, completed=True, calls_to_cancel=False, pending=True, ended=False)
+BUSY = Due(expired=False, to_advance=True, calls_to_cancel=False, pending=True, ended=False)
 
 
 def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) -> TickReport:
@@ -75,7 +75,7 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
     started = perf_counter()
     due = store.due(now) if check_due else BUSY
     retried, failed = reap(store, now) if due.expired else (0, 0)
-    advanced = store.advance(now) if due.completed else 0
+    advanced = store.advance(now) if due.to_advance else 0
     calls_cancelled = cancel_calls(store, spawner) if due.calls_to_cancel else 0
     chunks = store.claim(now) if due.pending or advanced or retried else []
     dispatched = dispatch(store, spawner, chunks, now)

@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.contract.claimed import Chunk
 from reconciler.contract.results import Company
+from reconciler.contract.states import TERMINAL
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
 from reconciler.operator.seeding.batch import seed_batch
@@ -160,6 +161,6 @@ class World:
 
 def finish(world: World) -> None:
     """All that there is to do, of the bundled steps."""
-    while world.tick() or world.statuses().keys() - {"COMPLETED", "FAILED"}:
+    while world.tick() or world.statuses().keys() - set(TERMINAL):
         for step in ("normalize", "step_a", "step_b"):
             world.work(step)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """`workflow_states.error_kind` and `attempts.error_kind`; null if there is no error."""
+    """`workflow_states.error_kind` and `attempts.error_kind`; null if there is no text."""
 
     # Written by the conductor.
     SPAWN_REFUSED = "spawn_refused"  # released: the spawner did not take the call
@@ -18,6 +18,8 @@ class ErrorKind(StrEnum):
     TIMED_OUT = "timed_out"  # the step took longer than its time-out
     WRONG_RESULT = "wrong_result"  # the step returned something that is not a row of its table
     NOT_WRITTEN = "not_written"  # the database refused the result
+    NOT_FOUND = "not_found"  # the step raised NotFound
+    INPUT_MISSING = "input_missing"  # what the step needs of an earlier step is not there
 
 
 NOT_SPAWNED = (ErrorKind.SPAWN_REFUSED, ErrorKind.SPAWN_UNKNOWN)

@@ -7,7 +7,7 @@ role; a test fails if one is missing.
 
 CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tracer_operator")
 
-_LOGGED = "arrived, completed"
+_LOGGED = "arrived, completed, not_found, skipped"
 _ATTEMPT = "queued_at, started_at, ended_at, call_id, error, error_kind"
 
 # Per table and role, in GRANT's syntax; "" grants nothing. FOR UPDATE and FOR SHARE need UPDATE on
@@ -91,12 +91,13 @@ RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT"}
 
 # Grants limit columns; these policies limit rows and values. `as_granted` leaves every role with
 # its grants: under row level security, a role that no policy names sees nothing. `worker_moves`
-# limits workers to rows in flight, and to the statuses that begin, complete and fail write.
+# limits workers to rows in flight, and to the statuses that their verbs write.
 POLICIES = {
     "as_granted": "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)",
     "worker_moves": f"AS RESTRICTIVE FOR UPDATE TO {WORKER}"
     " USING ((status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text])))"
-    " WITH CHECK ((status = ANY (ARRAY['IN_PROGRESS'::text, 'COMPLETED'::text, 'FAILED'::text])))",
+    " WITH CHECK ((status = ANY (ARRAY['IN_PROGRESS'::text, 'COMPLETED'::text, 'NOT_FOUND'::text,"
+    " 'SKIPPED'::text, 'FAILED'::text])))",
 }
 SECURED = "SELECT relrowsecurity AS secured FROM pg_class WHERE oid = 'workflow_states'::regclass"
 SECURE = "ALTER TABLE workflow_states ENABLE ROW LEVEL SECURITY"

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from reconciler.contract.column_types import ContractTable, code, default, moment, now
@@ -44,6 +45,9 @@ class StepSettings(ContractTable, table=True):
     max_in_flight: int = default("1000")
     chunk_size: int = default("100")  # companies per call
     enabled: bool = default("true")
+    needs: list[str] = Field(  # the steps that must come before it; from code
+        sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
 
 
 class Throttle(ContractTable, table=True):
@@ -105,7 +109,7 @@ class Tick(ContractTable, table=True):
 
 
 class Progress(ContractTable, table=True):
-    """How many rows arrived at a batch's step and were completed there, at one moment."""
+    """How many rows arrived at a batch's step, and ended there to go on, at one moment."""
 
     __tablename__ = "progress"
 
@@ -114,3 +118,5 @@ class Progress(ContractTable, table=True):
     at: datetime = Field(primary_key=True, sa_type=DateTime(timezone=True))
     arrived: int = default("0")
     completed: int = default("0")
+    not_found: int = default("0")
+    skipped: int = default("0")

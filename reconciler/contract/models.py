@@ -20,7 +20,8 @@ from reconciler.contract.column_types import (
     partial,
 )
 from reconciler.contract.error_kinds import ErrorKind
-from reconciler.contract.states import IN_FLIGHT, TERMINAL, BatchStatus, Status
+from reconciler.contract.sql.conditions import AT_FAULT, TO_ADVANCE
+from reconciler.contract.states import ADVANCING, IN_FLIGHT, TERMINAL, BatchStatus, Status
 
 MEMBER = ["batch_id", "company_id"]  # of batch_companies
 _ERROR_CHECKS = (
@@ -28,7 +29,9 @@ _ERROR_CHECKS = (
     ("kind_has_error", "error_kind IS NULL OR error IS NOT NULL"),
 )
 ROW_KEY = ["company_id", "step_name", "batch_id"]  # of workflow_states
-_IN_FLIGHT, _TERMINAL = (f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL))
+_IN_FLIGHT, _TERMINAL, _ADVANCING = (
+    f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL, ADVANCING)
+)
 _CALLS_TO_CANCEL = "status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled"
 
 
@@ -87,8 +90,8 @@ class WorkflowState(ContractTable, table=True):
     `attempt` counts claims, and fences every later write. `forgiven`: how many of the attempts do
     not count towards the step's max_attempts, such as those before an operator's retry.
     `available_at`: the earliest time of the next claim. `advanced`: the tick has seeded the next
-    step of this COMPLETED row. `call_cancelled`: the tick has cancelled the call of this CANCELLED
-    row.
+    step of this row, which has one of the ADVANCING statuses. `call_cancelled`: the tick has
+    cancelled the call of this CANCELLED row.
     """
 
     __tablename__ = "workflow_states"
@@ -103,7 +106,7 @@ class WorkflowState(ContractTable, table=True):
             f"(lease_expires_at IS NOT NULL) = ({_IN_FLIGHT})", name="lease_iff_in_flight"
         ),
         CheckConstraint(f"(finished_at IS NOT NULL) = ({_TERMINAL})", name="finished_iff_terminal"),
-        CheckConstraint("NOT advanced OR status = 'COMPLETED'", name="advanced_only_completed"),
+        CheckConstraint(f"NOT advanced OR {_ADVANCING}", name="advanced_only_advancing"),
         CheckConstraint("attempt >= 0 AND position >= 0", name="counts_from_zero"),
         CheckConstraint("forgiven BETWEEN 0 AND attempt", name="forgiven"),
         *(CheckConstraint(condition, name=name) for name, condition in _ERROR_CHECKS),
@@ -122,16 +125,13 @@ class WorkflowState(ContractTable, table=True):
             *("ix_workflow_states_lease", "lease_expires_at IS NOT NULL", "lease_expires_at"),
             postgresql_include=["step_name", "batch_id"],
         ),
-        partial(
-            *("ix_workflow_states_completed", "status = 'COMPLETED' AND NOT advanced"),
-            *("batch_id", "company_id"),
-        ),
+        partial("ix_workflow_states_to_advance", TO_ADVANCE, "batch_id", "company_id"),
         partial("ix_workflow_states_cancelled_call", _CALLS_TO_CANCEL, "call_id"),
         partial(
             *("ix_workflow_states_failed", "status = 'FAILED'"),
             *("batch_id", "step_name", "company_id"),
         ),
-        partial("ix_workflow_states_error", "error IS NOT NULL", "batch_id", "step_name"),
+        partial("ix_workflow_states_error", AT_FAULT, "batch_id", "step_name"),
         partial(
             *("uq_workflow_states_one_in_flight", _IN_FLIGHT, "company_id", "step_name"),
             unique=True,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reconciler.contract.database import Row
-from reconciler.contract.states import BatchStatus, Status
+from reconciler.contract.states import ADVANCING, BatchStatus, Status
 
 
 def by_status(counted: Row) -> Row:
@@ -15,11 +15,18 @@ def by_status(counted: Row) -> Row:
         Status.QUEUED: counted["queued"],
         Status.IN_PROGRESS: counted["in_progress"],
         Status.COMPLETED: counted["completed"],
+        Status.NOT_FOUND: counted["not_found"],
+        Status.SKIPPED: counted["skipped"],
         Status.FAILED: counted["failed"],
     }
     others = max(0, counted["arrived"] - sum(known.values()))
     known[Status.CANCELLED if counted["cancelled"] else Status.PENDING] = others
     return {"step": counted["step"], **{status.value: known.get(status, 0) for status in Status}}
+
+
+def done(step: Row) -> int:
+    """How many rows of a step, as `by_status` has them, have ended and go on."""
+    return sum(step[status] for status in ADVANCING)
 
 
 def by_batch(counted: Sequence[Row]) -> dict[int, list[Row]]:
@@ -44,7 +51,9 @@ def totals(counted: Sequence[Row]) -> Row:
     """The number of a batch's companies, and of its rows over all steps."""
     return {
         "companies": counted[0]["arrived"],
-        "completed": sum(step["completed"] for step in counted),
-        "failed": sum(step["failed"] for step in counted),
+        **{
+            name: sum(step[name] for step in counted)
+            for name in ("done", "completed", "not_found", "skipped", "failed")
+        },
         "in_flight": sum(step["queued"] + step["in_progress"] for step in counted),
     }

@@ -11,12 +11,16 @@ class Status(StrEnum):
     QUEUED = "QUEUED"
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
+    NOT_FOUND = "NOT_FOUND"  # the provider does not know the company
+    SKIPPED = "SKIPPED"  # an input that the step needs has no result
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
 
 
 IN_FLIGHT = (Status.QUEUED, Status.IN_PROGRESS)
-TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+# The next step follows on these.
+ADVANCING = (Status.COMPLETED, Status.NOT_FOUND, Status.SKIPPED)
+TERMINAL = (*ADVANCING, Status.FAILED, Status.CANCELLED)
 
 
 class BatchStatus(StrEnum):
@@ -41,7 +45,7 @@ class Transition:
     guard: str
 
 
-_P, _Q, _I, _C, _F, _X = Status
+_P, _Q, _I, _C, _N, _S, _F, _X = Status
 
 TRANSITIONS = (
     Transition("seed", (), (_P,), "operator", "first step of the blueprint"),
@@ -50,9 +54,14 @@ TRANSITIONS = (
     Transition("begin", (_Q,), (_I,), "worker", "by company and step"),
     Transition("heartbeat", (_I,), (_I,), "worker", "same attempt"),
     Transition("complete", (_I,), (_C,), "worker", "same attempt, with its domain row"),
+    Transition("miss", (_I,), (_N,), "worker", "same attempt"),
+    Transition("skip", (_I,), (_S,), "worker", "same attempt, with the reason"),
     Transition("fail", (_I,), (_I, _F), "worker", "same attempt"),
     Transition("reap", (_Q, _I), (_P, _F), "tick", "lease expired"),
-    Transition("advance", (_C,), (_C,), "tick", "once; seeds the next step"),
+    *(
+        Transition("advance", (status,), (status,), "tick", "once; seeds the next step")
+        for status in ADVANCING
+    ),
     Transition("retry", (_F,), (_P,), "operator", "batch not cancelled"),
     Transition("cancel", (_P, _Q, _I), (_X,), "operator", "batch or rows named"),
 )

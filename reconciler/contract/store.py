@@ -50,11 +50,11 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Due:
-    """Which verbs have work: leases to reap, COMPLETED rows to advance, calls to cancel, PENDING
+    """Which verbs have work: leases to reap, ended rows to advance, calls to cancel, PENDING
     rows to claim, batches to finish."""
 
     expired: bool
-    completed: bool
+    to_advance: bool
     calls_to_cancel: bool
     pending: bool
     ended: bool
@@ -117,7 +117,7 @@ class Store(Database):
         return len(moved) - failed, failed
 
     def advance(self, now: datetime) -> int:
-        """Seed the next step of every newly COMPLETED row; returns how many were COMPLETED."""
+        """Seed the next step of every row that has newly ended to go on; returns their number."""
         count: int = self.rows(queries.ADVANCE, now=now, limit=LIMIT)[0]["count"]
         return count
 

@@ -1,4 +1,4 @@
-"""The workers' verbs: begin, heartbeat, complete, fail. Every write is fenced by its attempt."""
+"""The workers' verbs: begin, heartbeat, complete, fail, miss, skip; each fenced by its attempt."""
 
 import json
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
 from reconciler.contract.results import Company, StepResult
 from reconciler.contract.sql import worker as queries
+from reconciler.contract.states import Status
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,26 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed.
+    """Why an attempt has no result.
 
-    `permanent`: there is no other attempt. `retry_after_s`: the next attempt comes no earlier than
-    in so many seconds.
+    `ends`: the status in which the row ends at once, FAILED, NOT_FOUND or SKIPPED. None: it failed,
+    and the tick decides whether there is another attempt, in `retry_after_s` seconds at the
+    earliest. Only NOT_FOUND needs no `error`; without one, there is no `kind` either.
+
+    Raises:
+        ValueError: a row cannot end so, or the text is missing.
     """
 
-    error: str
-    permanent: bool = False
+    error: str | None
+    ends: Status | None = None
     retry_after_s: float = 0.0
     kind: ErrorKind = ErrorKind.RAISED
+
+    def __post_init__(self) -> None:
+        if self.ends not in (None, Status.FAILED, Status.NOT_FOUND, Status.SKIPPED):
+            raise ValueError(f"an attempt without a result does not end as {self.ends}")
+        if self.error is None and self.ends is not Status.NOT_FOUND:
+            raise ValueError("say why there is no result")
 
 
 class WorkerStore(Database):
@@ -110,15 +121,18 @@ class WorkerStore(Database):
         return {row["company_id"] for row in won}
 
     def fail(self, attempts: Sequence[Attempt], failures: Sequence[Failure]) -> set[int]:
-        """Write why attempts failed; the tick judges them. Returns the ids of the companies won."""
+        """Write why attempts have no result: fail, miss or skip, as each says.
+
+        Returns the ids of the companies that were won. A stale attempt wins and writes nothing.
+        """
         if not attempts:
             return set()
         rows = self.rows(
             queries.FAIL,
             **_row_arrays(attempts),
-            errors=[storable_text(failure.error) for failure in failures],
-            kinds=[failure.kind for failure in failures],
-            permanent=[failure.permanent for failure in failures],
+            errors=[failure.error and storable_text(failure.error) for failure in failures],
+            kinds=[None if failure.error is None else failure.kind for failure in failures],
+            ends=[failure.ends for failure in failures],
             retry_after_s=[float(failure.retry_after_s) for failure in failures],
         )
         return {row["company_id"] for row in rows}

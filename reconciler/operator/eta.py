@@ -1,7 +1,8 @@
 """Computes a batch's rate and ETA from its log of progress. Nothing here reads a clock.
 
-The log is read backward in spans. A span is the time between two ticks that found completed rows. A
-span that is far longer than the others is a pause, and counts as one of usual length.
+Rows are done when they have ended and go on: COMPLETED, NOT_FOUND or SKIPPED. The log is read
+backward in spans. A span is the time between two ticks that found rows done. A span that is far
+longer than the others is a pause, and counts as one of usual length.
 """
 
 from collections import Counter
@@ -19,8 +20,8 @@ RECENT_SPANS = 10
 # A pause is longer than this time, and than this many spans of usual length.
 PAUSE_S = 10.0
 PAUSE_SPANS = 10
-SILENCE_S = 30.0  # after this long without a completed row, the batch has no rate
-FEWEST_ROWS = 5  # with fewer completed rows there is no rate
+SILENCE_S = 30.0  # after this long without a row done, the batch has no rate
+FEWEST_ROWS = 5  # with fewer rows done there is no rate
 ROUNDS = 50  # of the fit of costs; the costs no longer change by then
 EQUAL_WEIGHT = 1.0  # weight of the assumption that all steps cost the same, in spans
 MOST_STEPS = 20  # with more steps, all have the same cost
@@ -33,7 +34,7 @@ class Entry:
     ago: float
     position: int
     arrived: int
-    completed: int
+    done: int
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class StepNow:
     """A step's number of rows now.
 
     - `outstanding`: PENDING or in flight.
-    - `landed`: COMPLETED, and not in the log yet.
+    - `landed`: done, and not in the log yet.
     - `waiting`: waiting for a process of the local worker host, which all steps share.
     - `retry_s`: seconds until the last retry is due.
     """
 
     outstanding: int
-    completed: int
+    done: int
     failed: int
     landed: int = 0
     waiting: int = 0
@@ -57,8 +58,8 @@ class StepNow:
 def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
     """A step's rows now; `retries` has the seconds until the last retry of each step."""
     return StepNow(
-        outstanding=max(0, counted["arrived"] - counted["completed"] - counted["failed"]),
-        completed=counted["completed"],
+        outstanding=max(0, counted["arrived"] - counted["done"] - counted["failed"]),
+        done=counted["done"],
         failed=counted["failed"],
         landed=counted["landed"],
         waiting=counted["waiting"],
@@ -68,16 +69,16 @@ def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
 
 @dataclass(frozen=True)
 class Span:
-    """The time between two ticks: completed rows per step, and the steps that had rows to work."""
+    """The time between two ticks: rows done per step, and the steps that had rows to work."""
 
     seconds: float
-    completed: Counter[int]
+    done: Counter[int]
     busy: frozenset[int]
 
 
 @dataclass(frozen=True)
 class Pace:
-    """The recent rate: completed company-steps per second, of all steps and of each known step.
+    """The recent rate: company-steps done per second, of all steps and of each known step.
 
     `costs` are seconds of the local worker host's time per company at each step.
     """
@@ -120,10 +121,10 @@ def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
     slowest_s = shared_s = coming = 0.0
     rate = min(known, default=0.0)
     for position, step in enumerate(steps):
-        if step.outstanding and step.failed and not step.completed:
+        if step.outstanding and step.failed and not step.done:
             return None  # all have failed so far: the share that will complete is not known
-        ended = step.completed + step.failed
-        to_come = (coming + step.outstanding) * (step.completed / ended if ended else 1.0)
+        ended = step.done + step.failed
+        to_come = (coming + step.outstanding) * (step.done / ended if ended else 1.0)
         coming = to_come + step.landed
         if coming:
             slowest_s = max(slowest_s, poll_s * (len(steps) - position))
@@ -145,19 +146,19 @@ def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
 def _spans(log: Sequence[Entry], steps: Sequence[StepNow]) -> Iterator[Span]:
     """The spans, newest first. The first is still open; the last begins where the log begins."""
     outstanding = Counter({i: step.outstanding for i, step in enumerate(steps)})
-    completed = Counter({i: step.landed for i, step in enumerate(steps) if step.landed})
-    outstanding += completed
+    done = Counter({i: step.landed for i, step in enumerate(steps) if step.landed})
+    outstanding += done
     end, oldest = 0.0, max((entry.ago for entry in log), default=0.0)
     for ago, entries in groupby(sorted(log, key=attrgetter("ago")), attrgetter("ago")):
         at = list(entries)
-        if ago == oldest or any(entry.completed for entry in at):
+        if ago == oldest or any(entry.done for entry in at):
             busy = frozenset(i for i, rows in outstanding.items() if rows > 0)
-            yield Span(ago - end, completed, busy | completed.keys())
-            completed, end = Counter(), ago
+            yield Span(ago - end, done, busy | done.keys())
+            done, end = Counter(), ago
         for entry in at:
-            outstanding[entry.position] += entry.completed - entry.arrived
-            completed[entry.position] += entry.completed
-        completed = +completed
+            outstanding[entry.position] += entry.done - entry.arrived
+            done[entry.position] += entry.done
+        done = +done
 
 
 def _recent(spans: Sequence[Span]) -> Iterator[Span]:
@@ -174,10 +175,10 @@ def _recent(spans: Sequence[Span]) -> Iterator[Span]:
 def _rates(spans: Sequence[Span], recent: int) -> dict[int, float]:
     """Each step's rate over the newest `recent` spans in which it had rows to work.
 
-    The spans up to a step's first completed row are left out: their length is the time that one row
+    The spans up to a step's first row done are left out: their length is the time that one row
     takes, and says nothing about the rate.
     """
-    first = {i: number for number, span in enumerate(spans) for i in span.completed}
+    first = {i: number for number, span in enumerate(spans) for i in span.done}
     rates = {}
     for i, number in first.items():
         counted = [span for span in spans[: min(number, recent)] if i in span.busy]
@@ -190,14 +191,14 @@ def _rates(spans: Sequence[Span], recent: int) -> dict[int, float]:
 def _total(spans: Sequence[Span]) -> Counter[int]:
     found: Counter[int] = Counter()
     for span in spans:
-        found.update(span.completed)
+        found.update(span.done)
     return found
 
 
 def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
     """Seconds of the shared workers per company at each step, scaled to the recent spans.
 
-    In each span the completed rows took the span's seconds: the costs are fitted to that.
+    In each span the rows done took the span's seconds: the costs are fitted to that.
     """
     done, seconds = _total(spans), sum(span.seconds for span in spans)
     equal = dict.fromkeys(done, seconds / max(done.total(), 1))
@@ -209,10 +210,10 @@ def _costs(spans: Sequence[Span], recent: Sequence[Span]) -> dict[int, float]:
 
 def _fit(spans: Sequence[Span], equal: Mapping[int, float]) -> dict[int, float]:
     """Costs by least squares, none below 0; the assumption of equal costs has a small weight."""
-    own = {i: sum(span.completed[i] ** 2 for span in spans) for i in equal}
-    taken = {i: sum(span.completed[i] * span.seconds for span in spans) for i in equal}
+    own = {i: sum(span.done[i] ** 2 for span in spans) for i in equal}
+    taken = {i: sum(span.done[i] * span.seconds for span in spans) for i in equal}
     both = {
-        (i, j): sum(span.completed[i] * span.completed[j] for span in spans)
+        (i, j): sum(span.done[i] * span.done[j] for span in spans)
         for i, j in permutations(equal, 2)
     }
     costs = dict(equal)

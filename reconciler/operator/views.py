@@ -155,10 +155,10 @@ def _log(store: OperatorStore, batch: BatchView) -> list[Entry]:
 
 
 def _overall(store: OperatorStore, batch: BatchView, counted: list[Row]) -> float:
-    """Completed company-steps per second, over the time in which the batch was worked."""
+    """Company-steps done per second, over the time in which the batch was worked."""
     found = store.rows(ACTIVE, batch_id=batch.id, pause_s=PAUSE_S + FOLDED_S)[0]
     if found["first"] is None:
         return 0.0
     before_s = (found["first"] - batch.created_at).total_seconds()
     seconds = min(before_s, found["usual_s"] or before_s) + found["active_s"]
-    return float(sum(step["completed"] for step in counted) / max(seconds, 0.001))
+    return float(sum(step["done"] for step in counted) / max(seconds, 0.001))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
+    "conditions": "contract/sql/conditions.py",
     **{name: f"contract/sql/{name}.py" for name in ("held", "claim", "tick", "dispatch")},
     "worker": "contract/sql/worker.py",
     "steering": "operator/sql/steering.py",
@@ -26,6 +27,7 @@ TABLE = ROOT / "docs" / "mutants.md"
 TESTS = (
     *(
         "test_transitions",
+        "test_advancing",
         "test_dispatch",
         "test_cancel",
         "test_attempts",
@@ -46,6 +48,7 @@ TESTS = (
 )
 # Those that are about a module's statements come first, since the first that fails is enough.
 FIRST = {
+    "conditions": ("test_advancing", "test_tick"),
     "held": ("test_transitions", "test_dispatch"),
     "claim": (
         "test_claim",
@@ -92,7 +95,8 @@ FORMS = (
     (r"AND (?:w\.)?lease_expires_at <= %\(now\)s", ""),
     (r"AND w\.available_at <= %\(now\)s", ""),
     (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|call_cancelled)", ""),
-    (r"AND \{NOT_IN_FLIGHT\}", ""),
+    (r"AND \{(?:NOT_IN_FLIGHT|TO_ADVANCE)\}", ""),
+    (r"^status IN \(\{listed\(ADVANCING\)\}\)", "true"),
     (r"EXCEPT\nSELECT [^\n]+", ""),
     (r"AND w\.error IS NULL", ""),
     (r"AND \(t\.held_until IS NULL OR t\.held_until <= %\(now\)s\)", ""),

@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from workers.kit import Company, PermanentError, RetryAfter, Step, StepResult
 
@@ -35,11 +36,11 @@ def failure(error: BaseException) -> Failure:
     """Why there is no result."""
     match error:
         case PermanentError():
-            return Failure(says(error), permanent=True, kind=ErrorKind.PERMANENT)
+            return Failure(says(error), Status.FAILED, kind=ErrorKind.PERMANENT)
         case RetryAfter(seconds=seconds):
-            return Failure(says(error), False, waitable(seconds), ErrorKind.RETRY_AFTER)
+            return Failure(says(error), None, waitable(seconds), ErrorKind.RETRY_AFTER)
         case WrongKind():
-            return Failure(str(error), permanent=True, kind=ErrorKind.WRONG_RESULT)
+            return Failure(str(error), Status.FAILED, kind=ErrorKind.WRONG_RESULT)
         case TookTooLong():
             return Failure(str(error), kind=ErrorKind.TIMED_OUT)
         case ValidationError():

@@ -29,11 +29,13 @@ PRUNE_TICKS = "DELETE FROM ticks WHERE at < %(before)s"
 FOLD = f"""
 WITH old AS (
     DELETE FROM progress WHERE at < %(before)s AND at <> date_trunc('minute', at)
-    RETURNING batch_id, position, date_trunc('minute', at) AS at, arrived, completed
+    RETURNING batch_id, position, date_trunc('minute', at) AS at, arrived, completed,
+        not_found, skipped
 )
 {
     log(
-        "SELECT batch_id, position, at, sum(arrived), sum(completed) FROM old"
+        "SELECT batch_id, position, at, sum(arrived), sum(completed), sum(not_found), sum(skipped)"
+        " FROM old"
         " GROUP BY batch_id, position, at"
     )
 }

@@ -1,33 +1,47 @@
-"""The log of rows that arrived at each step of a batch and were completed there, and its sums.
+"""The log of rows that arrived at each step of a batch, and ended there to go on, and its sums.
 
 Each statement that moves rows in or on adds its counts to the log. So the progress of ten million
-rows is a sum of few entries, and takes milliseconds. Rows in flight, failed, or completed since the
+rows is a sum of few entries, and takes milliseconds. Rows in flight, failed, or ended since the
 last tick are counted by their partial indexes.
+"""
+
+from reconciler.contract.sql.conditions import TO_ADVANCE
+
+# The counts of rows with `status`, as the log has them.
+BY_STATUS = """
+count(*) FILTER (WHERE status = 'COMPLETED') AS completed,
+    count(*) FILTER (WHERE status = 'NOT_FOUND') AS not_found,
+    count(*) FILTER (WHERE status = 'SKIPPED') AS skipped
 """
 
 
 def log(source: str) -> str:
-    """Add to the log: `source` selects batch_id, position, at, arrived and completed."""
+    """Add to the log: `source` selects batch_id, position, at, arrived and `BY_STATUS`."""
     return f"""
-INSERT INTO progress (batch_id, position, at, arrived, completed)
+INSERT INTO progress (batch_id, position, at, arrived, completed, not_found, skipped)
 {source}
 ON CONFLICT (batch_id, position, at) DO UPDATE
 SET arrived = progress.arrived + excluded.arrived,
-    completed = progress.completed + excluded.completed
+    completed = progress.completed + excluded.completed,
+    not_found = progress.not_found + excluded.not_found,
+    skipped = progress.skipped + excluded.skipped
 """
 
 
 # All companies of a seeded batch arrive at its first step.
 LOG_SEEDED = log(
-    "SELECT batch_id, 0, now(), count(*), 0 FROM batch_companies"
+    "SELECT batch_id, 0, now(), count(*), 0, 0, 0 FROM batch_companies"
     " WHERE batch_id = %(batch_id)s GROUP BY batch_id"
 )
 
-# Of one batch, or of all if the id is null. `waiting`: rows that are QUEUED and have no call id.
-# These are local calls, which wait for a process of the worker host.
-COUNTS = """
+# Of one batch, or of all if the id is null. `done` is the sum of `completed`, `not_found` and
+# `skipped`. `landed`: those that the next tick takes on. `waiting`: rows that are QUEUED and
+# have no call id. These are local calls, which wait for a process of the worker host.
+COUNTS = f"""
 WITH logged AS (
-    SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed
+    SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed,
+        sum(not_found) AS not_found, sum(skipped) AS skipped,
+        sum(completed + not_found + skipped) AS done
     FROM progress
     WHERE %(batch_id)s::int IS NULL OR batch_id = %(batch_id)s
     GROUP BY batch_id, position
@@ -45,14 +59,17 @@ WITH logged AS (
     WHERE status = 'FAILED' AND (%(batch_id)s::int IS NULL OR batch_id = %(batch_id)s)
     GROUP BY batch_id, step_name
 ), landed AS (
-    SELECT batch_id, step_name, count(*) AS landed
+    SELECT batch_id, step_name, count(*) AS landed, {BY_STATUS}
     FROM workflow_states
-    WHERE status = 'COMPLETED' AND NOT advanced
+    WHERE {TO_ADVANCE}
       AND (%(batch_id)s::int IS NULL OR batch_id = %(batch_id)s)
     GROUP BY batch_id, step_name
 )
 SELECT b.id AS batch_id, s.step, coalesce(l.arrived, 0)::int AS arrived,
-    (coalesce(l.completed, 0) + coalesce(d.landed, 0))::int AS completed,
+    (coalesce(l.completed, 0) + coalesce(d.completed, 0))::int AS completed,
+    (coalesce(l.not_found, 0) + coalesce(d.not_found, 0))::int AS not_found,
+    (coalesce(l.skipped, 0) + coalesce(d.skipped, 0))::int AS skipped,
+    (coalesce(l.done, 0) + coalesce(d.landed, 0))::int AS done,
     coalesce(d.landed, 0)::int AS landed, coalesce(f.waiting, 0)::int AS waiting,
     coalesce(f.queued, 0)::int AS queued, coalesce(f.in_progress, 0)::int AS in_progress,
     coalesce(x.failed, 0)::int AS failed, b.status = 'CANCELLED' AS cancelled
@@ -69,11 +86,12 @@ ORDER BY b.created_at, b.id, s.number
 # The newest log entries of each step of a batch, with their age in seconds. Entries of the last
 # hour are not summed yet.
 RECENT = """
-SELECT p.position, extract(epoch FROM now() - p.at)::float8 AS ago, p.arrived, p.completed
+SELECT p.position, extract(epoch FROM now() - p.at)::float8 AS ago, p.arrived,
+    p.completed + p.not_found + p.skipped AS done
 FROM batches b
 CROSS JOIN LATERAL generate_series(0, jsonb_array_length(b.blueprint) - 1) AS s (position)
 CROSS JOIN LATERAL (
-    SELECT position, at, arrived, completed
+    SELECT position, at, arrived, completed, not_found, skipped
     FROM progress
     WHERE batch_id = b.id AND position = s.position AND at > now() - %(by_the_second)s
     ORDER BY at DESC
@@ -82,12 +100,13 @@ CROSS JOIN LATERAL (
 WHERE b.id = %(batch_id)s
 """
 
-# The working time of a batch in seconds: from the first completed row to the last. A pause counts
+# The working time of a batch in seconds: from the first row that ended to the last. A pause counts
 # as one usual span between entries. `first` is the time of the first entry.
 ACTIVE = """
 WITH spans AS (
     SELECT at, extract(epoch FROM at - lag(at) OVER (ORDER BY at))::float8 AS s
-    FROM (SELECT DISTINCT at FROM progress WHERE batch_id = %(batch_id)s AND completed > 0) m
+    FROM (SELECT DISTINCT at FROM progress
+          WHERE batch_id = %(batch_id)s AND completed + not_found + skipped > 0) m
 ), usual AS (
     SELECT min(at) AS first, percentile_disc(0.5) WITHIN GROUP (ORDER BY s) AS s FROM spans
 )

@@ -6,8 +6,9 @@ Scan, whatever the statistics say; a join on the key costs 20 to 40 % more CPU. 
 are addressed by their key and attempt.
 """
 
+from reconciler.contract.sql.conditions import TO_ADVANCE
 from reconciler.contract.sql.held import SAME_ATTEMPT, held
-from reconciler.contract.sql.progress import log
+from reconciler.contract.sql.progress import BY_STATUS, log
 
 # A conductor that goes silent within a transaction (its machine sleeps, its network is gone) keeps
 # its locks. Without this limit, Postgres notices after two hours.
@@ -58,7 +59,7 @@ WITH moved AS (
 SELECT status FROM moved
 """
 
-# advance: COMPLETED, once -> the next step's PENDING
+# advance: COMPLETED, NOT_FOUND, SKIPPED, once -> the next step's PENDING
 # The flag `advanced` and its partial index keep an idle advance at 1.2 ms with a million finished
 # rows; a search for missing successors took 5,400 ms.
 # The batches are locked first, until the end. Then a cancel comes either before this statement,
@@ -70,7 +71,7 @@ WITH living AS MATERIALIZED (
     FROM batches b
     WHERE b.status = 'RUNNING'
       AND (SELECT true FROM workflow_states w
-           WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+           WHERE w.batch_id = b.id AND {TO_ADVANCE}
            ORDER BY w.batch_id DESC, w.company_id DESC LIMIT 1)
     FOR SHARE SKIP LOCKED
 ), chosen AS (
@@ -78,7 +79,7 @@ WITH living AS MATERIALIZED (
     FROM living l
     CROSS JOIN LATERAL (
         SELECT w.ctid FROM workflow_states w
-        WHERE w.batch_id = l.id AND w.status = 'COMPLETED' AND NOT w.advanced
+        WHERE w.batch_id = l.id AND {TO_ADVANCE}
         ORDER BY w.batch_id, w.company_id
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
@@ -88,7 +89,7 @@ WITH living AS MATERIALIZED (
     UPDATE workflow_states
     SET advanced = true
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM chosen))
-    RETURNING company_id, batch_id, position
+    RETURNING company_id, batch_id, position, status
 ), seeded AS (
     INSERT INTO workflow_states
         (company_id, step_name, batch_id, position, available_at, created_at)
@@ -100,13 +101,13 @@ WITH living AS MATERIALIZED (
     ON CONFLICT (company_id, step_name, batch_id) DO NOTHING
     RETURNING batch_id, position
 ), moved AS (
-    SELECT batch_id, position, 0 AS arrived, 1 AS completed FROM advanced
+    SELECT batch_id, position, 0 AS arrived, status FROM advanced
     UNION ALL
-    SELECT batch_id, position, 1, 0 FROM seeded
+    SELECT batch_id, position, 1, NULL FROM seeded
 ), logged AS (
     {
     log(
-        "SELECT batch_id, position, %(now)s, sum(arrived), sum(completed) FROM moved"
+        f"SELECT batch_id, position, %(now)s, sum(arrived), {BY_STATUS} FROM moved"
         " GROUP BY batch_id, position ORDER BY batch_id, position"
     )
 }
@@ -119,10 +120,10 @@ SELECT count(*) FROM advanced
 # instead of 11 with 250,000 rows in 50 batches. The order is backward, from the end that no tick
 # has reached: while an old snapshot is held, the other end is full of dead entries. The subquery
 # that finds a row most often comes first.
-_ENDED = """
+_ENDED = f"""
 b.status = 'RUNNING'
   AND (SELECT true FROM workflow_states w
-       WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+       WHERE w.batch_id = b.id AND {TO_ADVANCE}
        ORDER BY w.batch_id DESC, w.company_id DESC LIMIT 1) IS NULL
   AND (SELECT true FROM workflow_states w
        WHERE w.batch_id = b.id AND w.status = 'PENDING'
@@ -155,8 +156,8 @@ SELECT
     (SELECT true FROM batches b
      WHERE b.status = 'RUNNING'
        AND (SELECT true FROM workflow_states w
-            WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
-            ORDER BY w.batch_id DESC, w.company_id DESC LIMIT 1) LIMIT 1) IS NOT NULL AS completed,
+            WHERE w.batch_id = b.id AND {TO_ADVANCE}
+            ORDER BY w.batch_id DESC, w.company_id DESC LIMIT 1) LIMIT 1) IS NOT NULL AS to_advance,
     (SELECT true FROM workflow_states
      WHERE status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled
      ORDER BY call_id LIMIT 1) IS NOT NULL AS calls_to_cancel,

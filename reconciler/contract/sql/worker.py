@@ -48,17 +48,19 @@ ON CONFLICT (company_id) DO UPDATE SET {{updates}}
 RETURNING company_id
 """
 
-# fail: IN_PROGRESS -> the lease ends now, so that the next tick judges the row; FAILED if permanent
+# fail: IN_PROGRESS -> the lease ends now, so that the next tick judges the row; or FAILED
+# miss: IN_PROGRESS -> NOT_FOUND
+# skip: IN_PROGRESS -> SKIPPED
 # available_at carries a Retry-After over to the tick, which never retries earlier.
 FAIL = f"""
 UPDATE workflow_states w
-SET status = CASE WHEN held.permanent THEN 'FAILED' ELSE w.status END,
-    finished_at = CASE WHEN held.permanent THEN clock_timestamp() END,
-    lease_expires_at = CASE WHEN held.permanent THEN NULL ELSE clock_timestamp() END,
+SET status = coalesce(held.ends, w.status),
+    finished_at = CASE WHEN held.ends IS NOT NULL THEN clock_timestamp() END,
+    lease_expires_at = CASE WHEN held.ends IS NULL THEN clock_timestamp() END,
     available_at = greatest(w.available_at,
                             clock_timestamp() + make_interval(secs => held.retry_after_s)),
     error = held.errors, error_kind = held.kinds
-FROM {held(errors="text", kinds="text", permanent="bool", retry_after_s="float8")}
+FROM {held(errors="text", kinds="text", ends="text", retry_after_s="float8")}
 WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
 RETURNING w.company_id
 """

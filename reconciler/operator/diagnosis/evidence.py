@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from reconciler.contract.states import Status
+from reconciler.contract.states import ADVANCING, Status
 from reconciler.operator.diagnosis.row_facts import COUNTED, RowFacts
 from reconciler.operator.wording import counted, plural, since, until, when
 
@@ -39,7 +39,7 @@ def _lines(row: RowFacts) -> Iterator[tuple[str, str]]:
     if row.call_id and row.tries:
         yield "call", row.call_id
     if row.error:
-        yield "last error", row.error
+        yield "reason" if row.status in ADVANCING else "last error", row.error
     if row.status == Status.PENDING:
         yield from _queue(row)
     if row.polling_paused is not False:

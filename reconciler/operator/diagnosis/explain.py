@@ -20,6 +20,8 @@ RULES: dict[Status, Callable[[RowFacts], Iterator[Reason]]] = {
     Status.QUEUED: in_flight.queued,
     Status.IN_PROGRESS: in_flight.running,
     Status.COMPLETED: ended.completed,
+    Status.NOT_FOUND: ended.not_found,
+    Status.SKIPPED: ended.skipped,
     Status.FAILED: ended.failed,
     Status.CANCELLED: ended.cancelled,
 }

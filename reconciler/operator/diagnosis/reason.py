@@ -12,6 +12,8 @@ class Code(StrEnum):
     # The row has ended.
     ALL_STEPS_DONE = auto()
     STEP_DONE = auto()
+    NOT_FOUND = auto()
+    SKIPPED = auto()
     FAILED = auto()
     CANCELLED = auto()
     BATCH_CANCELLED = auto()

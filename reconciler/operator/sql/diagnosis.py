@@ -1,6 +1,7 @@
 """The reads of `tracer explain`. No statement here moves a row."""
 
 from reconciler.contract.sql.claim import LEVELS, NOT_IN_FLIGHT
+from reconciler.contract.sql.conditions import TO_ADVANCE
 
 # Both statements read one snapshot, so that their answers agree.
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -62,7 +63,7 @@ WITH RECURSIVE {LEVELS}, in_line AS (
     SELECT FROM batches b
     CROSS JOIN LATERAL (
         SELECT FROM workflow_states w
-        WHERE w.batch_id = b.id AND w.status = 'COMPLETED' AND NOT w.advanced
+        WHERE w.batch_id = b.id AND {TO_ADVANCE}
           AND b.blueprint ->> (w.position + 1) = %(step)s
         ORDER BY w.batch_id, w.company_id
         LIMIT %(counted)s

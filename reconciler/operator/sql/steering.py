@@ -9,7 +9,8 @@ claims slower. A chunk continues after the last key of the one before, in the or
 a row that comes back meanwhile is not moved twice.
 """
 
-from reconciler.contract.sql.progress import log
+from reconciler.contract.sql.conditions import TO_ADVANCE
+from reconciler.contract.sql.progress import BY_STATUS, log
 
 HOLD = "SELECT status, paused, priority FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE"
 
@@ -39,14 +40,14 @@ SET status = 'CANCELLED', finished_at = now(), lease_expires_at = NULL
 WHERE batch_id = %(batch_id)s AND status IN ('QUEUED', 'IN_PROGRESS')
 """
 
-# The completed rows of a cancelled batch get no next step: mark them as advanced.
+# The rows of a cancelled batch that would go on get no next step: mark them as advanced.
 CANCEL_ADVANCE = f"""
 WITH advanced AS (
     UPDATE workflow_states SET advanced = true
-    WHERE batch_id = %(batch_id)s AND status = 'COMPLETED' AND NOT advanced
-    RETURNING batch_id, position
+    WHERE batch_id = %(batch_id)s AND {TO_ADVANCE}
+    RETURNING batch_id, position, status
 )
-{log("SELECT batch_id, position, now(), 0, count(*) FROM advanced GROUP BY batch_id, position")}
+{log(f"SELECT batch_id, position, now(), 0, {BY_STATUS} FROM advanced GROUP BY batch_id, position")}
 """
 
 # cancel: PENDING -> CANCELLED

@@ -1,5 +1,7 @@
 """The operator's reads of batches and companies. No statement here moves a row."""
 
+from reconciler.contract.sql.conditions import AT_FAULT
+
 BATCHES = """
 SELECT id, name, status, priority, paused, created_at, finished_at, blueprint
 FROM batches
@@ -11,7 +13,7 @@ ORDER BY created_at, id
 # A state is "failed" (FAILED), "retrying" (another attempt follows) or "waiting" (no spawn).
 # `of_state` is the number of rows of all texts of the state. `names` are those of one company with
 # that text.
-ERRORS = """
+ERRORS = f"""
 WITH texts AS (
     SELECT step_name AS step, error_kind, left(error, %(read)s) COLLATE "C" AS error,
         CASE WHEN status = 'FAILED' THEN 'failed'
@@ -19,7 +21,7 @@ WITH texts AS (
         count(*) AS rows, min(available_at) FILTER (WHERE status = 'PENDING') AS available_at,
         min(company_id) AS company_id
     FROM workflow_states
-    WHERE batch_id = %(batch_id)s AND error IS NOT NULL AND status <> 'CANCELLED'
+    WHERE batch_id = %(batch_id)s AND {AT_FAULT}
     GROUP BY 1, 2, 3, 4
 )
 SELECT t.step, t.error_kind, t.error, t.state, t.rows::int AS count, t.available_at,

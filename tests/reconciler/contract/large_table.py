@@ -24,9 +24,10 @@ WITH seeded AS (
 )
 INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt, advanced,
     lease_expires_at, finished_at, call_id)
-SELECT k.id, 'normalize', b.id, 0, s.status, 1, s.status = 'COMPLETED' AND k.id %% 2 = 0,
+SELECT k.id, 'normalize', b.id, 0, s.status, 1,
+    s.status IN ('COMPLETED', 'NOT_FOUND', 'SKIPPED') AND k.id %% 2 = 0,
     CASE WHEN s.status IN ('QUEUED', 'IN_PROGRESS') THEN now() + interval '1 hour' END,
-    CASE WHEN s.status IN ('COMPLETED', 'CANCELLED', 'FAILED') THEN now() END, 'fc-' || k.id
+    CASE WHEN s.status NOT IN ('PENDING', 'QUEUED', 'IN_PROGRESS') THEN now() END, 'fc-' || k.id
 FROM seeded b
 CROSS JOIN known k
 CROSS JOIN LATERAL (SELECT CASE
@@ -35,6 +36,8 @@ CROSS JOIN LATERAL (SELECT CASE
     WHEN b.id = 1 AND k.id %% 500 = 3 THEN 'IN_PROGRESS'
     WHEN k.id %% 500 = 4 THEN 'CANCELLED'
     WHEN k.id %% 500 = 5 THEN 'FAILED'
+    WHEN k.id %% 500 < 100 THEN 'NOT_FOUND'
+    WHEN k.id %% 500 < 200 THEN 'SKIPPED'
     ELSE 'COMPLETED' END AS status) s
 """
 READ = """

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from reconciler.contract.claimed import Throttle
 from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
+from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
 from reconciler.operator.diagnosis.explain import read_row
@@ -78,7 +79,7 @@ def fail_and_come_back(world: RoleWorld, now: datetime) -> None:
     first, moody, hopeless, *_ = attempts = world.worker.begin("normalize", world.ids(), "call-0")
     assert first.company.attributes == {"Given": "company-0"}
     assert len(world.worker.heartbeat(attempts)) == 6
-    failures = [Failure("busy", retry_after_s=1), Failure("hopeless", permanent=True)]
+    failures = [Failure("busy", retry_after_s=1), Failure("hopeless", Status.FAILED)]
     assert len(world.worker.fail([moody, hopeless], failures)) == 2
     assert world.worker.complete([first], [Normalized()]) == {first.company.id}
     report = world.tick(now + LATER)

@@ -95,7 +95,7 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         "available": [store.now()] * 500,
         "call_ids": ["fc-1"] * 500,
         "step": "normalize",
-        "permanent": [False] * 500,
+        "ends": [None] * 500,
         "retry_after_s": [0.0] * 500,
         "call_id": None,
         "revision": SCHEMA_REVISION,

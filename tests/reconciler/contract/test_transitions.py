@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.contract.claimed import Chunk, Verdict
 from reconciler.contract.results import Company
-from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, Status
+from reconciler.contract.states import ADVANCING, IN_FLIGHT, TERMINAL, TRANSITIONS, Status
 from reconciler.contract.worker_store import Attempt, Failure
 from reconciler.operator import steering
 from tests.world import World, chunk_of
@@ -43,8 +43,8 @@ def chunk(world: World, attempt: int) -> Chunk:
     return chunk_of("normalize", [row["company_id"]], row["batch_id"], attempt)
 
 
-def fail(permanent: bool) -> Callable[[World, int], object]:
-    return lambda w, a: w.worker.fail([held(w, a)], [Failure("no", permanent)])
+def fail(ends: Status | None) -> Callable[[World, int], object]:
+    return lambda w, a: w.worker.fail([held(w, a)], [Failure("no", ends)])
 
 
 def release(world: World, attempt: int) -> object:
@@ -66,15 +66,17 @@ FENCED: dict[tuple[str, Status], Callable[[World, int], object]] = {
     ("release", Status.PENDING): release,
     ("heartbeat", Status.IN_PROGRESS): lambda w, a: w.worker.heartbeat([held(w, a)]),
     ("complete", Status.COMPLETED): lambda w, a: w.worker.complete([held(w, a)], [Normalized()]),
-    ("fail", Status.IN_PROGRESS): fail(permanent=False),
-    ("fail", Status.FAILED): fail(permanent=True),
+    ("miss", Status.NOT_FOUND): fail(Status.NOT_FOUND),
+    ("skip", Status.SKIPPED): fail(Status.SKIPPED),
+    ("fail", Status.IN_PROGRESS): fail(None),
+    ("fail", Status.FAILED): fail(Status.FAILED),
 }
 FREE: dict[tuple[str, Status], Callable[[World, int], object]] = {
     ("claim", Status.QUEUED): lambda w, _: w.store.claim(w.store.now()),
     ("begin", Status.IN_PROGRESS): lambda w, _: w.worker.begin("normalize", w.ids()),
     ("reap", Status.PENDING): reap(available=True),
     ("reap", Status.FAILED): reap(available=False),
-    ("advance", Status.COMPLETED): lambda w, _: w.store.advance(w.store.now()),
+    **{("advance", status): lambda w, _: w.store.advance(w.store.now()) for status in ADVANCING},
     ("cancel", Status.CANCELLED): lambda w, _: steering.cancel(
         w.operator, w.operator.batch("batch")
     ),
@@ -122,7 +124,7 @@ def test_a_free_verb_moves_a_row_only_from_its_sources(
     if status in EDGES[edge]:
         assert after["status"] == edge[1]
         assert after != before
-    else:  # a cancel notes that a completed row has no successor: it moves on no further
+    else:  # a cancel notes that an ended row has no successor: it moves on no further
         assert after | {"advanced": before["advanced"]} == before
 
 

@@ -49,7 +49,7 @@ class Replay:
         self.random = random.Random(1)
         self.pending = [self.companies] + [0] * (steps - 1)
         self.in_flight, self.landed = [0] * steps, [0] * steps
-        self.completed, self.failed, self.waiting = [0] * steps, [0] * steps, [0] * steps
+        self.done, self.failed, self.waiting = [0] * steps, [0] * steps, [0] * steps
         self.running: list[tuple[float, int, int]] = []  # (end, step, companies)
         self.queue: deque[tuple[int, int]] = deque()
         self.logged.append((0.0, 0, self.companies, 0))
@@ -72,7 +72,7 @@ class Replay:
         for i, rows in enumerate(self.landed):
             if rows:
                 self.logged.append((now, i, 0, rows))
-                self.completed[i] += rows
+                self.done[i] += rows
                 if i + 1 < len(self.landed):
                     self.logged.append((now, i + 1, rows, 0))
                     self.pending[i + 1] += rows
@@ -114,7 +114,7 @@ class Replay:
         steps = [
             StepNow(
                 outstanding=self.pending[i] + self.in_flight[i],
-                completed=self.completed[i] + self.landed[i],
+                done=self.done[i] + self.landed[i],
                 failed=self.failed[i],
                 landed=self.landed[i],
                 waiting=self.waiting[i],
@@ -130,6 +130,6 @@ class Replay:
             past = (at - self.begin_s) / span_s
             if past >= since and at >= self.paused[1]:
                 log = [Entry(at - t, *of) for t, *of in self.logged if at - 3600 < t <= at]
-                ended = sum(step.completed + step.failed for step in steps)
+                ended = sum(step.done + step.failed for step in steps)
                 share = ended / (self.companies * len(steps))
                 yield Looked(log, steps, self.end_s - at, share, past)

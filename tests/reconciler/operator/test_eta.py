@@ -64,25 +64,25 @@ def test_the_rate_is_lately_s_however_long_the_batch_waited() -> None:
 
 
 def test_where_all_that_ended_so_far_has_failed_nobody_knows() -> None:
-    assert eta(Pace(), [StepNow(outstanding=99, completed=0, failed=1)], 1.0) is None
+    assert eta(Pace(), [StepNow(outstanding=99, done=0, failed=1)], 1.0) is None
 
 
 def test_a_batch_that_has_come_to_a_halt_has_no_rate_and_no_eta() -> None:
     log = [Entry(400, 0, 100, 0), *(Entry(300 - n, 0, 0, 5) for n in range(10))]
-    steps = [StepNow(outstanding=50, completed=50, failed=0)]
+    steps = [StepNow(outstanding=50, done=50, failed=0)]
     pace = read_pace(log, steps)
     assert (pace.per_s, eta(pace, steps, 1)) == (0, None)
 
 
 def test_before_anything_is_completed_nothing_is_known() -> None:
-    steps = [StepNow(outstanding=100, completed=0, failed=0)]
+    steps = [StepNow(outstanding=100, done=0, failed=0)]
     assert eta(read_pace([Entry(5, 0, 100, 0)], steps), steps, 1) is None
     assert eta(read_pace([], steps), steps, 1) is None
 
 
 def test_what_waits_for_another_attempt_is_waited_for() -> None:
     log = [Entry(40, 0, 100, 0), *(Entry(n, 0, 0, 3) for n in range(1, 31))]
-    steps = [StepNow(outstanding=10, completed=90, failed=0, retry_s=300)]
+    steps = [StepNow(outstanding=10, done=90, failed=0, retry_s=300)]
     assert eta(read_pace(log, steps), steps, 1) == 300
 
 

@@ -17,7 +17,7 @@ def test_a_row_per_step_has_its_rows_per_status(world: World) -> None:
     assert first == {
         **{"batch": "batch", "id": 1, "status": "RUNNING (paused)", "step": "normalize"},
         **{"pending": 0, "queued": 2, "in progress": 0, "completed": 1},
-        **{"failed": 0, "cancelled": 0},
+        **{"not found": 0, "skipped": 0, "failed": 0, "cancelled": 0},
     }
     assert (second["step"], second["pending"]) == ("step_a", 0)
 

@@ -20,6 +20,8 @@ UPDATE batches SET paused = false;
 UPDATE enrichment_registry SET enabled = true, max_in_flight = 100, chunk_size = 100;
 DELETE FROM throttles
 """
+# What workers report first, by the stage at which a run starts.
+REPORTS = {"completed": "complete", "missed": "miss", "failed": "fail for good"}
 RUNNING = "SELECT id FROM batches WHERE status = 'RUNNING' LIMIT 1"
 
 
@@ -41,10 +43,10 @@ class Interleavings(Conductors, Workers, Operators, Time):
                 self.time_passes(None)
             if verb != "seeded":
                 self.tick(0, [Spawned("fc-1")], timedelta(0))
-            if verb in ("begun", "completed", "failed"):
+            if verb in ("begun", *REPORTS):
                 self.begin(turn, 0, [1, 2, 3, 4], "at once")
-        if verb in ("completed", "failed"):
-            self.report(0, 0, 4, {"completed": "complete"}.get(verb, "fail for good"), "at once")
+        if verb in REPORTS:
+            self.report(0, 0, 4, REPORTS[verb], "at once")
         self.open(opening)
 
     def open(self, verb: str) -> None:

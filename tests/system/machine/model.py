@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from reconciler.contract.claimed import Chunk
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.error_kinds import ErrorKind
-from reconciler.contract.states import IN_FLIGHT, TERMINAL, TRANSITIONS, BatchStatus, Status
+from reconciler.contract.states import (
+    ADVANCING,
+    IN_FLIGHT,
+    TERMINAL,
+    TRANSITIONS,
+    BatchStatus,
+    Status,
+)
 from reconciler.operator.diagnosis.explain import explain
 from reconciler.operator.diagnosis.row_facts import RowFacts
 from reconciler.operator.sql.diagnosis import EXPLAIN
@@ -20,11 +27,11 @@ from workers.steps.step_b import StepB
 
 Edge = tuple[Status | None, Status]
 # The verbs of TRANSITIONS, with those that write on a row and leave its state.
-EDGES: dict[str, set[Edge]] = {
-    t.verb: set(product(t.sources or (None,), t.targets)) for t in TRANSITIONS
-}
+EDGES: dict[str, set[Edge]] = {}
+for t in TRANSITIONS:
+    EDGES.setdefault(t.verb, set()).update(product(t.sources or (None,), t.targets))
 EDGES["advance"].add((None, Status.PENDING))
-EDGES["cancel"].add((Status.COMPLETED, Status.COMPLETED))
+EDGES["cancel"] |= {(status, status) for status in ADVANCING}
 EDGES["note_unknown"] = {(Status.QUEUED, Status.QUEUED)}
 EDGES["record_calls"] = {(status, status) for status in Status}
 EDGES["cancel_calls"] = {(Status.CANCELLED, Status.CANCELLED)}
@@ -51,6 +58,7 @@ WAITS_FOR: dict[str, set[str]] = {
     "release": set(),
     "note_unknown": set(),
 }
+LOGGED = ("arrived", *(status.lower() for status in ADVANCING))
 RESULTS: dict[str, Callable[[int], Any]] = {
     "normalize": lambda mark: Normalized(domain=str(mark)),
     "step_a": lambda mark: StepA(attribute_count=mark),
@@ -71,7 +79,8 @@ SELECT json_build_array(
     (SELECT json_agg(a) FROM (
         SELECT company_id, step_name, batch_id, attempt FROM attempts) a),
     (SELECT json_agg(p) FROM (
-        SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed
+        SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed,
+            sum(not_found) AS not_found, sum(skipped) AS skipped
         FROM progress GROUP BY batch_id, position) p)
 ) AS seen
 """
@@ -99,7 +108,7 @@ class Seen:
     steps: dict[str, Row]
     landed: dict[tuple[str, int], str]
     ended: set[tuple[Key, int]]
-    logged: dict[tuple[int, int], tuple[int, int]]  # of batch and position, what arrived and left
+    logged: dict[tuple[int, int], list[int]]  # of batch and position, as `LOGGED`
 
     def in_flight(self) -> list[Key]:
         return [key for key, row in self.rows.items() if row["status"] in IN_FLIGHT]
@@ -131,7 +140,7 @@ def read(connection: Connection) -> Seen:
         steps={row["step_name"]: row for row in steps},
         landed={(row["step"], row["company_id"]): row["mark"] for row in landed},
         ended={(key_of(row), row["attempt"]) for row in ended},
-        logged={(p["batch_id"], p["position"]): (p["arrived"], p["completed"]) for p in logged},
+        logged={(p["batch_id"], p["position"]): [p[name] for name in LOGGED] for p in logged},
     )
 
 
@@ -200,16 +209,18 @@ def check_world(seen: Seen) -> None:
         assert batch["blueprint"][row["position"]] == key.step_name
         if row["status"] == Status.COMPLETED:
             assert (key.step_name, key.company_id) in seen.landed, f"{key} without its result"
+        if row["status"] in ADVANCING:
             check_successor(seen, key, row, batch)
 
 
 def check_log(seen: Seen) -> None:
     """The log of progress sums up to what is there."""
-    counted: dict[tuple[int, int], tuple[int, int]] = {}
+    counted: dict[tuple[int, int], list[int]] = {}
     for key, row in seen.rows.items():
-        place = key.batch_id, row["position"]
-        arrived, completed = counted.get(place, (0, 0))
-        counted[place] = arrived + 1, completed + row["advanced"]
+        counts = counted.setdefault((key.batch_id, row["position"]), [0] * len(LOGGED))
+        counts[0] += 1
+        if row["advanced"]:
+            counts[LOGGED.index(row["status"].lower())] += 1
     assert counted == seen.logged
 
 

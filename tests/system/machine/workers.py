@@ -55,7 +55,13 @@ class Workers(Machine):
                 worker.fail, attempts, [Failure("broken", retry_after_s=5)] * len(attempts)
             ),
             "fail for good": partial(
-                worker.fail, attempts, [Failure("no", permanent=True)] * len(attempts)
+                worker.fail, attempts, [Failure("no", Status.FAILED)] * len(attempts)
+            ),
+            "miss": partial(
+                worker.fail, attempts, [Failure(None, Status.NOT_FOUND)] * len(attempts)
+            ),
+            "skip": partial(
+                worker.fail, attempts, [Failure("no input", Status.SKIPPED)] * len(attempts)
             ),
         }
 

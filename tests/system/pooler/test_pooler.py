@@ -11,6 +11,7 @@ from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.database import behind_pooler, connect, revision
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.grants import ROLES
+from reconciler.contract.states import Status
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import Failure, WorkerStore
 from reconciler.operator import export
@@ -98,7 +99,7 @@ def test_every_verb_of_a_worker(world: World) -> None:
     well, ill, dead = attempts = world.worker.begin("normalize", world.ids())
     assert world.worker.heartbeat(attempts) == set(world.ids())
     assert world.worker.complete([well], [Normalized()]) == {well.company.id}
-    failures = [Failure("moody"), Failure("hopeless", permanent=True)]
+    failures = [Failure("moody"), Failure("hopeless", Status.FAILED)]
     assert world.worker.fail([ill, dead], failures) == {ill.company.id, dead.company.id}
     assert world.worker.heartbeat([well, dead]) == set()
     assert world.tick().retried == 1

@@ -32,16 +32,36 @@ def cancelled(row: RowFacts) -> Iterator[Reason]:
 
 def completed(row: RowFacts) -> Iterator[Reason]:
     """The step is done; the next tick advances the company to the next step, if there is one."""
-    step, when = row.step, _when(row)
     if row.last:
-        says = f"All steps are done: {step}, the last one, was COMPLETED{when}"
+        says = f"All steps are done: {row.step}, the last one, was COMPLETED{_when(row)}"
         yield Reason(Code.ALL_STEPS_DONE, says)
+    yield from _goes_on(row, Code.STEP_DONE, f"{row.step} was COMPLETED{_when(row)}")
+
+
+def not_found(row: RowFacts) -> Iterator[Reason]:
+    """The step found nothing about the company; the company goes on as if it had."""
+    yield from _without_result(row, Code.NOT_FOUND, "found nothing about this company")
+
+
+def skipped(row: RowFacts) -> Iterator[Reason]:
+    """The step was skipped, because an input that it needs is missing; the company goes on."""
+    yield from _without_result(row, Code.SKIPPED, "was skipped for this company")
+
+
+def _without_result(row: RowFacts, code: Code, what: str) -> Iterator[Reason]:
+    why = f": {row.error.rstrip('.')}" if row.error else ""
+    if row.last:
+        yield Reason(code, f"{row.step}, the last step, {what}{_when(row)}{why}")
+    yield from _goes_on(row, code, f"{row.step} {what}{_when(row)}{why}")
+
+
+def _goes_on(row: RowFacts, code: Code, says: str) -> Iterator[Reason]:
+    """The next tick takes the company to the next step, unless something keeps it from that."""
     if row.batch_status == BatchStatus.CANCELLED:
-        says = f"{step} was COMPLETED{when}, and the batch was cancelled before the next step"
-        yield Reason(Code.BATCH_CANCELLED, says)
+        cancelled = f"{says}, and the batch was cancelled before the next step"
+        yield Reason(Code.BATCH_CANCELLED, cancelled)
     yield from loop.halted(row)
-    says = f"{step} was COMPLETED{when}; the next tick takes the company to the next step"
-    yield Reason(Code.STEP_DONE, says)
+    yield Reason(code, f"{says}; the next tick takes the company to the next step")
 
 
 def _when(row: RowFacts) -> str:

@@ -55,7 +55,7 @@ def check_reason(facts: RowFacts, before: Seen, after: Seen, claimed: set[Key]) 
         assert key in claimed, told
     elif code in (Code.HIGHER_PRIORITY, Code.BEHIND_IN_BATCH):
         assert key not in claimed, told
-    elif code == Code.STEP_DONE:
+    elif code == Code.STEP_DONE or (code in (Code.NOT_FOUND, Code.SKIPPED) and not facts.last):
         assert after.rows[key]["advanced"], told
         assert len(steps_of(key, after)) == len(steps_of(key, before)) + 1, told
     elif code == Code.LEASE_OVER:

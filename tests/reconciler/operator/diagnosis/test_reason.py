@@ -36,6 +36,8 @@ AWAY = Reason(Code.PREFECT_UNREACHABLE, "No Prefect server answers", "prefect se
 ROWS: dict[Code, dict[str, Any]] = {
     Code.ALL_STEPS_DONE: DONE | {"number": 2},
     Code.STEP_DONE: DONE,
+    Code.NOT_FOUND: DONE | {"status": "NOT_FOUND"},
+    Code.SKIPPED: DONE | {"status": "SKIPPED", "error": "no input"},
     Code.BATCH_CANCELLED: DONE | {"batch_status": "CANCELLED"},
     Code.FAILED: {"status": "FAILED", "finished_at": LATELY},
     Code.CANCELLED: {"status": "CANCELLED", "finished_at": LATELY},
