@@ -73,11 +73,13 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
     tick leaves behind has a lease, and an expired lease is work for the next tick.
     """
     started = perf_counter()
+    room = spawner.room()
+    given_back = store.give_back(room, now) if check_due else 0
     due = store.due(now) if check_due else BUSY
     retried, failed = reap(store, now) if due.expired else (0, 0)
     advanced = store.advance(now) if due.to_advance else 0
     calls_cancelled = cancel_calls(store, spawner) if due.calls_to_cancel else 0
-    chunks = store.claim(now) if due.pending or advanced or retried else []
+    chunks = store.claim(now, room) if due.pending or advanced or retried else []
     dispatched = dispatch(store, spawner, chunks, now)
     # Without a check, a tick that claimed leaves this to the next check (`due.ended`).
     may_have_ended = (check_due or not chunks) and (advanced or failed)
@@ -88,7 +90,7 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
         advanced=advanced,
         claimed=count_rows(chunks),
         spawned=dispatched.spawned,
-        released=dispatched.released,
+        released=given_back + dispatched.released,
         unknown=dispatched.unknown,
         calls_cancelled=calls_cancelled,
         finished=len(finished),

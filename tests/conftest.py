@@ -148,9 +148,9 @@ def plane(deployment: ControlPlane) -> Iterator[ControlPlane]:
 def container(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process as a container: it has the secret, and no connection yet."""
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setattr(app, "POOL", app.Pool())
+    monkeypatch.setattr(app, "CONTAINER", app.Container())
     yield
-    app.POOL.store().close()
+    app.CONTAINER.runtime().close()
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import Chunk, Room
 from reconciler.contract.results import Company
 from reconciler.contract.states import TERMINAL
 from reconciler.contract.store import Store
@@ -16,8 +17,9 @@ from reconciler.operator.store import OperatorStore
 from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered
 from reconciler.tick import TickReport, tick
 from workers.kit import Step
-from workers.runtime.lifecycle import WorkReport, work
+from workers.runtime.calls import WorkReport
 from workers.runtime.loading import load_steps
+from workers.runtime.runtime import Runtime
 
 STEPS = load_steps()
 
@@ -25,6 +27,14 @@ STEPS = load_steps()
 def doing(function: Callable[[Company], object], step: str = "normalize", **changes: Any) -> Step:
     """The bundled step with another function: what a user's own could do."""
     return replace(STEPS[step], function=function, **changes)  # type: ignore[arg-type]
+
+
+def work(
+    store: WorkerStore, step: Step, company_ids: Sequence[int], call_id: str | None = None
+) -> WorkReport:
+    """One call, in a worker process of its own as it were."""
+    with closing(Runtime(store)) as runtime:
+        return runtime.submit(step, company_ids, call_id).done.result()
 
 
 def wait_until(true: Callable[[], object], within_s: float = 30) -> None:
@@ -71,6 +81,9 @@ class Scripted:
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         self.asked += chunks
         return [self.answer for _ in chunks]
+
+    def room(self) -> Room:
+        return Room()
 
     def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         return []

@@ -1,15 +1,16 @@
 """The Modal app: one function per step. `tracer modal deploy` deploys it.
 
-Each function is a shell around `lifecycle.work`, which the local host runs too. Modal's retries
+Each function is a shell around the `Runtime`, which the local host runs too. Modal's retries
 are off, since the tick owns them; inputs arrive at least once, which `begin` makes harmless.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from importlib.metadata import version
-from threading import Event, Lock
+from math import ceil
+from threading import Lock
 from time import monotonic, sleep
 
 import modal
@@ -19,8 +20,9 @@ from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
 from workers.kit import LONGEST_S, Step
-from workers.runtime.lifecycle import BEGIN_PATIENCE_S, WorkReport, work
 from workers.runtime.loading import load_steps
+from workers.runtime.patience import BEGIN_PATIENCE_S
+from workers.runtime.runtime import CONNECTIONS, Runtime
 
 PYTHON = "3.12"
 PACKAGES = (
@@ -29,11 +31,11 @@ PACKAGES = (
     "psycopg-binary",
     "psycopg-pool",
     "pydantic-settings",
+    "aiohttp",
     "tldextract",
 )
 CHUNK_GROWS = 10
 SECRET_KEYS = ["DATABASE_URL"]
-POOL_SIZE = 4  # connections per container, whatever the number of its calls: each is short
 
 
 def image(packages: tuple[str, ...] = ()) -> modal.Image:
@@ -47,31 +49,31 @@ def image(packages: tuple[str, ...] = ()) -> modal.Image:
     )
 
 
-class Pool:
-    """A container's one small pool of connections, which all of its calls share."""
+class Container:
+    """What all calls of a container share: one runtime, with one small pool of connections."""
 
     def __init__(self) -> None:
         self._turn = Lock()
-        self._connecting: Future[WorkerStore] | None = None
+        self._starting: Future[Runtime] | None = None
 
-    def store(self) -> WorkerStore:
-        """The open store: the first call connects, for all that come meanwhile.
+    def runtime(self) -> Runtime:
+        """The running runtime: the first call connects, for all that come meanwhile.
 
         Raises:
             BadInput: the Modal secret has no DATABASE_URL, or its schema is another.
             Unreachable: no database has answered for `BEGIN_PATIENCE_S`.
         """
         with self._turn:
-            failed = self._connecting and self._connecting.done() and self._connecting.exception()
-            if first := not self._connecting or bool(failed):
-                self._connecting = Future()
-            connecting = self._connecting
+            failed = self._starting and self._starting.done() and self._starting.exception()
+            if first := not self._starting or bool(failed):
+                self._starting = Future()
+            starting = self._starting
         if first:
             try:
-                connecting.set_result(connect_patiently())
+                starting.set_result(Runtime(connect_patiently()))
             except TracerError as error:
-                connecting.set_exception(error)
-        return connecting.result()
+                starting.set_exception(error)
+        return starting.result()
 
 
 def connect_patiently() -> WorkerStore:
@@ -81,14 +83,14 @@ def connect_patiently() -> WorkerStore:
         raise BadInput("The Modal secret has no DATABASE_URL.")
     while True:
         try:
-            return WorkerStore.connect(url, max_size=POOL_SIZE)
+            return WorkerStore.connect(url, max_size=CONNECTIONS)
         except Unreachable:
             if monotonic() >= deadline:
                 raise
             sleep(1)
 
 
-POOL = Pool()
+CONTAINER = Container()
 settings = load_settings()
 
 
@@ -96,22 +98,18 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
     """The function that Modal calls for `step`, with company ids and nothing else.
 
     It is async so that Modal can cancel one call: of a function that is not, it ends the whole
-    container, and with it what other calls there have paid for and not yet written.
+    container, and with it what other calls there have paid for and not yet written. The work is
+    done on the runtime's own event loop, so Modal's is never blocked.
     """
-    threads = ThreadPoolExecutor(step.calls_per_container, thread_name_prefix=step.name)
-
-    def work_here(company_ids: list[int], stop: Event, call_id: str | None) -> WorkReport:
-        return work(POOL.store(), step, company_ids, stop, call_id)
 
     async def call(company_ids: list[int]) -> None:
-        stop = Event()
-        working = asyncio.get_running_loop().run_in_executor(
-            threads, work_here, company_ids, stop, modal.current_function_call_id()
-        )
+        runtime = await asyncio.to_thread(CONTAINER.runtime)
+        taken = runtime.submit(step, company_ids, modal.current_function_call_id())
+        working = asyncio.wrap_future(taken.done)
         try:
             report = await asyncio.shield(working)
         except asyncio.CancelledError:
-            stop.set()  # cancelled, or SIGTERM to the container: write what is done, begin no more
+            runtime.stop(taken)  # or SIGTERM to the container: write what is done, begin no more
             while not working.done():
                 with suppress(asyncio.CancelledError):  # a second time
                     await asyncio.shield(working)
@@ -124,13 +122,26 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
     return call
 
 
+def calls_at_once(step: Step) -> int:
+    """How many calls one container takes, so that it works `concurrency` companies at a time.
+
+    It is laid down at deploy, by the chunk size that the step's code names.
+    """
+    return max(1, round(step.companies_at_once / chunk_size(step)))
+
+
+def chunk_size(step: Step) -> int:
+    """The companies of a call, as the step's code names them, else the registry's default."""
+    return int(step.settings.get("chunk_size", 100))
+
+
 def time_out(step: Step) -> int:
     """Seconds after which Modal ends a call, whatever it does: a company has a time-out of its own.
 
     It is laid down at deploy and the chunk's size can be raised later, hence `CHUNK_GROWS`.
     """
-    chunk = int(step.settings.get("chunk_size", 100))
-    return min(LONGEST_S, int(step.timeout_s * chunk * CHUNK_GROWS) + 60)
+    rounds = ceil(chunk_size(step) / step.companies_at_once)
+    return min(LONGEST_S, int(step.timeout_s * rounds * CHUNK_GROWS) + 60)
 
 
 app = modal.App(
@@ -144,5 +155,9 @@ app = modal.App(
 for _step in load_steps().values():
     _call = entry(_step)
     globals()[_call.__name__] = app.function(
-        name=_step.name, image=image(_step.packages), retries=0, timeout=time_out(_step)
-    )(modal.concurrent(max_inputs=_step.calls_per_container)(_call))
+        name=_step.name,
+        image=image(_step.packages),
+        secrets=[modal.Secret.from_name(name) for name in _step.secrets],
+        retries=0,
+        timeout=time_out(_step),
+    )(modal.concurrent(max_inputs=calls_at_once(_step))(_call))

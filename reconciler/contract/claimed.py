@@ -1,7 +1,7 @@
 """Rows that a tick has claimed or judges, and the parallel arrays by which statements name them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,24 @@ from reconciler.contract.states import Status
 # Rows per verb and tick: 10,000 give 11,300 company-steps a second, 1,000 give 7,900. A limit keeps
 # each transaction short. After a tick that reaches it, the next one follows at once.
 LIMIT = 10_000
+
+
+@dataclass(frozen=True)
+class Room:
+    """What workers can take now.
+
+    `rows`: at most so many companies, by step; a step that is not named has no limit. `holder`
+    names the worker host that takes them; the names of all hosts of its place begin with `family`.
+    Those that are not in `alive` are gone, and hold nothing any more.
+    """
+
+    rows: Mapping[str, int] = field(default_factory=dict)
+    holder: str | None = None
+    family: str | None = None
+    alive: tuple[str, ...] = ()
+
+
+NO_LIMIT = Room()
 
 
 @dataclass(frozen=True)

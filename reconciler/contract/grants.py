@@ -31,11 +31,11 @@ GRANTS: dict[str, dict[str, str]] = {
     "batch_companies": {CONDUCTOR: "", WORKER: "", OPERATOR: "SELECT, INSERT"},
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
-        " forgiven, available_at, lease_expires_at, call_id, error, error_kind, advanced,"
+        " forgiven, available_at, lease_expires_at, call_id, holder, error, error_kind, advanced,"
         " call_cancelled, queued_at, started_at),"
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
-        " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, error,"
-        " error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
+        " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder,"
+        " error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
         WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, available_at, call_id,"
         " error),"
         " UPDATE (status, available_at, lease_expires_at, call_id, error, error_kind, started_at,"

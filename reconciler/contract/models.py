@@ -148,6 +148,7 @@ class WorkflowState(ContractTable, table=True):
     available_at: datetime = now()
     lease_expires_at: datetime | None = moment()
     call_id: str | None = None
+    holder: str | None = Field(default=None, sa_type=code())  # the local worker host that has it
     error: str | None = None
     error_kind: str | None = Field(default=None, sa_type=code())
     advanced: bool = default("false")

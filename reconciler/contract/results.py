@@ -1,13 +1,15 @@
 """A step's input and its result; a step's file imports both from `workers.kit`."""
 
 from datetime import datetime
-from typing import Any, Self
+from functools import cache
+from typing import Any, Self, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, create_model
 from sqlalchemy import BigInteger, DateTime, MetaData, text
 from sqlmodel import Field, SQLModel
 
 from reconciler.contract.column_types import NAMING
+from reconciler.contract.secrets import read_secret
 
 CHANGED = "_tracer_changed"
 RESULTS_SCHEMA = "results"  # holds the domain tables; the conductor has no USAGE on it
@@ -85,6 +87,34 @@ class StepResult(SQLModel):
         return fresh
 
 
+T = TypeVar("T", bound=StepResult)
+
+
+def stored_result(table: type[T], row: str) -> T:
+    """The result that a row of its table holds; `row` is the row as JSON.
+
+    The row may be older than the class: a column that has no value in it is None, whatever the
+    field's type. A column that the class does not have is left out.
+
+    Raises:
+        pydantic.ValidationError: a value does not fit its field's type.
+    """
+    read = _any_row(table).model_validate_json(row)
+    result = object.__new__(table)  # not an ORM object: see `revalidated`
+    object.__setattr__(result, "__dict__", dict(read.__dict__))
+    for name in ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"):
+        object.__setattr__(result, name, getattr(read, name))
+    return result
+
+
+@cache
+def _any_row(table: type[StepResult]) -> type[BaseModel]:
+    """A model of the table's rows in which each field may be missing or null."""
+    kinds = {name: cast("Any", field.annotation) for name, field in table.model_fields.items()}
+    fields: dict[str, Any] = {name: (kind | None, None) for name, kind in kinds.items()}
+    return create_model(f"{table.__name__}Row", __config__=ConfigDict(extra="ignore"), **fields)
+
+
 def is_container(value: Any) -> bool:
     """Whether a value can change without being set again."""
     return isinstance(value, list | dict | set | tuple)
@@ -95,11 +125,22 @@ class Company(BaseModel, frozen=True):
 
     `idempotency_key` is the same for all attempts of this step at this company in this batch, and
     different for anything else. An API that gets it can tell a repetition from a new order.
+    A test of a step needs to name the `key` alone.
     """
 
-    id: int
+    id: int = 1
     key: str
-    name: str | None
-    domain: str | None
-    attributes: dict[str, Any]
-    idempotency_key: str
+    name: str | None = None
+    domain: str | None = None
+    attributes: dict[str, Any] = {}
+    idempotency_key: str = "tracer-test"
+
+    def secret(self, name: str) -> str:
+        """The value of a secret, from the worker's environment or its `.env`.
+
+        Results, errors and log lines show `***` in its place.
+
+        Raises:
+            MissingSecret: it is not set, so the row becomes FAILED at once.
+        """
+        return read_secret(name)

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import (
     LIMIT,
+    NO_LIMIT,
     Chunk,
     Expired,
+    Room,
     Throttle,
     Verdict,
     per_row,
@@ -121,11 +123,17 @@ class Store(Database):
         count: int = self.rows(queries.ADVANCE, now=now, limit=LIMIT)[0]["count"]
         return count
 
-    def claim(self, now: datetime) -> list[Chunk]:
-        """Take as many PENDING rows as the capacities allow; returns them in chunks, now QUEUED."""
+    def claim(self, now: datetime, room: Room = NO_LIMIT) -> list[Chunk]:
+        """Take as many PENDING rows as the capacities and the workers' room allow.
+
+        Returns them in chunks, now QUEUED.
+        """
         with self.transaction() as connection:
             connection.execute(claim.CLAIM_TURN)
-            values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
+            values = {
+                **{"now": now, "limit": LIMIT, "few_calls": FEW_CALLS, "holder": room.holder},
+                **{"room_steps": list(room.rows), "room_rows": list(room.rows.values())},
+            }
             found = connection.execute(claim.CLAIM, values).fetchall()
         return [Chunk(**row) for row in found]
 
@@ -154,6 +162,17 @@ class Store(Database):
                 errors=per_row(chunks, [storable_text(error) for error in errors]),
             )
         )
+
+    def give_back(self, room: Room, now: datetime) -> int:
+        """Take rows from holders that are gone; returns their number.
+
+        What was QUEUED is PENDING again, its attempt refunded. What was IN_PROGRESS has no lease
+        any more: the next reap judges it.
+        """
+        if not room.family:
+            return 0
+        family = f"{room.family}%"
+        return len(self.rows(dispatch.GIVE_BACK, now=now, family=family, alive=list(room.alive)))
 
     def note_unknown(self, chunks: Sequence[Chunk], errors: Sequence[str]) -> int:
         """Write why a spawn's outcome is unknown, one reason per chunk; the rows stay QUEUED.

@@ -1,8 +1,9 @@
 """The workers' verbs: begin, heartbeat, complete, fail, miss, skip; each fenced by its attempt."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from psycopg import sql
@@ -12,6 +13,7 @@ from reconciler.contract.database import Database
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
 from reconciler.contract.results import Company, StepResult
+from reconciler.contract.secrets import masked
 from reconciler.contract.sql import worker as queries
 from reconciler.contract.states import Status
 
@@ -20,7 +22,8 @@ from reconciler.contract.states import Status
 class Attempt:
     """One attempt at one company: `begin` returns it, and every later verb needs it.
 
-    `lease_s` is the step's lease in seconds.
+    `lease_s` is the step's lease in seconds. `inputs` are the earlier results that the step takes,
+    each a row as JSON, or None where there is none.
     """
 
     company: Company
@@ -28,6 +31,7 @@ class Attempt:
     batch_id: int
     attempt: int
     lease_s: float
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,24 @@ class WorkerStore(Database):
     role = WORKER
 
     def begin(
-        self, step_name: str, company_ids: Sequence[int], call_id: str | None = None
+        self,
+        step_name: str,
+        company_ids: Sequence[int],
+        call_id: str | None = None,
+        inputs: Mapping[str, type[StepResult]] | None = None,
     ) -> list[Attempt]:
         """Take those of `company_ids` that are QUEUED for the step; the others are not this call's.
 
         A call that arrives twice, or late, finds nothing QUEUED and gets an empty list. `call_id`
-        is written here too: a dispatch that got no answer does not know it.
+        is written here too: a dispatch that got no answer does not know it. `inputs` are the tables
+        of which the step takes the company's row, by any names.
 
         Raises:
             BadInput: the schema has another revision than this code: it was migrated since.
         """
+        inputs = inputs or {}
         rows = self.rows(
-            queries.BEGIN,
+            _begin_statement(tuple(inputs.items())),
             step=step_name,
             company_ids=list(company_ids),
             call_id=call_id,
@@ -89,21 +99,27 @@ class WorkerStore(Database):
                 batch_id=row["batch_id"],
                 attempt=row["attempt"],
                 lease_s=row["lease_s"],
+                inputs={name: row[f"input {name}"] for name in inputs},
             )
             for row in rows
         ]
 
-    def heartbeat(self, attempts: Sequence[Attempt]) -> set[int]:
-        """Renew the leases; returns the ids of the companies whose attempt is still the same."""
+    def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
+        """Renew the leases, of any steps; returns the step and the company of each attempt that is
+        still the same."""
         if not attempts:
             return set()
-        rows = self.rows(queries.HEARTBEAT, **_row_arrays(attempts), lease_s=attempts[0].lease_s)
-        return {row["company_id"] for row in rows}
+        leases_s = [attempt.lease_s for attempt in attempts]
+        rows = self.rows(queries.HEARTBEAT, **_row_arrays(attempts), leases_s=leases_s)
+        return {(row["step_name"], row["company_id"]) for row in rows}
 
-    def complete(self, attempts: Sequence[Attempt], results: Sequence[StepResult]) -> set[int]:
+    def complete(
+        self, attempts: Sequence[Attempt], results: Sequence[StepResult]
+    ) -> set[tuple[str, int]]:
         """Write COMPLETED and results in one statement: for all of one step's `attempts`, or none.
 
-        Returns the ids of the companies that were won. A stale attempt wins and writes nothing.
+        Returns the step and the company of each attempt that was won. A stale attempt wins and
+        writes nothing.
 
         Raises:
             psycopg.Error: a result does not fit its table; nothing was written.
@@ -111,31 +127,35 @@ class WorkerStore(Database):
         """
         if not attempts:
             return set()
+        step_name = attempts[0].step_name
         documents = [
             {**result.model_dump(mode="json"), "company_id": attempt.company.id}
             for attempt, result in zip(attempts, results, strict=True)
         ]
         statement = _complete_statement(type(results[0]))
-        rows = json.dumps(documents, allow_nan=False)
+        rows = masked(json.dumps(documents, allow_nan=False))
         won = self.rows(statement, **_row_arrays(attempts), rows=rows)
-        return {row["company_id"] for row in won}
+        return {(step_name, row["company_id"]) for row in won}
 
-    def fail(self, attempts: Sequence[Attempt], failures: Sequence[Failure]) -> set[int]:
-        """Write why attempts have no result: fail, miss or skip, as each says.
+    def fail(
+        self, attempts: Sequence[Attempt], failures: Sequence[Failure]
+    ) -> set[tuple[str, int]]:
+        """Write why attempts of any steps have no result: fail, miss or skip, as each says.
 
-        Returns the ids of the companies that were won. A stale attempt wins and writes nothing.
+        Returns the step and the company of each attempt that was won. A stale attempt wins and
+        writes nothing.
         """
         if not attempts:
             return set()
         rows = self.rows(
             queries.FAIL,
             **_row_arrays(attempts),
-            errors=[failure.error and storable_text(failure.error) for failure in failures],
+            errors=[failure.error and storable_text(masked(failure.error)) for failure in failures],
             kinds=[None if failure.error is None else failure.kind for failure in failures],
             ends=[failure.ends for failure in failures],
             retry_after_s=[float(failure.retry_after_s) for failure in failures],
         )
-        return {row["company_id"] for row in rows}
+        return {(row["step_name"], row["company_id"]) for row in rows}
 
 
 def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
@@ -147,6 +167,21 @@ def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
     }
 
 
+@cache
+def _begin_statement(inputs: tuple[tuple[str, type[StepResult]], ...]) -> sql.Composed:
+    parts: list[sql.Composable] = [sql.SQL(queries.BEGIN)]
+    for name, table in inputs:
+        described = table.__table__  # type: ignore[attr-defined]
+        parts.append(
+            sql.SQL(queries.INPUT).format(
+                table=sql.Identifier(described.schema, described.name),
+                name=sql.Identifier(f"input {name}"),
+            )
+        )
+    return sql.Composed(parts)
+
+
+@cache
 def _complete_statement(table: type[StepResult]) -> sql.Composed:
     description = table.__table__  # type: ignore[attr-defined]
     names = [c.name for c in description.columns if c.name != "written_at"]

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import NO_LIMIT, Chunk, Room
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unanswered, Unknown
 
 NO_HOST = "no worker host is running: start `tracer up`, or `tracer workers`"
@@ -19,6 +19,18 @@ class LocalSpawner:
     def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
         self._path = path
         self._timeout_s = timeout_s
+
+    def room(self) -> Room:
+        """See `Spawner.room`; what the host answers, no limit without a host."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(self._timeout_s)
+            try:
+                link.connect(str(self._path))
+                link.sendall(b'{"room": true}\n')
+                found = json.loads(_line(link))
+                return Room(found["room"], found["holder"], found["family"], tuple(found["alive"]))
+            except (OSError, ValueError, KeyError):  # gone, silent, or of another version
+                return NO_LIMIT
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         """See `Spawner.spawn`; local calls have no id."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import modal
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import NO_LIMIT, Chunk, Room
 from reconciler.spawners.modal_lane import MAX_REQUESTS, FunctionKey, Lane, OutgoingCall
 from reconciler.spawners.protocol import Answer, Outcome, Unanswered
 
@@ -48,6 +48,10 @@ class ModalSpawner:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="modal-spawner", daemon=True)
         self._thread.start()
+
+    def room(self) -> Room:
+        """See `Spawner.room`: Modal queues what its containers cannot take yet."""
+        return NO_LIMIT
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         """See `Spawner.spawn`."""

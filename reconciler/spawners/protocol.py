@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import Chunk, Room
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ Answer = tuple[Chunk, Outcome]
 
 class Spawner(Protocol):
     """Sends calls to workers. It raises no errors: every error is an outcome."""
+
+    def room(self) -> Room:
+        """What workers can take now; a claim takes no more."""
+        ...
 
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome | Unanswered]:
         """Start one call per chunk, with its company ids and nothing else; one outcome per chunk.

@@ -27,9 +27,8 @@ from reconciler.operator import steering
 from reconciler.operator.store import OperatorStore
 from reconciler.tick import tick
 from tests.bench.filling import Batch, fill, report, throwaway
-from tests.world import Scripted
+from tests.world import Scripted, work
 from workers.noop import NAMES
-from workers.runtime.lifecycle import work
 from workers.runtime.loading import load_steps
 
 LARGE, BARE, OTHER = "large", "bare", "other"

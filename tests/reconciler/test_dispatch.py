@@ -177,7 +177,7 @@ def test_a_worker_that_begins_after_an_unknown_outcome_has_a_heart(world: World)
     world.spawner.answer = Unknown("no answer")
     world.tick()
     attempts = world.worker.begin("normalize", world.ids())
-    assert world.worker.heartbeat(attempts) == set(world.ids())
+    assert world.worker.heartbeat(attempts) == {("normalize", i) for i in world.ids()}
 
 
 def test_an_outage_of_the_spawner_fails_no_row(world: World) -> None:

@@ -97,23 +97,36 @@ def polling(world: World, **changes: object) -> Intervals:
     return Intervals(**{**vars(world.store.beat()), **changes})  # type: ignore[arg-type]
 
 
-def test_while_there_is_work_the_loop_waits_the_poll_interval(world: World) -> None:
+@pytest.mark.parametrize(
+    ("took_s", "quiet_s", "waits_s"),
+    [
+        (0.001, 0.0, 0.05),  # rows move: capacity that is free is used soon
+        (0.02, 0.0, 0.18),  # a tick that takes long rests long
+        (0.001, 4.0, 0.5),  # the longer nothing moves, the longer it waits
+        (0.001, 60.0, 2.0),  # the poll interval at most
+        (1.0, 0.0, 2.0),
+    ],
+)
+def test_while_there_is_work_the_loop_waits_as_long_as_rows_do(
+    world: World, took_s: float, quiet_s: float, waits_s: float
+) -> None:
     busy = polling(world, poll_s=2.0, idle_s=60.0, busy=True)
-    assert next_wait(NOTHING, busy, 0) == 2.0
-    assert next_wait(CLAIMED, polling(world, poll_s=2.0, busy=False), 0) == 2.0
+    assert next_wait(NOTHING, busy, 0, took_s, quiet_s) == pytest.approx(waits_s)
+    last = polling(world, poll_s=2.0, idle_s=60.0, busy=False)
+    assert next_wait(CLAIMED, last, 0, took_s, quiet_s) == pytest.approx(waits_s)
 
 
 def test_with_no_work_the_wait_doubles_up_to_the_idle_interval(world: World) -> None:
     idle = polling(world, poll_s=2.0, idle_s=10.0, busy=False)
     waits = [0.0]
     for _ in range(5):
-        waits.append(next_wait(NOTHING, idle, waits[-1]))
+        waits.append(next_wait(NOTHING, idle, waits[-1], 0.001, 60.0))
     assert waits == [0, 2, 4, 8, 10, 10]
 
 
 def test_a_tick_that_reached_its_limit_is_followed_at_once(world: World) -> None:
     full = replace(NOTHING, advanced=10_000)
-    assert next_wait(full, polling(world, busy=True), 1.0) == 0
+    assert next_wait(full, polling(world, busy=True), 1.0, 1.0, 0.0) == 0
 
 
 def test_an_interval_that_is_tuned_is_read_at_the_next_tick(world: World) -> None:

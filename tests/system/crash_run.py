@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 from unittest.mock import patch
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import NO_LIMIT, Chunk, Room
 from reconciler.contract.results import Company
 from reconciler.contract.states import IN_FLIGHT
 from reconciler.contract.store import Store
@@ -25,10 +25,9 @@ from reconciler.spawners.protocol import (
 )
 from reconciler.tick import TickReport, tick
 from tests.system.crash import Death, Probe, Program, probing
-from tests.world import STEPS, World
+from tests.world import STEPS, World, work
 from workers.kit import Step
-from workers.runtime import lifecycle
-from workers.runtime.lifecycle import work
+from workers.runtime import ledger
 
 TURNS = 40  # of a tick and the work after it; the longest scenario takes 12
 # Longer than every lease, deadline and backoff in the registry: between two ticks all are over.
@@ -49,9 +48,10 @@ class Scenario:
     play: Mapping[str, Play] = field(default_factory=dict)
     answers: Sequence[str] = ()  # of the far side, to one call after the other; then "spawned"
     named: bool = False  # whether its calls have ids
-    # How long results wait to be written. By the product's own value, a slow machine would have
-    # more writings, and so other places to die, than a fast one.
-    flush_after_s: float = 3600
+    hosted: bool = False  # whether the far side is a worker host, which has a name
+    # How many outcomes are written at a time; all of a call, if there are not so many. By the
+    # product's own times, a slow machine would have other places to die than a fast one.
+    flush_rows: int = 500
 
 
 @dataclass
@@ -62,6 +62,8 @@ class FarSide:
     program: Program | None
     answers: Sequence[str]
     named: bool
+    hosted: bool
+    host: int = 0  # how many have died
     asked: "count[int]" = field(default_factory=count)
     calls: deque[tuple[Chunk, str | None]] = field(default_factory=deque)
     taken: list[tuple[Chunk, str | None]] = field(default_factory=list)
@@ -72,6 +74,11 @@ class FarSide:
 
     def cancel(self, call_ids: Sequence[str]) -> list[str]:
         return [self._cross("cancel_calls", lambda call=call: call) for call in call_ids]
+
+    def room(self) -> Room:
+        if not self.hosted:
+            return NO_LIMIT
+        return Room(holder=f"here-{self.host}", family="here-", alive=(f"here-{self.host}",))
 
     def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         answers, self.unanswered = self.unanswered, []
@@ -89,6 +96,9 @@ class FarSide:
         if answer == "refused":
             return Refused("no room")
         call_id = f"fc-{number}" if self.named else None
+        if answer == "host dies":
+            self.host += 1
+            return Spawned()
         if answer != "lost":
             self.calls.append((chunk, call_id))
             self.taken.append((chunk, call_id))
@@ -117,13 +127,14 @@ class Run:
             self.worker = self._stack.enter_context(WorkerStore.connect(url))
         self.ticking = probe.watch("tick", self.store)
         self.working: Program | None = probe.watch("worker", self.worker)
-        self.far = FarSide(probe, self.ticking, scenario.answers, scenario.named)
+        self.far = FarSide(probe, self.ticking, scenario.answers, scenario.named, scenario.hosted)
 
     def through(self, check: Callable[["Run"], None]) -> None:
         """Tick and work until all has ended; `check` looks at the moment after a death."""
         self.check = check
-        flushing = patch.object(lifecycle, "FLUSH_AFTER_S", self.scenario.flush_after_s)
-        with self._stack, probing(self.probe), flushing:
+        after = patch.object(ledger, "FLUSH_AFTER_S", 3600)
+        rows = patch.object(ledger, "FLUSH_ROWS", self.scenario.flush_rows)
+        with self._stack, probing(self.probe), after, rows:
             while self.turns < TURNS:
                 report = self.reconcile()
                 if report is not None and self.ended() and (report.finished or not report):
@@ -191,7 +202,7 @@ class Run:
                 return played(company)
             return self.probe.cross(program, f"call of {step.name}", lambda: played(company))
 
-        return replace(step, function=function)
+        return replace(step, function=function, concurrency=1)  # one after the other
 
     def note(self, step: str, company_id: int) -> None:
         """Keep for which row the function runs: the company's one that is in flight."""

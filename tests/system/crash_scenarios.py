@@ -94,7 +94,7 @@ SCENARIOS = [
         {"normalize": {"COMPLETED": 1, "FAILED": 1}, "step_a": {"COMPLETED": 1}},
         blueprint=("normalize", "step_a"),
         play={"normalize": one_fails, "step_a": lambda *_: StepA(attribute_count=1)},
-        flush_after_s=0,
+        flush_rows=1,
     ),
     Scenario(
         "a result that its table refuses",
@@ -116,6 +116,13 @@ SCENARIOS = [
         settings={"chunk_size": 1},
         answers=("lost", "landed", "late"),
         named=True,
+    ),
+    Scenario(
+        "a worker host dies with what it has not begun",
+        {"normalize": {"COMPLETED": 2}},
+        settings={"chunk_size": 1, "max_attempts": 2},
+        answers=("spawned", "host dies"),
+        hosted=True,
     ),
     Scenario(
         "a lease ends while its worker goes on",

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import Chunk, Room
 from reconciler.contract.results import Company
 from reconciler.contract.sql import tick as queries
 from reconciler.contract.sql.claim import CLAIM, CLAIM_TURN
@@ -48,6 +48,9 @@ class Answering:
     def spawn(self, chunks: Sequence[Chunk]) -> list[Outcome]:
         answer = self.answers.pop(0) if self.answers else Spawned()
         return [answer for _ in chunks]
+
+    def room(self) -> Room:
+        return Room()
 
     def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         return []

@@ -13,7 +13,6 @@ from reconciler.contract.results import Company
 from reconciler.contract.worker_store import WorkerStore
 from tests.world import STEPS, World
 from workers import app as module
-from workers.runtime.lifecycle import WorkReport, work
 from workers.steps.step_a import StepA
 
 
@@ -51,7 +50,7 @@ def test_all_calls_of_a_container_share_one_pool(
     asyncio.run(all_at_once())
     assert world.statuses() == {"COMPLETED": 10}
     assert len(pools) == 1
-    assert pools[0]._pool.max_size == module.POOL_SIZE <= 5
+    assert pools[0]._pool.max_size == 4
 
 
 @pytest.mark.usefixtures("container")
@@ -66,7 +65,7 @@ def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -
         return StepA(attribute_count=0)
 
     async def cancel_in_the_middle() -> None:
-        call = module.entry(replace(STEPS["step_a"], function=slow))
+        call = module.entry(replace(STEPS["step_a"], function=slow, concurrency=1))
         running = asyncio.ensure_future(call(world.ids()))
         await asyncio.to_thread(working.wait, 10)
         running.cancel()
@@ -77,14 +76,6 @@ def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -
 
     asyncio.run(cancel_in_the_middle())
     assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
-
-
-def test_a_call_that_is_cancelled_before_it_begins_begins_nothing(world: World) -> None:
-    world.claimed(2)
-    stop = Event()
-    stop.set()
-    assert work(world.worker, STEPS["normalize"], world.ids(), stop) == WorkReport()
-    assert world.statuses() == {"QUEUED": 2}
 
 
 @pytest.mark.usefixtures("container")
@@ -111,7 +102,9 @@ def test_a_container_that_starts_before_its_database_answers_waits_for_it(
 
 
 def test_the_time_out_covers_a_whole_chunk() -> None:
-    assert module.time_out(STEPS["step_a"]) == 30 * 5 * 10 + 60
+    one_by_one = replace(STEPS["step_a"], concurrency=1)
+    assert module.time_out(one_by_one) == 30 * 5 * 10 + 60
+    assert module.time_out(STEPS["step_a"]) == 30 * 10 + 60
 
 
 def test_the_apps_name_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,105 +1,142 @@
-"""One worker process of the local host, and the pipe between the two."""
+"""A worker process of the local host: calls come in on a pipe, a word goes back when each is done.
 
+Its main thread reads the pipe, and the runtime does the rest. Every second it says that it lives.
+"""
+
+import fcntl
 import logging
-import multiprocessing
 import signal
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Event, Lock, Thread
 
 import psycopg
 
-from reconciler.contract.errors import BadInput, Unreachable
+from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.secrets import Masking
 from reconciler.contract.worker_store import WorkerStore
-from workers.runtime.lifecycle import WorkReport, work
+from workers.runtime.calls import Call, WorkReport
 from workers.runtime.loading import load_steps
+from workers.runtime.runtime import CONNECTIONS, Runtime
 
 log = logging.getLogger("tracer.host")
 
-CONTEXT = multiprocessing.get_context("spawn")  # threads and fork do not mix
+ALIVE_S = 1.0  # between signs of life
 
 
 @dataclass(frozen=True)
-class Call:
-    """One spawned call: a step and the companies to work."""
+class Order:
+    """A call on its way to a worker process, with the number by which the host knows it."""
 
+    number: int
     step: str
     company_ids: list[int]
 
 
-class Child:
-    """One worker process and the pipe to it."""
+@dataclass(frozen=True)
+class Done:
+    """A call needs nothing more of its worker process; `left_behind`: its step hangs there."""
 
-    def __init__(self, database_url: str) -> None:
-        self._pipe, theirs = CONTEXT.Pipe()
-        self._process: BaseProcess = CONTEXT.Process(
-            target=child_main, args=(theirs, database_url), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+    number: int
+    left_behind: bool = False
 
-    def do(self, call: Call, limit_s: float) -> bool:
-        """Have one call done; False when the process is gone, or not to be used again."""
+
+@dataclass(frozen=True)
+class Alive:
+    """A worker process lives; its event loop has been silent for so many seconds."""
+
+    silent_s: float
+
+
+class Worker:
+    """The inside of a worker process."""
+
+    def __init__(self, pipe: Connection, database_url: str) -> None:
+        self._pipe, self._url = pipe, database_url
+        self._steps = load_steps()
+        self._runtime: Runtime | None = None
+        self._unbegun: list[Order] = []  # while no database answers
+        self._calls: set[Call] = set()
+        self._sending = Lock()
+        self._waited = False
+
+    def run(self) -> None:
+        """Work until the host is gone; then write what is under way, and end."""
+        Thread(target=self._live, name="alive", daemon=True).start()
+        with suppress(EOFError, OSError):  # the host may have died with a word unread
+            while True:
+                if self._runtime or self._connect() or self._pipe.poll(ALIVE_S):
+                    self._unbegun.append(self._pipe.recv())
+                if self._runtime:
+                    self._submit()
+        if self._runtime:
+            calls = list(self._calls)
+            for call in calls:
+                self._runtime.stop(call)
+            wait([call.done for call in calls])
+            self._runtime.close()
+
+    def _connect(self) -> bool:
+        """Connect, if there is a call that wants it; whether the pipe is all there is to wait for.
+
+        A call that was accepted is not thrown away while no database answers.
+        """
+        if not self._unbegun:
+            return True
         try:
-            self._pipe.send(call)
-            if not self._pipe.poll(limit_s):
-                log.warning("%s took longer than %.0f s: its process is ended", call.step, limit_s)
-            elif self._pipe.recv():
-                log.warning("%s hangs for a company: its process is ended", call.step)
-            else:
-                return True
-        except (EOFError, OSError):
-            log.warning("a worker process died during %s: another takes its place", call.step)
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
-        return False
+            self._runtime = Runtime(WorkerStore.connect(self._url, max_size=CONNECTIONS))
+        except Unreachable as error:
+            if not self._waited:
+                log.warning("waiting: %s", error)
+            self._waited = True
+            return False
+        except BadInput as error:
+            for order in self._unbegun:
+                log.warning("a call of %s is left to its lease: %s", order.step, error)
+                self._say(Done(order.number))
+            self._unbegun.clear()
+            return True
+        if self._waited:
+            log.info("the database is back")
+        self._submit()
+        return True
+
+    def _submit(self) -> None:
+        assert self._runtime
+        for order in self._unbegun:
+            call = self._runtime.submit(self._steps[order.step], order.company_ids)
+            self._calls.add(call)
+            call.done.add_done_callback(partial(self._done, order, call))
+        self._unbegun.clear()
+
+    def _done(self, order: Order, call: Call, done: "Future[WorkReport]") -> None:
+        self._calls.discard(call)
+        error = done.exception()
+        if isinstance(error, psycopg.OperationalError | TracerError):
+            log.warning("a call of %s is left to its lease: %s", order.step, error)
+        elif error:
+            log.error("a call of %s is left to its lease", order.step, exc_info=error)
+        self._say(Done(order.number, bool(call.report.left_behind)))
+
+    def _live(self) -> None:
+        while not Event().wait(ALIVE_S):
+            self._say(Alive(self._runtime.silent_s if self._runtime else 0.0))
+
+    def _say(self, word: Done | Alive) -> None:
+        with self._sending, suppress(OSError):  # the host is gone: the pipe's reader sees it
+            self._pipe.send(word)
 
 
-def child_main(pipe: Connection, database_url: str) -> None:
-    """A worker process: calls in, a word back after each, until the host is gone."""
+def child_main(pipe: Connection, database_url: str, lock: Path) -> None:
+    """A worker process. It holds `lock` for as long as it lives, whatever ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the host decides
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    steps = load_steps()
-    store: WorkerStore | None = None
-    while True:
-        try:
-            call = pipe.recv()
-        except (EOFError, OSError):  # it may have died with an answer unread
-            return
-        report = WorkReport()
-        try:
-            store = store or wait_for_database(database_url, pipe)
-            report = work(store, steps[call.step], call.company_ids)
-            log.debug("%s: %s", call.step, report)
-        except (psycopg.OperationalError, BadInput) as error:
-            log.warning("a call of %s is left to its lease: %s", call.step, error)
-        except EOFError:
-            return
-        try:
-            pipe.send(report.left_behind)
-        except OSError:
-            return
-
-
-def wait_for_database(url: str, pipe: Connection) -> WorkerStore:
-    """Connect, however long that takes: a call that was accepted is not thrown away.
-
-    Raises:
-        BadInput: the schema is not the one that this code knows.
-        EOFError: the host is gone.
-    """
-    waited = False
-    while True:
-        try:
-            store = WorkerStore.connect(url)
-        except Unreachable as error:
-            if not waited:
-                log.warning("waiting: %s", error)
-            waited = True
-            if pipe.poll(1.0):  # nothing is sent to a busy child: it is the end
-                raise EOFError from error
-            continue
-        if waited:
-            log.info("the database is back")
-        return store
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Masking())
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        Worker(pipe, database_url).run()

@@ -1,9 +1,8 @@
 """The local pool of worker processes: what Modal is elsewhere. `python -m workers.host`.
 
-One parent listens on a Unix socket, one JSON line per call, and answers each at once: accepted or
-refused. A thread per child process feeds it calls through a pipe of its own (a queue shared by
-children dies with the child that holds its lock), ends one that takes too long, and starts another
-when it died; what the dead one held is the lease's to decide.
+One parent listens on a Unix socket, one JSON line per request, and answers each at once: a call is
+accepted or refused. It takes only what its worker processes can begin soon, and says how much that
+is, so that a tick claims no more.
 """
 
 import argparse
@@ -17,71 +16,93 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from queue import Queue
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
 from reconciler.contract.errors import BadInput, TracerError
-from reconciler.contract.settings import load_settings, workers_socket
-from workers.host.child import Call, Child
+from reconciler.contract.settings import Settings, load_settings, workers_socket
+from workers.host.crew import Child, Crew
+from workers.host.presence import Presence
 from workers.runtime.loading import load_steps
 
 log = logging.getLogger("tracer.host")
 
-MAX_WAITING = 10_000  # calls; more are refused, and so go back to PENDING
-GRACE_S = 10.0  # on top of the time-outs of a call's companies, for its writes
+# What is done in so many seconds, or twice what is worked at a time if that is more, can be begun
+# soon: it bridges the wait for the next tick, and hardly more than that waits if the host dies.
+SOON_S = 2.0
 
 
 class Host:
-    """Takes calls, and keeps `processes` children busy with them."""
+    """Takes calls, and has `processes` worker processes do them."""
 
-    def __init__(self, database_url: str, processes: int) -> None:
+    def __init__(self, database_url: str, processes: int, place: Path) -> None:
         self._steps = load_steps()
         self._started = monotonic()
-        self._new_child = partial(Child, database_url)
-        self._calls: Queue[Call] = Queue(MAX_WAITING)
         self._draining = Event()
-        self._runners = [
-            Thread(target=self._run, name=f"runner-{i}", daemon=True) for i in range(processes)
-        ]
+        self.presence = Presence(place)
+        new_child = partial(Child, database_url, self.presence.lock)
+        self._crew = Crew(self._steps, processes, new_child)
 
     def start(self) -> None:
-        """Start the children."""
-        for runner in self._runners:
-            runner.start()
+        """Start the worker processes."""
+        self.presence.begin()
+        self._crew.start()
 
     def accept(self, request: Any) -> dict[str, Any]:
-        """Answer one request: `{}` when the call was taken, else why it was not; to `{"steps":
-        true}`, the steps that there are, and for how many seconds this host has been up."""
+        """Answer one request: `{}` when the call was taken, else why it was not.
+
+        To `{"steps": true}`: the steps that there are, and for how many seconds this host has been
+        up. To `{"room": true}`: see `room`.
+        """
         if request == {"steps": True}:
             return {"steps": sorted(self._steps), "up_s": monotonic() - self._started}
+        if request == {"room": True}:
+            return self.room()
         try:
-            call = Call(str(request["step"]), [int(i) for i in request["company_ids"]])
+            step, company_ids = str(request["step"]), [int(i) for i in request["company_ids"]]
         except (KeyError, TypeError, ValueError):
             return {"refused": "not a call: it has step and company_ids"}
-        if call.step not in self._steps:
-            return {"refused": f"the worker host has no step {call.step!r}: restart it"}
+        if step not in self._steps:
+            return {"refused": f"the worker host has no step {step!r}: restart it"}
         if self._draining.is_set():
             return {"refused": "the worker host is stopping"}
-        if self._calls.full():
-            return {"refused": f"the worker host has {MAX_WAITING} calls waiting"}
-        self._calls.put(call)
+        if not self._free(step):
+            return {"refused": f"the worker host has {self._limit(step)} companies of {step}"}
+        self._crew.give(step, company_ids)
         return {}
+
+    def room(self) -> dict[str, Any]:
+        """How many companies of each step can be taken now, and who would take them.
+
+        `holder` names this host, and `alive` all hosts of this place of which a process still
+        lives: what others of its family hold was lost with them.
+        """
+        return {
+            "room": {
+                step: 0 if self._draining.is_set() else self._free(step) for step in self._steps
+            },
+            "holder": self.presence.name,
+            "family": self.presence.family,
+            "alive": self.presence.alive(),
+        }
 
     def drain(self) -> None:
         """Take no more calls, and return when those that were taken are done."""
         self._draining.set()
-        self._calls.join()
+        self._crew.wait_until_done()
 
-    def _run(self) -> None:
-        child = self._new_child()
-        while True:
-            call = self._calls.get()
-            limit_s = self._steps[call.step].timeout_s * len(call.company_ids) + GRACE_S
-            if not child.do(call, limit_s):
-                child = self._new_child()
-            self._calls.task_done()
+    def close(self) -> None:
+        """End the worker processes."""
+        self._crew.close()
+        self.presence.end()
+
+    def _limit(self, step: str) -> int:
+        at_once = self._steps[step].companies_at_once * self._crew.processes
+        return max(2 * at_once, round(self._crew.pace(step) * SOON_S))
+
+    def _free(self, step: str) -> int:
+        return max(0, self._limit(step) - self._crew.companies(step))
 
 
 class _Requests(socketserver.StreamRequestHandler):
@@ -128,13 +149,16 @@ def claim_socket(path: Path) -> None:
         probe.close()
 
 
-def listen(path: Path, host: Host) -> _Server:
-    """Listen at `path`.
+def listen(path: Path, settings: Settings) -> _Server:
+    """A host that listens at `path`.
 
     Raises:
-        BadInput: see `claim_socket`.
+        BadInput: see `claim_socket`; DATABASE_URL is missing, or a step's file is broken.
     """
+    if not settings.database_url:
+        raise BadInput("The worker host needs DATABASE_URL, which a local stack sets.", "tracer up")
     claim_socket(path)
+    host = Host(settings.database_url, settings.worker_processes, path.parent)
     try:
         return _Server(path, host)
     except FileNotFoundError:  # a host that ended meanwhile has removed the directory
@@ -163,11 +187,9 @@ def serve(until_eof: bool = False) -> None:
         BadInput: DATABASE_URL is missing, a step's file is broken, or a host is running.
     """
     settings = load_settings()
-    if not settings.database_url:
-        raise BadInput("The worker host needs DATABASE_URL, which a local stack sets.", "tracer up")
-    host = Host(settings.database_url, settings.worker_processes)
     path = workers_socket(settings.home)
-    with listen(path, host) as server:
+    with listen(path, settings) as server:
+        host = server.host
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         host.start()
         if until_eof:
@@ -178,6 +200,7 @@ def serve(until_eof: bool = False) -> None:
         except KeyboardInterrupt:
             log.info("stopped")
         finally:
+            host.close()
             remove_socket(path)
 
 

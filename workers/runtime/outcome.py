@@ -1,53 +1,106 @@
 """What a step function returned or raised, as the database keeps it. Nothing here writes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from pydantic import ValidationError
 
 from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.results import StepResult, stored_result
+from reconciler.contract.secrets import MissingSecret
 from reconciler.contract.states import Status
-from reconciler.contract.worker_store import Failure
-from workers.kit import Company, PermanentError, RetryAfter, Step, StepResult
+from reconciler.contract.worker_store import Attempt, Failure
+from workers.kit import NotFound, PermanentError, RetryAfter, Step
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
+# What an attempt came to.
+Outcome = StepResult | Failure
+NOTHING = Failure(None, ends=Status.NOT_FOUND)
 
 
 class TookTooLong(Exception):
     """The function has not returned within its time-out."""
 
+    def __init__(self, step: Step) -> None:
+        super().__init__(f"took longer than {step.timeout_s:g} s")
+
 
 class WrongKind(Exception):
     """The function returned something else than its table."""
 
+    def __init__(self, found: object, wanted: str) -> None:
+        super().__init__(f"returned {type(found).__name__} instead of {wanted}")
 
-def produce(step: Step, company: Company) -> StepResult:
-    """The step's result, whose fields are as their types say: see `StepResult`.
 
-    Raises:
-        WrongKind: it returned something else.
-        BaseException: whatever the function raises; a ValidationError where it gave its result
-            values that do not fit.
+def outcomes(step: Step, attempts: Sequence[Attempt], found: Any) -> list[Outcome]:
+    """What one call of the function came to, for each of its attempts; `found` is what it returned
+    or raised.
+
+    A bulk step returns what it found by company id; what is missing there was not found.
     """
-    result = step.function(company)
-    if not isinstance(result, step.table):
-        raise WrongKind(f"returned {type(result).__name__} instead of {step.table.__name__}")
-    return result.revalidated()
+    if not step.bulk or isinstance(found, BaseException):
+        return [outcome(step, found)] * len(attempts)
+    if not isinstance(found, dict):
+        return [failure(WrongKind(found, f"a dict of {step.table.__name__}"))] * len(attempts)
+    return [outcome(step, found.get(attempt.company.id)) for attempt in attempts]
+
+
+def outcome(step: Step, found: Any) -> Outcome:
+    """The outcome for one company, whose result's fields are as their types say."""
+    if found is None:
+        return NOTHING
+    if isinstance(found, BaseException):
+        return failure(found)
+    if not isinstance(found, step.table):
+        return failure(WrongKind(found, step.table.__name__))
+    try:
+        return found.revalidated()
+    except ValidationError as error:
+        return failure(error)
 
 
 def failure(error: BaseException) -> Failure:
     """Why there is no result."""
     match error:
+        case NotFound():
+            text = str(error) or None
+            return Failure(text, ends=Status.NOT_FOUND, kind=ErrorKind.NOT_FOUND)
         case PermanentError():
-            return Failure(says(error), Status.FAILED, kind=ErrorKind.PERMANENT)
+            return Failure(says(error), ends=Status.FAILED, kind=ErrorKind.PERMANENT)
+        case MissingSecret():
+            return Failure(str(error), ends=Status.FAILED, kind=ErrorKind.PERMANENT)
         case RetryAfter(seconds=seconds):
-            return Failure(says(error), None, waitable(seconds), ErrorKind.RETRY_AFTER)
+            wait_s = waitable(seconds)
+            return Failure(says(error), retry_after_s=wait_s, kind=ErrorKind.RETRY_AFTER)
         case WrongKind():
-            return Failure(str(error), Status.FAILED, kind=ErrorKind.WRONG_RESULT)
+            return Failure(str(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
         case TookTooLong():
             return Failure(str(error), kind=ErrorKind.TIMED_OUT)
         case ValidationError():
-            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            text = f"{error.title} does not fit: {'; '.join(wrong)}"
-            return Failure(text, kind=ErrorKind.WRONG_RESULT)
+            return Failure(misfit(error), kind=ErrorKind.WRONG_RESULT)
     return Failure(says(error))
+
+
+def taken(step: Step, attempt: Attempt) -> dict[str, StepResult | None] | Failure:
+    """The earlier results that the step takes; a Failure where it cannot be called without one."""
+    found: dict[str, StepResult | None] = {}
+    for wanted in step.inputs:
+        row = attempt.inputs[wanted.parameter]
+        if row is None and wanted.needed:
+            text = f"there is no row of {wanted.table.__tablename__}, which it needs"
+            return Failure(text, ends=Status.SKIPPED, kind=ErrorKind.INPUT_MISSING)
+        try:
+            found[wanted.parameter] = None if row is None else stored_result(wanted.table, row)
+        except ValidationError as error:
+            text = f"its input cannot be read: {misfit(error)}"
+            return Failure(text, ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
+    return found
+
+
+def misfit(error: ValidationError) -> str:
+    """Which fields of a row do not fit, and why."""
+    wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return f"{error.title} does not fit: {'; '.join(wrong)}"
 
 
 def waitable(seconds: object) -> float:

@@ -37,12 +37,16 @@ LEVELS = f"""in_flight AS (
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
     GROUP BY step_name
 ), capacity AS (
-    SELECT r.step_name, least(r.max_in_flight - coalesce(f.rows, 0), t.allowance, %(limit)s) AS free
+    SELECT r.step_name, least(r.max_in_flight - coalesce(f.rows, 0), t.allowance, %(limit)s, o.rows)
+        AS free
     FROM enrichment_registry r
     LEFT JOIN in_flight f USING (step_name)
     LEFT JOIN throttles t USING (step_name)
+    LEFT JOIN unnest(%(room_steps)s::text[], %(room_rows)s::int[]) AS o (step_name, rows)
+        USING (step_name)
     WHERE r.enabled AND r.max_in_flight > coalesce(f.rows, 0)
       AND (t.held_until IS NULL OR t.held_until <= %(now)s)
+      AND o.rows IS DISTINCT FROM 0
 ), sharing AS (
     SELECT s.step_name, s.free, b.id AS batch_id, b.priority,
         (s.free + count(*) OVER of_step - 1) / count(*) OVER of_step AS reach
@@ -120,7 +124,7 @@ WITH RECURSIVE {LEVELS}, share AS (
     UPDATE workflow_states w
     SET status = 'QUEUED', attempt = w.attempt + 1, queued_at = %(now)s, started_at = NULL,
         lease_expires_at = %(now)s + make_interval(secs => r.start_deadline_s),
-        call_id = NULL, error = NULL, error_kind = NULL
+        call_id = NULL, holder = %(holder)s, error = NULL, error_kind = NULL
     FROM enrichment_registry r
     WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen)) AND r.step_name = w.step_name
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt

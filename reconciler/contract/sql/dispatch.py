@@ -24,6 +24,23 @@ WHERE {SAME_ATTEMPT} AND {untouched("w.status = (SELECT 'QUEUED')")}
 RETURNING w.company_id
 """
 
+# give back: QUEUED -> PENDING; IN_PROGRESS -> the lease ends now, so that a tick judges the row
+# The worker host that held the rows is gone, with all its processes. Of what was QUEUED it has
+# begun nothing, so the attempt is refunded.
+GIVE_BACK = """
+UPDATE workflow_states w
+SET status = CASE w.status WHEN 'QUEUED' THEN 'PENDING' ELSE w.status END,
+    attempt = w.attempt - (w.status = 'QUEUED')::int,
+    queued_at = CASE w.status WHEN 'QUEUED' THEN NULL ELSE w.queued_at END,
+    lease_expires_at = CASE w.status WHEN 'QUEUED' THEN NULL ELSE %(now)s END,
+    holder = NULL
+WHERE w.ctid = ANY(ARRAY(
+    SELECT ctid FROM workflow_states
+    WHERE lease_expires_at IS NOT NULL AND holder LIKE %(family)s AND holder <> ALL(%(alive)s)
+    FOR UPDATE SKIP LOCKED))
+RETURNING w.company_id
+"""
+
 # unknown: stays QUEUED with a reason; the lease decides
 NOTE_UNKNOWN = f"""
 UPDATE workflow_states w SET error = held.errors, error_kind = 'spawn_unknown'

@@ -17,16 +17,19 @@ WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
   AND c.id = w.company_id AND r.step_name = w.step_name
 RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
 """
+# Added to BEGIN for each of the step's inputs: the row of an earlier step's table, null if there is
+# none.
+INPUT = ", (SELECT to_json(earlier) FROM {table} earlier WHERE company_id = c.id)::text AS {name}"
 
 # heartbeat: IN_PROGRESS -> IN_PROGRESS, the lease renewed from now
 # The lease of a failed attempt is not renewed: `fail` has ended it, so that the next tick judges
 # the row.
 HEARTBEAT = f"""
 UPDATE workflow_states w
-SET lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
-FROM {held()}
+SET lease_expires_at = clock_timestamp() + make_interval(secs => held.leases_s)
+FROM {held(leases_s="float8")}
 WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS') AND w.error IS NULL
-RETURNING w.company_id
+RETURNING w.company_id, w.step_name
 """
 
 # complete: IN_PROGRESS -> COMPLETED, and the domain rows of exactly the rows that it won
@@ -62,5 +65,5 @@ SET status = coalesce(held.ends, w.status),
     error = held.errors, error_kind = held.kinds
 FROM {held(errors="text", kinds="text", ends="text", retry_after_s="float8")}
 WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
-RETURNING w.company_id
+RETURNING w.company_id, w.step_name
 """

@@ -69,6 +69,7 @@ def read_row(store: Database, batch: BatchView, key: str) -> RowFacts:
 def _next_claim(connection: Connection, row: RowFacts) -> NextClaim:
     names = ("batch_id", "step", "company_id", "available_at", "priority", "now")
     values = {name: getattr(row, name) for name in names}
-    found = connection.execute(NEXT_CLAIM, values | {"limit": LIMIT, "counted": COUNTED}).fetchone()
+    values |= {"limit": LIMIT, "counted": COUNTED, "room_steps": [], "room_rows": []}
+    found = connection.execute(NEXT_CLAIM, values).fetchone()
     assert found is not None  # the query always returns one row
     return NextClaim(**found)

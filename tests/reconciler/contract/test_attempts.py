@@ -17,7 +17,7 @@ from reconciler.operator.steering import ALL, START, Selection
 from tests.terminal import SEED, Terminal
 from tests.world import World, doing
 from workers.kit import PermanentError, RetryAfter, Step
-from workers.runtime.lifecycle import WorkReport
+from workers.runtime.calls import WorkReport
 from workers.steps.normalize import Normalized
 
 

@@ -81,7 +81,7 @@ def fail_and_come_back(world: RoleWorld, now: datetime) -> None:
     assert len(world.worker.heartbeat(attempts)) == 6
     failures = [Failure("busy", retry_after_s=1), Failure("hopeless", Status.FAILED)]
     assert len(world.worker.fail([moody, hopeless], failures)) == 2
-    assert world.worker.complete([first], [Normalized()]) == {first.company.id}
+    assert world.worker.complete([first], [Normalized()]) == {("normalize", first.company.id)}
     report = world.tick(now + LATER)
     assert (report.retried, report.failed, report.advanced) == (4, 0, 1)
     assert world.worker.complete([moody], [Normalized()]) == set()

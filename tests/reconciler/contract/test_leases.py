@@ -8,7 +8,7 @@ from reconciler.contract.claimed import Verdict
 from reconciler.contract.results import Company
 from reconciler.contract.worker_store import Failure
 from tests.world import World, doing
-from workers.runtime.lifecycle import WorkReport
+from workers.runtime.calls import WorkReport
 from workers.steps.normalize import Normalized
 
 
@@ -56,7 +56,7 @@ def test_a_reap_passes_over_a_row_that_its_worker_is_writing(world: World) -> No
         verdict = Verdict(later, "expired", "worker_silent")
         reaped = threads.submit(world.store.reap, later, lambda _: verdict)
         assert reaped.result(10) == (1, 0)
-    assert world.worker.complete([first], [Normalized()]) == {first.company.id}
+    assert world.worker.complete([first], [Normalized()]) == {("normalize", first.company.id)}
 
 
 def test_a_cancelled_company_is_not_paid_for(world: World) -> None:
@@ -75,5 +75,6 @@ def test_a_cancelled_company_is_not_paid_for(world: World) -> None:
             time.sleep(1.0)  # ten heartbeats long
         return Normalized()
 
-    assert world.work(doing(function)) == WorkReport(begun=3, completed=1, stale=2)
+    step = doing(function, concurrency=1)
+    assert world.work(step) == WorkReport(begun=3, completed=1, stale=2)
     assert len(worked) == 1

@@ -142,7 +142,7 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     assert (line["who"], line["verb"], line["rows"]) == ("unknown", "seed", 6)
     assert line["detail"] == {"blueprint": ["normalize", "step_a"], "priority": 0}
     results = [Normalized() for _ in held]
-    assert world.worker.complete(held, results) == set(ids[2:4])
+    assert world.worker.complete(held, results) == {("normalize", i) for i in ids[2:4]}
     for _ in range(4):
         world.tick()
         world.work()

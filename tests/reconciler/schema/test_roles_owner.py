@@ -25,8 +25,7 @@ from reconciler.tick import tick
 from tests.scratch import make_scratch
 from tests.terminal import SEED, Terminal
 from tests.tiers import all_but
-from tests.world import STEPS, Scripted
-from workers.runtime.lifecycle import work
+from tests.world import STEPS, Scripted, work
 
 DEBIAN = Path("/usr/lib/postgresql")
 OTHERS = sorted(p.parent.name for p in DEBIAN.glob("*/bin") if p.is_dir())

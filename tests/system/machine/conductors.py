@@ -8,7 +8,7 @@ from functools import partial
 from hypothesis.stateful import rule
 
 from reconciler import policy
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import Chunk, Room
 from reconciler.contract.database import Row
 from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered, Unknown
 from reconciler.tick import tick
@@ -30,6 +30,9 @@ class Spoken:
         given = [self.answers[i % len(self.answers)] for i, _ in enumerate(chunks)]
         self.waiting += [c for c, a in zip(chunks, given, strict=True) if isinstance(a, Unanswered)]
         return given
+
+    def room(self) -> Room:
+        return Room()
 
     def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         waiting = self.waiting.copy()

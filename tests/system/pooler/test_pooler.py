@@ -97,10 +97,12 @@ def test_every_verb_of_a_worker(world: World) -> None:
     world.seed(3)
     world.tick()
     well, ill, dead = attempts = world.worker.begin("normalize", world.ids())
-    assert world.worker.heartbeat(attempts) == set(world.ids())
-    assert world.worker.complete([well], [Normalized()]) == {well.company.id}
+    assert world.worker.heartbeat(attempts) == {("normalize", i) for i in world.ids()}
+    assert world.worker.complete([well], [Normalized()]) == {("normalize", well.company.id)}
     failures = [Failure("moody"), Failure("hopeless", Status.FAILED)]
-    assert world.worker.fail([ill, dead], failures) == {ill.company.id, dead.company.id}
+    assert world.worker.fail([ill, dead], failures) == {
+        ("normalize", attempt.company.id) for attempt in (ill, dead)
+    }
     assert world.worker.heartbeat([well, dead]) == set()
     assert world.tick().retried == 1
     assert world.statuses() == {"COMPLETED": 1, "PENDING": 1, "FAILED": 1}

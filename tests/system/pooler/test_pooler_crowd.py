@@ -18,10 +18,10 @@ from reconciler.operator.store import OperatorStore
 from reconciler.poll import LeaveReason, poll
 from reconciler.spawners.protocol import Outcome, Spawned, Unanswered
 from tests.system.pooler.pgbouncer import SERVERS, PgBouncer
-from tests.world import STEPS, Scripted, World
+from tests.world import STEPS, Scripted, World, work
 from workers.kit import Step
-from workers.runtime import lifecycle
-from workers.runtime.lifecycle import WorkReport, work
+from workers.runtime import patience
+from workers.runtime.calls import WorkReport
 from workers.steps.normalize import Normalized
 
 pytestmark = pytest.mark.proof
@@ -143,7 +143,7 @@ def test_a_killed_pgbouncer_costs_time_and_nothing_else(
     url: str, bouncer: PgBouncer, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It dies while four workers are in a company, and is back once the conductor has seen it."""
-    monkeypatch.setattr(lifecycle, "RETRY_S", 0.1)
+    monkeypatch.setattr(patience, "RETRY_S", 0.1)
     world.seed(40)
     world.operator.set_step("normalize", {"chunk_size": CHUNK})
     world.operator.set_polling(poll_s=0.1, idle_s=0.1)

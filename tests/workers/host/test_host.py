@@ -21,7 +21,6 @@ from reconciler.tick import tick
 from tests.databases import Databases
 from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.world import World, chunk_of, wait_until
-from workers.host.child import Call, Child
 from workers.runtime.loading import load_steps
 
 
@@ -209,10 +208,3 @@ def test_a_worker_that_waits_for_its_database_does_not_outlive_its_host(home: Pa
         assert spawner(home).spawn([chunk_of("normalize", [1])]) == [Spawned()]
         host.kill()
         wait_until(lambda: not argued(str(child)))
-
-
-def test_a_call_that_takes_too_long_costs_its_process() -> None:
-    nowhere = "postgresql://127.0.0.1:9/nowhere"  # which it waits for, for ever
-    child = Child(nowhere)
-    assert not child.do(Call("normalize", [1]), limit_s=1)
-    assert not child._process.is_alive()

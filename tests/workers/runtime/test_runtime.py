@@ -3,7 +3,9 @@
 import math
 import random
 import string
+from contextlib import closing
 from itertools import count
+from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
@@ -14,8 +16,9 @@ from reconciler.contract.results import Company
 from reconciler.contract.states import Status
 from tests.world import World, doing, wait_until
 from workers.kit import PermanentError, RetryAfter, Step
-from workers.runtime import lifecycle
-from workers.runtime.lifecycle import WorkReport
+from workers.runtime import patience
+from workers.runtime.calls import Call, WorkReport
+from workers.runtime.runtime import Runtime
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 
@@ -201,7 +204,7 @@ def test_results_survive_a_database_that_is_away_for_a_moment(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.claimed(2)
-    monkeypatch.setattr(lifecycle, "RETRY_S", 0.01)
+    monkeypatch.setattr(patience, "RETRY_S", 0.01)
     ended = Event()
 
     def cut_off(_: Company) -> Normalized:
@@ -218,14 +221,16 @@ def test_results_survive_a_database_that_is_away_for_a_moment(
 
 def test_a_stopped_worker_writes_what_is_done_and_leaves_the_rest(world: World) -> None:
     world.claimed(3)
-    stop = Event()
+    calls: SimpleQueue[Call] = SimpleQueue()
 
     def function(_: Company) -> Normalized:
-        stop.set()
+        runtime.stop(calls.get())
         return Normalized()
 
-    report = lifecycle.work(world.worker, doing(function), world.ids(), stop)
-    assert report == WorkReport(begun=3, completed=1)
+    with closing(Runtime(world.worker)) as runtime:
+        call = runtime.submit(doing(function, concurrency=1), world.ids())
+        calls.put(call)
+        assert call.done.result() == WorkReport(begun=3, completed=1)
     assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
 
 
@@ -245,3 +250,26 @@ def test_green_cannot_be_had_without_the_domain_row(world: World) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         world.worker.complete([attempt], [Normalized()])
     assert world.statuses() == {"IN_PROGRESS": 1}
+
+
+def test_a_call_that_is_stopped_before_it_begins_begins_nothing(world: World) -> None:
+    """Its step is busy with an earlier one."""
+    world.claimed(3)
+    first, second, third = world.ids()
+    called, go_on = Event(), Event()
+
+    def function(_: Company) -> Normalized:
+        called.set()
+        go_on.wait(10)
+        return Normalized()
+
+    step = doing(function, concurrency=1)
+    with closing(Runtime(world.worker)) as runtime:
+        busy = runtime.submit(step, [first])
+        called.wait(10)
+        call = runtime.submit(step, [second, third])
+        runtime.stop(call)
+        assert call.done.result() == WorkReport()
+        go_on.set()
+        assert busy.done.result() == WorkReport(begun=1, completed=1)
+    assert world.statuses() == {"COMPLETED": 1, "QUEUED": 2}

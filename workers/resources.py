@@ -1,0 +1,82 @@
+"""What steps share in a worker process, such as an HTTP session: opened once, at its first use."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import aiohttp
+
+Opener = Callable[[], AsyncGenerator[Any, None]]
+G = TypeVar("G", bound=Callable[[], Any])
+
+
+async def http_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The built-in resource for HTTP.
+
+    It has no limits of its own: a step's `concurrency` bounds its calls, its `timeout_s` their
+    time.
+    """
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield session
+
+
+OPENERS: dict[type, Opener] = {aiohttp.ClientSession: http_session}  # type: ignore[dict-item]
+# Theirs is the event loop: a `def` step runs on a thread, where they do not work.
+LOOP_ONLY = (aiohttp.ClientSession,)
+
+
+def resource(function: G) -> G:
+    """Make an async generator function a resource: what it yields is given to steps.
+
+    A step gets it for a parameter that is annotated with its type. It is opened once per worker
+    process, at its first use, and closed when the process ends.
+
+    Raises:
+        TypeError: the function is no async generator, takes arguments, or does not say in its
+            annotation, `AsyncIterator[T]`, what it yields.
+        ValueError: another resource has the type.
+    """
+    name = function.__name__
+    if not inspect.isasyncgenfunction(function) or inspect.signature(function).parameters:
+        raise TypeError(f"{name} must be an `async def` without parameters that yields once")
+    kind = next(iter(get_args(get_type_hints(function).get("return"))), None)
+    if not isinstance(kind, type):
+        raise TypeError(f"{name} must be annotated to return AsyncIterator[T], T being a class")
+    other = OPENERS.get(kind)
+    if other is not None and (other.__module__, other.__name__) != (function.__module__, name):
+        raise ValueError(f"{other.__module__}.{other.__name__} is a {kind.__name__} already")
+    OPENERS[kind] = function
+    return function
+
+
+class Resources:
+    """The open resources of one event loop."""
+
+    def __init__(self) -> None:
+        self._opening: dict[type, asyncio.Task[Any]] = {}
+        self._open = AsyncExitStack()
+
+    async def of(self, kinds: Mapping[str, type]) -> dict[str, Any]:
+        """The resources of these types, by the same names; those that are not open are opened.
+
+        Raises:
+            Exception: a resource cannot be opened. The next call tries again.
+        """
+        return {name: await self._get(kind) for name, kind in kinds.items()}
+
+    async def _get(self, kind: type) -> Any:
+        opening = self._opening.get(kind)
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
+            opening = self._opening[kind] = asyncio.ensure_future(self._enter(kind))
+        return await asyncio.shield(opening)  # a step that is timed out leaves it to the others
+
+    async def _enter(self, kind: type) -> Any:
+        return await self._open.enter_async_context(asynccontextmanager(OPENERS[kind])())
+
+    async def aclose(self) -> None:
+        """Close them, the newest first."""
+        await self._open.aclose()

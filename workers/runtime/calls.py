@@ -1,0 +1,100 @@
+"""A call on its way through a worker process, and what is known of each of its companies."""
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from reconciler.contract.worker_store import Attempt
+from workers.kit import Step
+
+# A function that is over its time-out is given so long to end; then its attempt is given up.
+GRACE_S = 10.0
+
+
+@dataclass
+class WorkReport:
+    """What became of one call's companies.
+
+    `failed` are all that ended without a result. `stale`: the attempt was no longer this worker's.
+    `left_behind`: functions that hang, which nothing but the end of this process ends.
+    """
+
+    begun: int = 0
+    completed: int = 0
+    failed: int = 0
+    stale: int = 0
+    left_behind: int = 0
+
+
+@dataclass(eq=False)
+class Call:
+    """One spawned call: a step and its companies. `done` gives the report, or what went wrong."""
+
+    step: Step
+    company_ids: list[int]
+    call_id: str | None = None
+    done: "Future[WorkReport]" = field(default_factory=Future)
+    report: WorkReport = field(default_factory=WorkReport)
+    stopped: bool = False
+    open: int = 0  # attempts of which the outcome is not written yet
+    _turn: Lock = field(default_factory=Lock)
+
+    def begun(self, attempts: int) -> None:
+        """Note how many attempts it has."""
+        self.report.begun = self.open = attempts
+        self.settle(0)
+
+    def settle(self, attempts: int, **counts: int) -> None:
+        """Note that so many attempts need nothing more, and add to the report's counts.
+
+        The last one ends the call.
+        """
+        with self._turn:
+            for name, count in counts.items():
+                setattr(self.report, name, getattr(self.report, name) + count)
+            self.open -= attempts
+            ended = not self.open
+        if ended and not self.done.done():
+            self.done.set_result(self.report)
+
+    def give_up(self, error: BaseException) -> None:
+        """End the call: what is not written is left to its lease."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+@dataclass(eq=False)
+class Turn:
+    """One attempt in this process. `since` is when its function was called, monotonic.
+
+    `inputs` are the earlier results that the function gets, by its parameters' names.
+    """
+
+    attempt: Attempt
+    call: Call
+    inputs: dict[str, Any] = field(default_factory=dict)
+    since: float | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its step and company, of which one at a time is in flight."""
+        return self.attempt.step_name, self.attempt.company.id
+
+    @property
+    def running_s(self) -> float:
+        """Seconds since its function was called; 0 before."""
+        return 0.0 if self.since is None else monotonic() - self.since
+
+    def overdue(self, by_s: float = 0.0) -> bool:
+        """Whether its function has run for its time-out and `by_s` seconds more."""
+        return self.running_s > self.call.step.timeout_s + by_s
+
+
+def start_clocks(turns: Iterable[Turn]) -> None:
+    """Note that the function is called for these now."""
+    now = monotonic()
+    for turn in turns:
+        turn.since = now

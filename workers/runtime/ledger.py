@@ -1,0 +1,149 @@
+"""Writes what came of all calls of a worker process, together, from one thread."""
+
+import logging
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from threading import Condition, Thread
+from typing import TypeVar
+
+import psycopg
+
+from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.errors import NotAllowed
+from reconciler.contract.outage import first_line
+from reconciler.contract.results import StepResult
+from reconciler.contract.worker_store import Attempt, Failure, WorkerStore
+from workers.runtime.calls import Turn
+from workers.runtime.heart import Heart
+from workers.runtime.outcome import Outcome
+from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
+
+T = TypeVar("T", StepResult, Failure)
+log = logging.getLogger("tracer.worker")
+
+# Outcomes wait at most this long for others, so that fast steps land as one transaction while of
+# slow, paid ones hardly more than what is under way is lost when the process dies. Longer waits
+# would leave capacity unused: a row is in flight until its outcome is written.
+FLUSH_AFTER_S = 0.05
+FLUSH_ROWS = 500
+# What a result that its table does not take raises; no retry of the same values would help.
+UNWRITABLE = (
+    *TOO_LARGE,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.ProgrammingError,
+    NotAllowed,
+    ValueError,
+)
+Entry = tuple[Turn, Outcome]
+
+
+class Ledger:
+    """Outcomes on their way to the database.
+
+    They are written when nothing else is in hand, when there are `FLUSH_ROWS`, or when the first
+    has waited for `FLUSH_AFTER_S`.
+    """
+
+    def __init__(self, store: WorkerStore, heart: Heart) -> None:
+        self._store, self._heart = store, heart
+        self._entries: list[Entry] = []
+        self._in_hand = 0
+        self._changed = Condition()
+        self._closed = False
+        self._thread: Thread | None = None
+
+    def expect(self, attempts: int) -> None:
+        """Note that so many outcomes will come, or, below 0, that so many will not."""
+        with self._changed:
+            self._in_hand += attempts
+            if not self._in_hand:
+                self._changed.notify()
+
+    def put(self, turn: Turn, outcome: Outcome) -> None:
+        """Take in what an expected attempt came to."""
+        with self._changed:
+            self._entries.append((turn, outcome))
+            self._in_hand -= 1
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="ledger", daemon=True)
+                self._thread.start()
+            if len(self._entries) in (1, FLUSH_ROWS) or not self._in_hand:
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Return when all is written."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while entries := self._due():
+            calls = {turn.call for turn, _ in entries}
+            try:
+                self._write(entries)
+            except BaseException as error:  # noqa: BLE001 - it is the calls' to raise
+                self._heart.release(turn for turn, _ in entries)
+                for call in calls:
+                    call.give_up(error)
+
+    def _due(self) -> list[Entry]:
+        """Wait until there is something to write; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries or self._closed)
+            self._changed.wait_for(
+                lambda: not self._in_hand or len(self._entries) >= FLUSH_ROWS or self._closed,
+                FLUSH_AFTER_S,
+            )
+            entries = self._entries[:FLUSH_ROWS]
+            del self._entries[:FLUSH_ROWS]
+            return entries
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """The results first, since one that will not go in is a failure."""
+        done = [(turn, found) for turn, found in entries if isinstance(found, StepResult)]
+        failed = [(turn, found) for turn, found in entries if isinstance(found, Failure)]
+        by_step = groupby(sorted(done, key=step_of), key=step_of)
+        for _, of_step in by_step:
+            failed += self._complete(list(of_step))
+        if failed:
+            won = self._patiently(self._store.fail, failed)
+            self._written(failed, won, "failed")
+
+    def _complete(self, done: Sequence[tuple[Turn, StepResult]]) -> list[tuple[Turn, Failure]]:
+        """Write one step's results in one transaction; returns those that cannot be written.
+
+        If one of them has spoilt the transaction, each half is written in its own.
+        """
+        try:
+            won = self._patiently(self._store.complete, done)
+        except UNWRITABLE as error:
+            if len(done) > 1:
+                half = len(done) // 2
+                return [*self._complete(done[:half]), *self._complete(done[half:])]
+            text = f"result not written: {first_line(error)}"
+            return [(done[0][0], Failure(text, kind=ErrorKind.NOT_WRITTEN))]
+        self._written(done, won, "completed")
+        return []
+
+    def _patiently(
+        self,
+        write: Callable[[Sequence[Attempt], Sequence[T]], set[tuple[str, int]]],
+        entries: Sequence[tuple[Turn, T]],
+    ) -> set[tuple[str, int]]:
+        attempts, found = [turn.attempt for turn, _ in entries], [found for _, found in entries]
+        return patiently(lambda: write(attempts, found), RESULTS_PATIENCE_S)
+
+    def _written(
+        self, entries: Sequence[tuple[Turn, Outcome]], won: set[tuple[str, int]], how: str
+    ) -> None:
+        self._heart.release(turn for turn, _ in entries)
+        for turn, _ in entries:
+            turn.call.settle(1, **{how if turn.key in won else "stale": 1})
+
+
+def step_of(entry: tuple[Turn, object]) -> str:
+    """The name of the entry's step."""
+    return entry[0].attempt.step_name

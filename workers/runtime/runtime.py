@@ -1,0 +1,88 @@
+"""The runtime of a worker process: the local host's and a Modal container's are the same."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock, Thread
+from time import monotonic
+
+from reconciler.contract.worker_store import WorkerStore
+from workers.kit import Step
+from workers.resources import Resources
+from workers.runtime.calls import Call
+from workers.runtime.heart import Heart
+from workers.runtime.lanes import Lane, LoopLane, Process, ThreadLane
+from workers.runtime.ledger import Ledger
+
+# Connections of a process: one each for the heart and the ledger, two that begin calls.
+CONNECTIONS = 4
+BEGINNERS = 2
+PULSE_S = 0.5
+
+
+class Runtime:
+    """Works many calls side by side, on one event loop and a store of `CONNECTIONS` connections.
+
+    The loop has a thread of its own. So whoever asks, a pipe's reader or Modal's own event loop,
+    never waits for a step, and no step for it.
+    """
+
+    def __init__(self, store: WorkerStore) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        heart = Heart(store)
+        self._process = Process(
+            store=store,
+            heart=heart,
+            ledger=Ledger(store, heart),
+            loop=self._loop,
+            resources=Resources(),
+            beginners=ThreadPoolExecutor(BEGINNERS, "begin"),
+        )
+        self._lanes: dict[str, Lane] = {}
+        self._turn = Lock()
+        self._pulse_at = monotonic()
+        self._thread.start()
+        self._loop.call_soon_threadsafe(self._pulse)
+
+    def submit(self, step: Step, company_ids: Sequence[int], call_id: str | None = None) -> Call:
+        """Take a call: begin what is QUEUED of `company_ids`, work each, write what came of it.
+
+        A company that fails does so alone. `call_id` is what the call is known by where it was
+        spawned. `Call.done` raises psycopg.OperationalError if the database was away for
+        `BEGIN_PATIENCE_S`, or, when there was something to write, for `RESULTS_PATIENCE_S`.
+        """
+        call = Call(step, list(company_ids), call_id)
+        self._lane(step).submit(call)
+        return call
+
+    def stop(self, call: Call) -> None:
+        """Write what is done and under way of a call, and begin no more of it."""
+        self._lane(call.step).stop(call)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the event loop last ran: a step that blocks it stops all the others."""
+        return max(0.0, monotonic() - self._pulse_at - PULSE_S)
+
+    def close(self) -> None:
+        """Write what is there, and end; calls that are not done are left to their leases."""
+        self._process.beginners.shutdown()
+        self._process.ledger.close()
+        self._process.heart.close()
+        closing = self._process.resources.aclose()
+        asyncio.run_coroutine_threadsafe(closing, self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _lane(self, step: Step) -> Lane:
+        with self._turn:
+            if step.name not in self._lanes:
+                kind = LoopLane if step.is_async else ThreadLane
+                self._lanes[step.name] = kind(step, self._process)
+            return self._lanes[step.name]
+
+    def _pulse(self) -> None:
+        self._pulse_at = monotonic()
+        self._loop.call_later(PULSE_S, self._pulse)
