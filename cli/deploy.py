@@ -27,9 +27,9 @@ def deploy_workers(context: typer.Context) -> None:
     # Modal's client takes 0.7 s to import.
     from reconciler.spawners.modal_faults import NoToken, has_token
 
+    load_steps()  # an import error is a sentence here; in `modal deploy` it is a traceback
     if not has_token():
         raise NoToken
-    load_steps()  # an import error is a sentence here; in `modal deploy` it is a traceback
     run(load_settings().environment(), "workers.deploy", *context.args)
 
 

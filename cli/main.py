@@ -29,6 +29,7 @@ from cli import (
     retry,
     seed,
     steps,
+    try_step,
     up,
     workers,
 )
@@ -81,6 +82,7 @@ put(START, "demo", demo.demo, "tracer demo --companies 20")
 put(START, "init", init, "tracer init leads")
 put(START, "up", up.up, "tracer up")
 put(START, "seed", seed.seed, "tracer seed companies.csv --blueprint normalize,step_a,step_b")
+put(START, "try", try_step.try_, "tracer try normalize companies.csv --limit 3")
 put(START, "down", down.down, "tracer down")
 put(SEE, "batches", batches.batches, "tracer batches")
 put(SEE, "inspect", command.inspect, "tracer inspect companies --watch")

@@ -1,17 +1,40 @@
 """A call on its way through a worker process, and what is known of each of its companies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from reconciler.contract.worker_store import Attempt
+from reconciler.contract.results import StepResult
+from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
 
 # A function that is over its time-out is given so long to end; then its attempt is given up.
 GRACE_S = 10.0
+
+
+class Verbs(Protocol):
+    """The workers' verbs: see `WorkerStore`, whose they are."""
+
+    def begin(
+        self,
+        step_name: str,
+        company_ids: Sequence[int],
+        call_id: str | None,
+        inputs: Mapping[str, type[StepResult]],
+    ) -> list[Attempt]: ...
+
+    def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]: ...
+
+    def complete(
+        self, attempts: Sequence[Attempt], results: Sequence[StepResult]
+    ) -> set[tuple[str, int]]: ...
+
+    def fail(
+        self, attempts: Sequence[Attempt], failures: Sequence[Failure]
+    ) -> set[tuple[str, int]]: ...
 
 
 @dataclass

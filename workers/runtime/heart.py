@@ -6,8 +6,7 @@ from time import monotonic
 
 import psycopg
 
-from reconciler.contract.worker_store import WorkerStore
-from workers.runtime.calls import GRACE_S, Turn
+from workers.runtime.calls import GRACE_S, Turn, Verbs
 from workers.runtime.patience import OUTAGE
 
 BEATS_PER_LEASE = 3
@@ -21,7 +20,7 @@ class Heart:
     worker shall have the row.
     """
 
-    def __init__(self, store: WorkerStore) -> None:
+    def __init__(self, store: Verbs) -> None:
         self._store = store
         self._held: dict[tuple[str, int], Turn] = {}
         self._turn = Lock()

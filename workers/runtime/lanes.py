@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from threading import Condition, Lock, Thread, current_thread
 from typing import Any
 
-from reconciler.contract.worker_store import Attempt, Failure, WorkerStore
+from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
 from workers.resources import Resources
-from workers.runtime.calls import GRACE_S, Call, Turn, start_clocks
+from workers.runtime.calls import GRACE_S, Call, Turn, Verbs, start_clocks
 from workers.runtime.heart import Heart
 from workers.runtime.ledger import Ledger
 from workers.runtime.outcome import Outcome, TookTooLong, outcomes, taken
@@ -28,7 +28,7 @@ IDLE_S = 10.0  # a thread that finds no work for so long ends
 class Process:
     """What all lanes of a worker process share."""
 
-    store: WorkerStore
+    store: Verbs
     heart: Heart
     ledger: Ledger
     loop: asyncio.AbstractEventLoop

@@ -12,8 +12,8 @@ from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.errors import NotAllowed
 from reconciler.contract.outage import first_line
 from reconciler.contract.results import StepResult
-from reconciler.contract.worker_store import Attempt, Failure, WorkerStore
-from workers.runtime.calls import Turn
+from reconciler.contract.worker_store import Attempt, Failure
+from workers.runtime.calls import Turn, Verbs
 from workers.runtime.heart import Heart
 from workers.runtime.outcome import Outcome
 from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
@@ -45,7 +45,7 @@ class Ledger:
     has waited for `FLUSH_AFTER_S`.
     """
 
-    def __init__(self, store: WorkerStore, heart: Heart) -> None:
+    def __init__(self, store: Verbs, heart: Heart) -> None:
         self._store, self._heart = store, heart
         self._entries: list[Entry] = []
         self._in_hand = 0

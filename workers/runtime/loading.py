@@ -11,6 +11,7 @@ from types import ModuleType
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from workers.kit import Step
+from workers.resources import OPENERS
 from workers.runtime.outcome import says
 
 
@@ -30,6 +31,8 @@ def load_steps(packages: Sequence[str] = ()) -> dict[str, Step]:
         for step in found:
             _check_unique(step, steps)
             steps[step.name] = step
+    for step in steps.values():
+        _check_taken(step, steps)
     return steps
 
 
@@ -81,6 +84,26 @@ def _steps_in(module: ModuleType) -> list[Step]:
         if isinstance(made := getattr(value, "tracer_step", None), Step)
         and value.__module__ == module.__name__
     ]
+
+
+def _check_taken(step: Step, steps: dict[str, Step]) -> None:
+    """See that there is what the step takes."""
+    makers = {other.table: other.name for other in steps.values()}
+    for taken in step.inputs:
+        name = taken.table.__name__
+        if taken.table not in makers:
+            raise BadInput(
+                f"{step.name} takes {name}, which no step returns: add the package of the step "
+                "that does to TRACER_STEPS."
+            )
+        if taken.needed and makers[taken.table] == step.name:
+            raise BadInput(f"{step.name} needs its own result: let it be `{name} | None`.")
+    for parameter, kind in step.signature.resources.items():
+        if kind not in OPENERS:
+            raise BadInput(
+                f"{step.name} takes `{parameter}: {kind.__name__}`, and no @resource yields a "
+                f"{kind.__name__}."
+            )
 
 
 def _check_unique(step: Step, steps: dict[str, Step]) -> None:

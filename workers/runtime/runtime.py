@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock, Thread
 from time import monotonic
 
-from reconciler.contract.worker_store import WorkerStore
 from workers.kit import Step
 from workers.resources import Resources
-from workers.runtime.calls import Call
+from workers.runtime.calls import Call, Verbs
 from workers.runtime.heart import Heart
 from workers.runtime.lanes import Lane, LoopLane, Process, ThreadLane
 from workers.runtime.ledger import Ledger
@@ -27,7 +26,7 @@ class Runtime:
     never waits for a step, and no step for it.
     """
 
-    def __init__(self, store: WorkerStore) -> None:
+    def __init__(self, store: Verbs) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="loop", daemon=True)
         heart = Heart(store)

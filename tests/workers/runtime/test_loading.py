@@ -103,3 +103,41 @@ def test_a_file_that_prints_leaves_the_document_whole(
     monkeypatch.setenv("TRACER_STEPS", "workers.steps,loud")
     assert tracer.json("steps", "sync")["changes"]
     assert "hello" in tracer.err
+
+
+ALONE = """
+from workers.kit import Company, StepResult, step
+
+
+class Other{n}(StepResult, table=True):
+    __tablename__ = "other{n}"
+
+
+class Thing:
+    pass
+
+
+class Mine{n}(StepResult, table=True):
+    __tablename__ = "of_mine{n}"
+
+
+@step()
+def mine(company: Company, taken: {taken}) -> Mine{n}:
+    return Mine{n}()
+"""
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("n", "taken", "says"),
+    [
+        (1, "Other1", "mine takes Other1, which no step returns: add the package of the step"),
+        (2, "Other2 | None", "mine takes Other2, which no step returns"),
+        (3, "Mine3", r"mine needs its own result: let it be `Mine3 \| None`\."),
+        (4, "Thing", "mine takes `taken: Thing`, and no @resource yields a Thing"),
+    ],
+)
+def test_what_no_step_and_no_resource_gives_is_said(n: int, taken: str, says: str) -> None:
+    write("mine.py", ALONE.format(n=n, taken=taken))
+    with pytest.raises(BadInput, match=says):
+        load_steps(["workers.steps", "mine"])
