@@ -23,11 +23,12 @@ def history(batch: BatchName, as_json: AsJson = False) -> None:
 
 
 def words(line: dict[str, Any]) -> str:
-    """The verb and its options, as they are typed."""
-    detail = line["detail"]
+    """The verb and what it was given, as they are typed."""
+    detail = dict(line["detail"])
     if "to" in detail:
         return f"{line['verb']} {detail['from']} -> {detail['to']}"
+    file = [quote(detail.pop("file"))] if "file" in detail else []
     given = (
         (name, ",".join(v) if isinstance(v, list) else str(v)) for name, v in sorted(detail.items())
     )
-    return " ".join([line["verb"], *(f"--{name} {quote(value)}" for name, value in given)])
+    return " ".join([line["verb"], *file, *(f"--{name} {quote(value)}" for name, value in given)])

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from reconciler.contract.column_types import storable_text
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.sql.progress import LOG_SEEDED
@@ -130,12 +131,13 @@ def seed_batch(
     blueprint: Sequence[str],
     columns: Sequence[str],
     priority: int = 0,
+    file: str | None = None,
     on_phase: Callable[[str], None] = lambda _: None,
 ) -> Seeded:
     """Seed a batch in one transaction: all of it or nothing.
 
-    `columns` may still grow while `rows` are read. `on_phase` gets what Postgres does next, after
-    `rows` were read: "sorts companies in".
+    `columns` may still grow while `rows` are read. The history notes the `file`. `on_phase` gets
+    what Postgres does next, after `rows` were read: "sorts companies in".
 
     Raises:
         BadInput: there is no row to seed.
@@ -143,7 +145,7 @@ def seed_batch(
     """
     try:
         with store.transaction() as connection:
-            given = (name, blueprint, columns, priority, on_phase)
+            given = (name, blueprint, columns, priority, file, on_phase)
             return _seed(connection, rows, *given, store.who)
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         reason = str(error).splitlines()[0]
@@ -157,6 +159,7 @@ def _seed(
     blueprint: Sequence[str],
     columns: Sequence[str],
     priority: int,
+    file: str | None,
     on_phase: Callable[[str], None],
     who: str,
 ) -> Seeded:
@@ -173,7 +176,8 @@ def _seed(
     on_phase("adds a row for each of them")
     connection.execute(STATES, {"batch_id": batch["id"], "step": blueprint[0]})
     connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
-    detail = {"blueprint": list(blueprint), "priority": priority}
+    of_file = {"file": storable_text(file)} if file else {}
+    detail = {"blueprint": list(blueprint), "priority": priority, **of_file}
     Line(batch["id"], who, "seed", detail).add(connection, new + known)
     repeated = new + known < staged
     return Seeded(

@@ -76,6 +76,11 @@ class SeedFile:
         return records(self._table, self.columns)
 
     @property
+    def name(self) -> str:
+        """The file's name without its folder, `-` for standard input."""
+        return "-" if self._source.is_stdin else Path(self._source.name).name
+
+    @property
     def bytes_total(self) -> int | None:
         """The size of the file in bytes, None for a pipe."""
         return self._source.size

@@ -59,6 +59,7 @@ def load(
             name=name,
             blueprint=steps,
             columns=source.columns.attributes,
+            file=source.name,
             priority=priority,
             on_phase=on_phase,
         )

@@ -2,6 +2,7 @@
 
 import getpass
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,8 @@ def test_the_history_is_shown_and_is_a_document(tracer: Terminal, file: str, wor
     tracer("retry", "b", "--error", "no [bold]", "--yes")
     tracer("priority", "b", "-1")
     shown = " ".join(tracer("history", "b").split())
-    assert f"{getpass.getuser()} seed --blueprint normalize,step_a --priority 2 2" in shown
+    assert f"{getpass.getuser()} seed {Path(file).name} --blueprint normalize,step_a" in shown
+    assert "--priority 2 " in shown
     assert "retry --error 'no [bold]' 2" in shown
     assert "priority 2 -> -1 2" in shown
     found = tracer.json("history", "b")
@@ -89,6 +91,15 @@ def test_the_history_is_shown_and_is_a_document(tracer: Terminal, file: str, wor
     assert {one["who"] for one in found["history"]} == {getpass.getuser()}
     tracer("history", "nope", code=2)
     assert "There is no batch 'nope'" in tracer.err
+
+
+def test_a_file_whose_name_is_no_text_is_noted_too(tracer: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9 (2).csv"
+    path.write_text("name,domain\nAcme,acme.com\n")
+    tracer("seed", str(path), "--blueprint", "normalize", "--name", "b")
+    (line,) = tracer.json("history", "b")["history"]
+    assert line["detail"]["file"] == "caf\\udce9 (2).csv"
+    assert "seed 'caf\\udce9 (2).csv' --blueprint" in " ".join(tracer("history", "b").split())
 
 
 @pytest.mark.parametrize("error", [KeyError("uid not found"), OSError("no user")])
