@@ -103,7 +103,7 @@ def unticked(progress: dict[str, Any]) -> Iterator[str]:
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:
     """The share of completed company-steps, and the duration; of a batch that runs, the recent
-    rate and the ETA."""
+    rate, the ETA, and the time over which the rate was measured."""
     yield f"{share(progress)} done"
     if progress["status"] != BatchStatus.RUNNING:
         yield f"took {span(progress['finished_at'] - progress['created_at'])}"
@@ -115,6 +115,8 @@ def speed(progress: dict[str, Any]) -> Iterator[str]:
     else:
         at = progress["now"] + timedelta(seconds=progress["eta_s"])
         yield f"ETA {seconds(progress['eta_s'])}, at {clock(at, progress['now'])}"
+    if progress["rate_per_s"]:
+        yield f"measured over the last {seconds(round(progress['rate_over_s']))} of work"
 
 
 def share(progress: dict[str, Any]) -> str:

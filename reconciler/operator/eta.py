@@ -80,10 +80,12 @@ class Span:
 class Pace:
     """The recent rate: company-steps done per second, of all steps and of each known step.
 
-    `costs` are seconds of the local worker host's time per company at each step.
+    `over_s` is the time over which the rate was measured, without pauses. `costs` are seconds of
+    the local worker host's time per company at each step.
     """
 
     per_s: float = 0.0
+    over_s: float = 0.0
     steps: Mapping[int, float] = field(default_factory=dict)
     costs: Mapping[int, float] = field(default_factory=dict)
 
@@ -104,8 +106,10 @@ def read_pace(log: Sequence[Entry], steps: Sequence[StepNow]) -> Pace:
     if _total(spans[:-1]).total() >= FEWEST_ROWS:
         spans.pop()  # the oldest: workers were starting, or the log begins within it
     recent = list(_recent(spans))
+    over_s = sum(span.seconds for span in recent)
     return Pace(
-        per_s=_total(recent).total() / max(sum(span.seconds for span in recent), 0.001),
+        per_s=_total(recent).total() / max(over_s, 0.001),
+        over_s=over_s,
         steps=rates,
         costs=_costs(spans, recent),
     )

@@ -42,6 +42,7 @@ def progress(
     """The document of `inspect --json`: counts per step, failures by kind of message, rate and ETA.
 
     - `rate_per_s`: the recent rate; of a batch that has ended, the rate over its working time.
+    - `rate_over_s`: the seconds over which that rate was measured, without pauses.
     - `eta_s`: None if unknown, or while the batch or all polling is paused.
     - `failures`: at most as many kinds as the argument; `failures_left_out` has the sums of the
       others: `kinds`, `count`, `failed`.
@@ -130,7 +131,9 @@ def _details(store: OperatorStore, batch: BatchView, most: int) -> Row:
 
 def _pace(store: OperatorStore, batch: BatchView, counted: list[Row], polling: Row) -> Row:
     if batch.finished_at:
-        return {"rate_per_s": round(_overall(store, batch, counted), 2), "eta_s": 0}
+        over_s, done = _worked_s(store, batch), sum(step["done"] for step in counted)
+        rate = done / max(over_s, 0.001)
+        return {"rate_per_s": round(rate, 2), "rate_over_s": round(over_s, 1), "eta_s": 0}
     retries = {row["step"]: row["retry_s"] for row in store.rows(RETRIES, batch_id=batch.id)}
     steps = [step_now(step, retries) for step in counted]
     pace = read_pace(_log(store, batch), steps)
@@ -138,6 +141,7 @@ def _pace(store: OperatorStore, batch: BatchView, counted: list[Row], polling: R
     left = None if paused else eta(pace, steps, polling["poll_s"])
     return {
         "rate_per_s": round(pace.per_s, 2),
+        "rate_over_s": round(pace.over_s, 1),
         "eta_s": None if left is None else round(left),
     }
 
@@ -154,11 +158,10 @@ def _log(store: OperatorStore, batch: BatchView) -> list[Entry]:
     return [entry for entry in entries if entry.ago <= whole]
 
 
-def _overall(store: OperatorStore, batch: BatchView, counted: list[Row]) -> float:
-    """Company-steps done per second, over the time in which the batch was worked."""
+def _worked_s(store: OperatorStore, batch: BatchView) -> float:
+    """The seconds in which the batch was worked, without waits and pauses."""
     found = store.rows(ACTIVE, batch_id=batch.id, pause_s=PAUSE_S + FOLDED_S)[0]
     if found["first"] is None:
         return 0.0
     before_s = (found["first"] - batch.created_at).total_seconds()
-    seconds = min(before_s, found["usual_s"] or before_s) + found["active_s"]
-    return float(sum(step["done"] for step in counted) / max(seconds, 0.001))
+    return float(min(before_s, found["usual_s"] or before_s) + found["active_s"])

@@ -63,6 +63,7 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
         "polling_paused": False,
         "loop": None,
         "rate_per_s": 1234.5,
+        "rate_over_s": 41.7,
         "eta_s": 3600,
         "steps": list(steps),
         "failures": [failure | counted for _ in range(9)],
@@ -81,6 +82,13 @@ def screen(shown: dict[str, Any], width: int, height: int, encoding: str = "utf-
     console.print(Overview(shown, spare=1))
     file.seek(0)
     return file.read().splitlines()
+
+
+def test_the_rate_says_over_which_time_it_was_measured() -> None:
+    (line,) = (line for line in screen(progress(step("a", PENDING=5)), 120, 20) if "ETA" in line)
+    assert re.search(r"1,234 company-steps/s  ETA .*  measured over the last 42 s of work$", line)
+    still = screen(progress(step("a", PENDING=5), rate_per_s=0.0, rate_over_s=0.0), 120, 20)
+    assert "measured" not in "\n".join(still)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 20), (60, 24), (40, 10)])

@@ -178,6 +178,7 @@ def test_the_rate_of_a_batch_that_has_ended_leaves_waits_and_pauses_out(world: W
     )
     world.sql("UPDATE batches SET created_at = created_at - interval '1 day'")
     assert progress(world)["rate_per_s"] == pytest.approx(10, rel=0.01)
+    assert progress(world)["rate_over_s"] == pytest.approx(10, rel=0.01)
 
 
 def test_a_look_reads_no_table(world: World) -> None:
