@@ -116,7 +116,7 @@ def speed(progress: dict[str, Any]) -> Iterator[str]:
         at = progress["now"] + timedelta(seconds=progress["eta_s"])
         yield f"ETA {seconds(progress['eta_s'])}, at {clock(at, progress['now'])}"
     if progress["rate_per_s"]:
-        yield f"measured over the last {seconds(round(progress['rate_over_s']))} of work"
+        yield f"measured over {seconds(round(progress['rate_over_s']))}"
 
 
 def share(progress: dict[str, Any]) -> str:
