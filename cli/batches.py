@@ -1,5 +1,6 @@
 """`tracer batches`: all batches with their progress."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cli.inspect.progress import NARROW
@@ -7,6 +8,18 @@ from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
 from reconciler.operator import views
 from reconciler.operator.read_only import ViewStore, read_only_store
+
+# The headings, and how a batch's cell is written.
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "batch": lambda row: row["name"],
+    "status": lambda row: "paused" if is_paused(row) else row["status"],
+    "#companies": lambda row: f"{row['companies']:,}",
+    "#done": lambda row: row["share"],
+    "#no result": lambda row: f"{no_result(row):,}",
+    "#in flight": lambda row: f"{row['in_flight']:,}",
+    "#failed": lambda row: f"{row['failed']:,}",
+    "seeded": lambda row: f"{row['created_at'].astimezone():%m-%d %H:%M}",
+}
 
 
 def batches(as_json: AsJson = False) -> None:
@@ -16,29 +29,26 @@ def batches(as_json: AsJson = False) -> None:
     if as_json:
         document(rows)
         return
-    columns = ["batch", "status", "#companies", "#done", "#in flight", "#failed", "seeded"]
-    shown = [
-        [
-            *(
-                row["name"],
-                "paused" if is_paused(row) else row["status"],
-                f"{row['companies']:,}",
-                row["share"],
-            ),
-            *(f"{row['in_flight']:,}", f"{row['failed']:,}"),
-            f"{row['created_at'].astimezone():%m-%d %H:%M}",
-        ]
-        for row in rows
-    ]
-    if out.width < NARROW:
-        columns.pop()
-        shown = [row[:-1] for row in shown]
-    out.print(table(columns, shown))
+    columns = [name for name in COLUMNS if is_shown(name, rows, out.width)]
+    out.print(table(columns, [[COLUMNS[name](row) for name in columns] for row in rows]))
     if not rows:
         say("There is no batch yet: `tracer seed FILE --blueprint a,b`.")
 
 
+def is_shown(column: str, rows: Sequence[dict[str, Any]], width: int) -> bool:
+    """Whether the column says something, and has room."""
+    if column == "#no result":
+        return any(map(no_result, rows))
+    return column != "seeded" or width >= NARROW
+
+
+def no_result(row: dict[str, Any]) -> int:
+    """The batch's rows that are done without a result: NOT_FOUND or SKIPPED."""
+    found: int = row["not_found"] + row["skipped"]
+    return found
+
+
 def with_share(row: dict[str, Any]) -> dict[str, Any]:
-    """Add the share of completed company-steps, rounded down: 100 % means all of them."""
+    """Add the share of company-steps that are done, rounded down: 100 % means all of them."""
     steps = row["companies"] * len(row["blueprint"])
-    return {**row, "share": f"{100 * row['completed'] // steps}%" if steps else ""}
+    return {**row, "share": f"{100 * row['done'] // steps}%" if steps else ""}

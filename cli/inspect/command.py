@@ -139,6 +139,8 @@ def line(progress: dict[str, Any]) -> str:
         for name, statuses in (
             ("in flight", ("QUEUED", "IN_PROGRESS")),
             ("pending", ("PENDING",)),
+            ("not found", ("NOT_FOUND",)),
+            ("skipped", ("SKIPPED",)),
             ("failed", ("FAILED",)),
             ("cancelled", ("CANCELLED",)),
         )

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from cli.inspect.details import details
 from cli.render import cut_middle, one_line, text, visible
-from reconciler.contract.progress import status_text
-from reconciler.contract.states import BatchStatus
+from reconciler.contract.progress import done, status_text
+from reconciler.contract.states import ADVANCING, BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.wording import clock, plural, seconds, span
 
 # Widths are in cells of the terminal.
 NARROW = 72  # a narrower terminal has less space between the columns
-WIDE = 100  # from this width on, QUEUED and IN_PROGRESS rows are shown apart
+WIDE = 100  # from this width on, QUEUED and IN_PROGRESS rows are shown apart, and so are others
 LONGEST_BAR, SHORTEST_BAR = 40, 10
 NO_BAR = 4  # a bar with less room is left out
 SHORTEST_NAME, PLAIN_NAME = 12, 20  # names are cut to PLAIN_NAME before bars are shortened
@@ -42,6 +42,10 @@ class Part:
 
 
 DONE = Part("done", "█", "#", "green", ("COMPLETED",))
+NOT_FOUND = Part("not found", "∅", "?", "cyan", ("NOT_FOUND",))
+SKIPPED = Part("skipped", "»", "~", "cyan", ("SKIPPED",))
+NO_RESULT = Part("no result", "∅", "?", "cyan", ("NOT_FOUND", "SKIPPED"))
+ALL_DONE = Part("done", "█", "#", "green", ADVANCING)
 IN_FLIGHT = Part("in flight", "▓", ">", "yellow", ("QUEUED", "IN_PROGRESS"))
 RUNNING = Part("running", "▓", ">", "yellow", ("IN_PROGRESS",))
 QUEUED = Part("queued", "▒", "=", "blue", ("QUEUED",))
@@ -49,7 +53,11 @@ PENDING = Part("pending", "░", "-", "", ("PENDING",))
 FAILED = Part("failed", "×", "x", "red", ("FAILED",))  # noqa: RUF001
 CANCELLED = Part("cancelled", "○", "o", "magenta", ("CANCELLED",))
 TO_COME = Part("", "·", ".", "dim", ())
-IN_A_BAR = (DONE, FAILED, CANCELLED, RUNNING, IN_FLIGHT, QUEUED, PENDING)
+IN_A_BAR = (
+    *(ALL_DONE, DONE, NOT_FOUND, SKIPPED, NO_RESULT, FAILED, CANCELLED, RUNNING, IN_FLIGHT),
+    *(QUEUED, PENDING),
+)
+IF_ANY = (NOT_FOUND, SKIPPED, NO_RESULT, CANCELLED)  # a column of zeros is left out
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def unticked(progress: dict[str, Any]) -> Iterator[str]:
 
 
 def speed(progress: dict[str, Any]) -> Iterator[str]:
-    """The share of completed company-steps, and the duration; of a batch that runs, the recent
+    """The share of company-steps that are done, and the duration; of a batch that runs, the recent
     rate, the ETA, and the time over which the rate was measured."""
     yield f"{share(progress)} done"
     if progress["status"] != BatchStatus.RUNNING:
@@ -120,10 +128,9 @@ def speed(progress: dict[str, Any]) -> Iterator[str]:
 
 
 def share(progress: dict[str, Any]) -> str:
-    """The share of completed company-steps, rounded down: 100 % means all of them."""
+    """The share of company-steps that are done, rounded down: 100 % means all of them."""
     steps = progress["companies"] * len(progress["steps"])
-    done = sum(step["COMPLETED"] for step in progress["steps"])
-    return f"{100 * done // steps}%" if steps else "0%"
+    return f"{100 * sum(map(done, progress['steps'])) // steps}%" if steps else "0%"
 
 
 def shown_steps(steps: Sequence[dict[str, Any]], room: int) -> Sequence[dict[str, Any]]:
@@ -174,10 +181,17 @@ def split(room: int, longest: int, gap: int) -> tuple[int, int]:
 
 
 def kinds(steps: Sequence[dict[str, Any]], width: int) -> list[Part]:
-    """The kinds of rows with a column of their own."""
-    flying = [RUNNING, QUEUED] if width >= WIDE else [IN_FLIGHT]
-    found = [DONE, *flying, PENDING, FAILED]
-    return [*found, CANCELLED] if any(rows(step, CANCELLED) for step in steps) else found
+    """The kinds of rows with a column of their own: fewer where there is less room."""
+    flying, without = [IN_FLIGHT], [NO_RESULT]
+    if width >= WIDE:
+        flying, without = [RUNNING, QUEUED], [NOT_FOUND, SKIPPED]
+    for ended in ([DONE, *without], [ALL_DONE]):
+        wanted = [*ended, *flying, PENDING, FAILED, CANCELLED]
+        found = [p for p in wanted if p not in IF_ANY or any(rows(step, p) for step in steps)]
+        cells = [[short(rows(step, part)) for part in found] for step in steps]
+        if taken(found, cells, gap(width)) + len("step") <= width:
+            break
+    return found
 
 
 def rows(step: dict[str, Any], part: Part) -> int:

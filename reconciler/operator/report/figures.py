@@ -34,18 +34,18 @@ WIDTHS_S = (
 # Spans begin at whole multiples of their width.
 _BIN = "date_bin(%(width)s, {at}, timestamptz '2000-01-01 00:00Z')"
 
-# The completed rows that ticks logged.
+# The rows that ended and go on, as ticks logged them.
 THROUGHPUT = f"""
 SELECT {_BIN.format(at="p.at")} AS at, b.blueprint ->> p.position AS step,
-    sum(p.completed)::int AS rows
+    sum(p.completed + p.not_found + p.skipped)::int AS rows
 FROM progress p
 JOIN batches b ON b.id = p.batch_id
-WHERE p.batch_id = %(batch_id)s AND p.completed > 0
+WHERE p.batch_id = %(batch_id)s AND p.completed + p.not_found + p.skipped > 0
 GROUP BY 1, p.position, b.blueprint
 ORDER BY 1, p.position
 """
 
-# Of the attempts that succeeded: seconds from claim to begin, and from begin to end.
+# Of the attempts that a step answered: seconds from claim to begin, and from begin to end.
 LATENCY = """
 SELECT step_name AS step, count(*)::int AS rows,
     percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
@@ -53,7 +53,7 @@ SELECT step_name AS step, count(*)::int AS rows,
     percentile_disc(%(shares)s::float8[]) WITHIN GROUP (
         ORDER BY extract(epoch FROM finished_at - started_at)::float8) AS work_s
 FROM workflow_states
-WHERE batch_id = %(batch_id)s AND status = 'COMPLETED'
+WHERE batch_id = %(batch_id)s AND status IN ('COMPLETED', 'NOT_FOUND')
 GROUP BY step_name, position
 ORDER BY position
 """
@@ -62,7 +62,7 @@ ORDER BY position
 ATTEMPTS = """
 SELECT step_name AS step, least(attempt, %(most)s) AS attempts, status, count(*)::int AS rows
 FROM workflow_states
-WHERE batch_id = %(batch_id)s AND status IN ('COMPLETED', 'FAILED')
+WHERE batch_id = %(batch_id)s AND status IN ('COMPLETED', 'NOT_FOUND', 'SKIPPED', 'FAILED')
 GROUP BY step_name, position, 2, status
 ORDER BY position, 2, status
 """

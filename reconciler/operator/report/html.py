@@ -9,6 +9,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
+from reconciler.contract.progress import done
 from reconciler.contract.states import Status
 from reconciler.operator.batch import BatchView
 from reconciler.operator.report import plots
@@ -93,14 +94,17 @@ def drawing() -> str:
 
 def _head(batch: BatchView, steps: Sequence[dict[str, Any]], until: datetime) -> Iterator[str]:
     took_s = max((until - batch.created_at).total_seconds(), 0.001)
-    completed = sum(step[Status.COMPLETED] for step in steps)
+    all_done = sum(map(done, steps))
+    ended = {status: sum(step[status] for step in steps) for status in Status}
+    without = {"not found": ended[Status.NOT_FOUND], "skipped": ended[Status.SKIPPED]}
     figures = {
         "companies": f"{batch.companies:,}",
-        "done": f"{steps[-1][Status.COMPLETED]:,}",
-        "failed": f"{sum(step[Status.FAILED] for step in steps):,}",
+        "done": f"{done(steps[-1]):,}",
+        **{name: f"{rows:,}" for name, rows in without.items() if rows},
+        "failed": f"{ended[Status.FAILED]:,}",
         "duration" if batch.finished_at else "duration so far": took(took_s),
-        "company-steps COMPLETED": f"{completed:,}",
-        "of these per second": f"{completed / took_s:,.3g}",
+        "company-steps done": f"{all_done:,}",
+        "of these per second": f"{all_done / took_s:,.3g}",
     }
     paused = " (paused)" if batch.paused and not batch.finished_at else ""
     yield f"<h1>{escape(batch.name)}</h1>"
@@ -114,7 +118,7 @@ def _head(batch: BatchView, steps: Sequence[dict[str, Any]], until: datetime) ->
 
 
 def _throughput(batch: BatchView, report: Report) -> Iterator[str]:
-    yield f"<section><h2>Throughput</h2><p>Company-steps COMPLETED per {span(report.width_s)}</p>"
+    yield f"<section><h2>Throughput</h2><p>Company-steps done per {span(report.width_s)}</p>"
     if report.throughput:
         yield _plot("throughput")
         steps = list(batch.blueprint)
@@ -122,14 +126,14 @@ def _throughput(batch: BatchView, report: Report) -> Iterator[str]:
         rows = [(row["at"], row["step"], row["rows"]) for row in report.throughput]
         yield _details(_over_time(rows, steps))
     else:
-        yield "<p>No company-step has been completed yet.</p>"
+        yield "<p>No company-step is done yet.</p>"
     yield "</section>"
 
 
 def _latency(report: Report) -> Iterator[str]:
     if not report.latency:
         return
-    yield "<section><h2>Latency per step</h2><p>Of the attempts that succeeded</p>"
+    yield "<section><h2>Latency per step</h2><p>Of those COMPLETED or NOT_FOUND</p>"
     yield '<div class="pair"><div><h3>From claim to begin</h3>' + _plot("start_s") + "</div>"
     yield "<div><h3>From begin to end</h3>" + _plot("work_s") + "</div></div>"
     yield _legend((share, f"var(--q{number})") for number, share in enumerate(SHARES))

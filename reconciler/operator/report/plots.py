@@ -56,7 +56,7 @@ def message_of(row: dict[str, Any]) -> str:
 
 
 def throughput(report: Report, steps: Sequence[str], since: datetime, until: datetime) -> Spec:
-    """A plot of completed company-steps per span of time, with a colour per step."""
+    """A plot of the company-steps done per span of time, with a colour per step."""
     rows = [(row["at"], row["step"], row["rows"]) for row in report.throughput]
     return _over_time(rows, report.width_s, steps, (since, until), "step")
 

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from reconciler.contract.results import Company
+from reconciler.contract.states import Status
+from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering
 from tests.terminal import Terminal
 from tests.world import World, doing
@@ -41,6 +43,24 @@ def test_the_way_of_a_company_over_all_batches(tracer: Terminal, world: World) -
         assert words in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert len(re.findall(r"\d{4}-\d\d-\d\d", shown)) <= 4  # the date once, and with the result
+
+
+def test_what_has_no_result_says_why(tracer: Terminal, world: World) -> None:
+    world.seed(["acme", "other"])
+    world.tick()
+    ends = [Failure("crawl has no result", Status.SKIPPED), Failure(None, Status.NOT_FOUND)]
+    world.worker.fail(world.worker.begin("normalize", world.ids()), ends)
+    shown = tracer("inspect", "--company", "acme")
+    assert re.search(r"normalize  SKIPPED\n +1  claimed .*\n +crawl has no result", shown)
+    assert "normalize  NOT_FOUND" in tracer("inspect", "--company", "other")
+    (found,) = tracer.json("batches")
+    names = ("done", "completed", "not_found", "skipped", "failed", "share")
+    assert [found[name] for name in names] == [2, 0, 1, 1, 0, "100%"]
+    assert re.search(r"done +no result +in flight", tracer("batches"))
+    assert re.search(r"RUNNING +2 +100% +2 +0 +0", tracer("batches"))
+    world.tick()
+    world.seed(["third"], name="b")
+    assert tracer("inspect", "batch").startswith("batch  FINISHED  2 companies\n100% done")
 
 
 def test_an_attempt_that_has_failed_is_over(tracer: Terminal, world: World) -> None:

@@ -25,6 +25,7 @@ from rich.console import Console
 from cli.inspect import command
 from cli.inspect.progress import Overview
 from cli.render import cut_middle
+from reconciler.contract.states import Status
 from reconciler.operator import views
 from reconciler.operator.diagnosis.row_facts import LoopFacts
 from reconciler.operator.diagnosis.rules import loop
@@ -37,8 +38,7 @@ MARKS = re.compile(r"\x1b|[\x00-\x09\x0b-\x1f]")
 
 
 def step(name: str, **counts: int) -> dict[str, Any]:
-    empty = dict.fromkeys(("PENDING", "QUEUED", "IN_PROGRESS", "COMPLETED", "FAILED"), 0)
-    return {"step": name, **empty, "CANCELLED": 0, **counts}
+    return {"step": name, **dict.fromkeys(map(str, Status), 0), **counts}
 
 
 def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) -> dict[str, Any]:
@@ -94,10 +94,14 @@ def test_the_rate_says_over_which_time_it_was_measured() -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 20), (60, 24), (40, 10)])
 @pytest.mark.parametrize("steps", [1, 3, 9, 100])
 @pytest.mark.parametrize("length", [3, 40])
-def test_a_live_view_fits_its_terminal(size: tuple[int, int], steps: int, length: int) -> None:
+@pytest.mark.parametrize("without", [0, 50_000])
+def test_a_live_view_fits_its_terminal(
+    size: tuple[int, int], steps: int, length: int, without: int
+) -> None:
     width, height = size
     names = [f"{n:02}".rjust(length, "s") for n in range(steps)]
-    counts = {"PENDING": 200_000, "QUEUED": 500, "IN_PROGRESS": 500, "COMPLETED": 700_000}
+    counts = {"PENDING": 200_000, "QUEUED": 500, "IN_PROGRESS": 500, "COMPLETED": 600_000}
+    counts |= {"NOT_FOUND": without, "SKIPPED": without}
     lines = screen(progress(*(step(name, FAILED=99_999, **counts) for name in names)), *size)
     assert len(lines) <= height - 1
     assert max(map(len, lines)) <= width
@@ -128,6 +132,53 @@ def test_a_bar_is_full_only_when_all_is_done() -> None:
         shown = "\n".join(screen(progress(step("a", **counts)), 80, 24))
         assert ("100% done" in shown) == (done == 1_000_000)
         assert (re.search(r"a +█+ ", shown) is not None) == (done == 1_000_000)
+
+
+EMPTY = {"NOT_FOUND": 20, "SKIPPED": 10}
+OTHERS = ("queued", "pending", "failed", "cancelled")
+KINDS = re.compile("|".join([*OTHERS, "done|not found|skipped|no result|in flight|running"]))
+
+
+@pytest.mark.parametrize(
+    ("width", "counts", "columns"),
+    [
+        (120, EMPTY, {"done": "50", "not found": "20", "skipped": "10", "running": "5"}),
+        (120, {"SKIPPED": 10}, {"done": "50", "skipped": "10", "running": "5"}),
+        (100, EMPTY, {"done": "50", "not found": "20", "skipped": "10", "running": "5"}),
+        (80, EMPTY, {"done": "50", "no result": "30", "in flight": "5"}),
+        (60, EMPTY, {"done": "50", "no result": "30", "in flight": "5"}),
+        (60, EMPTY | {"CANCELLED": 3}, {"done": "80", "in flight": "5"}),
+    ],
+)
+def test_what_has_no_result_is_shown_as_far_as_there_is_room(
+    width: int, counts: dict[str, int], columns: dict[str, str]
+) -> None:
+    counts = {"COMPLETED": 50, "IN_PROGRESS": 5, "PENDING": 4, **counts}
+    shown = screen(progress(step("a", **counts), companies=100), width, 24)
+    names = KINDS.findall(shown[2])
+    found = dict(zip(names, shown[3].split()[-len(names) :], strict=True))
+    assert {name: rows for name, rows in found.items() if name not in OTHERS} == columns
+
+
+def test_where_there_is_no_room_at_all_it_is_counted_as_done() -> None:
+    counts = {"COMPLETED": 50, "IN_PROGRESS": 5, "PENDING": 4, **EMPTY}
+    shown = screen(progress(step("a", **counts), companies=100), 40, 24)
+    assert shown[3].split() == ["a", "80", "5", "4", "0"]
+
+
+def test_what_has_no_result_is_done_and_told_apart_in_a_bar() -> None:
+    counts = {"COMPLETED": 50, **EMPTY, "FAILED": 20}
+    for encoding, cells in (("utf-8", "█∅»×"), ("ascii", "#?~x")):  # noqa: RUF001
+        shown = screen(progress(step("a", **counts), companies=100), 120, 24, encoding)
+        (bar,) = (line.split()[1] for line in shown if line.startswith(" a "))
+        assert "".join(sorted(set(bar), key=bar.index)) == cells
+    assert "80% done" in "\n".join(shown)
+
+
+def test_a_line_in_a_pipe_counts_what_has_no_result() -> None:
+    line = command.line(progress(step("a", COMPLETED=50, **EMPTY), companies=100))
+    assert "80% done" in line
+    assert line.endswith("not found 20  skipped 10")
 
 
 def test_names_are_cut_in_their_middle() -> None:

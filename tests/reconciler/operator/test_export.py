@@ -12,6 +12,8 @@ from pyarrow import parquet
 
 from cli.output_file import opened
 from reconciler.contract.errors import BadInput
+from reconciler.contract.states import Status
+from reconciler.contract.worker_store import Failure
 from tests.cli.test_commands import SEED
 from tests.terminal import Terminal
 from tests.world import World, finish
@@ -41,6 +43,20 @@ def test_export_joins_input_and_results(
     assert apple["normalize.legal_form"] == "Inc."
     assert apple["normalize.domain"] == "apple.com"
     assert apple["step_a.attribute_count"] in (3, "3")
+
+
+def test_a_step_without_a_result_has_empty_cells_whatever_an_earlier_batch_found(
+    tracer: Terminal, file: str, world: World, tmp_path: Path
+) -> None:
+    tracer("seed", file, *SEED, "--name", "before")
+    finish(world)
+    tracer("seed", file, *SEED, "--name", "b")
+    world.tick()
+    ends = [Failure(None, Status.NOT_FOUND), Failure("no input", Status.SKIPPED)]
+    world.worker.fail(world.worker.begin("normalize", world.ids()), ends)
+    rows = exported(tracer, tmp_path / "out.csv")
+    assert sorted(row["normalize.status"] for row in rows) == ["NOT_FOUND", "SKIPPED"]
+    assert {row["normalize.domain"] for row in rows} == {""}
 
 
 def test_export_goes_to_stdout_while_the_batch_still_runs(tracer: Terminal, file: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from reconciler.contract.results import Company
+from reconciler.contract.states import Status
+from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
 from reconciler.operator.failures import kind
 from reconciler.spawners.protocol import Refused, Unknown
@@ -28,6 +30,16 @@ def fail(world: World, *messages: str) -> None:
 
     world.claimed(len(messages))
     world.work(doing(function))
+
+
+def test_what_found_nothing_or_was_skipped_is_no_failure(world: World) -> None:
+    world.claimed(3)
+    ends = (Status.NOT_FOUND, Status.SKIPPED, Status.FAILED)
+    attempts = world.worker.begin("normalize", world.ids())
+    world.worker.fail(attempts, [Failure(f"it is {status}", status) for status in ends])
+    found = progress(world)
+    assert [(kind["error"], kind["count"]) for kind in found["failures"]] == [("it is FAILED", 1)]
+    assert found["failures_left_out"]["kinds"] == 0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.contract.states import Status
+from reconciler.contract.worker_store import Failure
+from reconciler.operator import views
 from reconciler.operator.failures import kind
 from reconciler.operator.report.figures import (
     KIND,
@@ -17,6 +20,7 @@ from reconciler.operator.report.figures import (
     read_report,
     width,
 )
+from reconciler.operator.report.html import render_report
 from reconciler.operator.report.plots import ticks
 from tests import browser as chromium
 from tests.reconciler.operator.report.reporting import SCRIPT, make_past
@@ -75,6 +79,28 @@ def test_latencies_are_quantiles_of_each_step(world: World) -> None:
         assert row["rows"] == len(took)
 
 
+def test_what_has_no_result_is_done_and_no_failure(world: World) -> None:
+    world.claimed(4)
+    ends = (Status.NOT_FOUND, Status.NOT_FOUND, Status.SKIPPED, Status.FAILED)
+    attempts = world.worker.begin("normalize", world.ids())
+    world.worker.fail(attempts, [Failure("so it is", status) for status in ends])
+    world.tick()
+    batch = world.operator.batch("batch")
+    found = read_report(world.operator, batch)
+    assert [row["rows"] for row in found.throughput] == [3]
+    assert [row["rows"] for row in found.latency] == [2]
+    assert [row["rows"] for row in found.failures] == [1]
+    assert {row["status"]: row["rows"] for row in found.attempts} == {
+        "NOT_FOUND": 2,
+        "SKIPPED": 1,
+        "FAILED": 1,
+    }
+    text = render_report(batch, views.progress(world.operator, batch)["steps"], found)
+    figures = dict(re.findall(r"<dt>([a-z -]+)</dt><dd>([\d,]+)</dd>", text))
+    wanted = {"done": "3", "not found": "2", "skipped": "1", "failed": "1"}
+    assert figures | wanted | {"companies": "4", "company-steps done": "3"} == figures
+
+
 @pytest.mark.parametrize("message", MESSAGES)
 def test_messages_are_of_a_kind_as_they_are_in_inspect(world: World, message: str) -> None:
     given = {"error": message, "called": "No Such Company", "key": "no"}
@@ -119,7 +145,7 @@ def test_a_report_is_one_file_that_names_no_other(tracer: Terminal, tmp_path: Pa
     text = path.read_text()
     assert re.findall(r"<(?:link|img|iframe)|\bsrc=[\"']?(?!x )", text.replace(SCRIPT, "")) == []
     assert len(text) < 2e6
-    assert "No company-step has been completed yet." in text
+    assert "No company-step is done yet." in text
     assert "No attempt has failed." in text
 
 
