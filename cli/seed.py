@@ -11,8 +11,9 @@ from cli.completion import step_names
 from cli.render import AsJson, cut_middle, document, err, say
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
+from reconciler.operator.seeding.blueprint import check_blueprint
 from reconciler.operator.seeding.file import FORMATS, SeedFile, open_seed_file
-from reconciler.operator.seeding.load import check_blueprint, load
+from reconciler.operator.seeding.load import load
 from reconciler.operator.steering import HIGHEST, LOWEST
 from reconciler.operator.wording import operand, plural
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.completion import step_names
 from cli.render import AsJson, answer, document, out, say, table, text, widest
 from reconciler.contract.errors import BadInput
-from reconciler.contract.loop_models import StepSettings
+from reconciler.contract.loop_models import SETTINGS, StepSettings
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, operator
 from reconciler.operator.read_only import ViewStore, read_only_store
@@ -28,11 +28,12 @@ SHOWN = {
     "max_in_flight": "#max_in_\nflight",
     "chunk_size": "#chunk_\nsize",
     "enabled": "enabled",
+    "needs": "needs",
 }
 # If there is no room, these columns are left out in this order.
 LEFT_OUT = (
     *("backoff_max_s", "app_name", "backoff_s", "start_deadline_s", "lease_s", "chunk_size"),
-    "enabled",
+    *("needs", "enabled"),
 )
 UP_TO_DATE = "Steps: up to date"
 NAME = 24  # other columns are left out to give a step's name this many cells
@@ -42,11 +43,7 @@ app = typer.Typer(
     epilog="Example: tracer steps",
     invoke_without_command=True,
 )
-KEYS = {
-    name: TypeAdapter(field.annotation or str)
-    for name, field in StepSettings.model_fields.items()
-    if name != "step_name"
-}
+KEYS = {name: TypeAdapter(StepSettings.model_fields[name].annotation or str) for name in SETTINGS}
 
 
 @app.callback()
@@ -59,26 +56,28 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         document(rows)
         return
-    shown = fitting(rows, out.width)
+    wanted = [name for name in SHOWN if name != "needs" or any(row["needs"] for row in rows)]
+    rows = [row | {"needs": ", ".join(row["needs"])} for row in rows]
+    shown = fitting(rows, wanted, out.width)
     cells = [[row[name] for name in shown] for row in rows]
     out.print(table([SHOWN[name] for name in shown], cells))
-    if left_out := [name for name in SHOWN if name not in shown]:
+    if left_out := [name for name in wanted if name not in shown]:
         say(f"No room for {', '.join(left_out)}: see them with --json.")
     if not rows:
         say("No step is registered: run `tracer steps sync`.")
 
 
-def fitting(rows: list[dict[str, Any]], width: int) -> list[str]:
-    """The columns of the registry that fit into `width` cells."""
+def fitting(rows: list[dict[str, Any]], wanted: list[str], width: int) -> list[str]:
+    """The wanted columns of the registry that fit into `width` cells."""
     taken = {
         name: widest([SHOWN[name].lstrip("#"), *(text(row[name]).plain for row in rows)]) + 2
-        for name in SHOWN
+        for name in wanted
     }
     taken["step_name"] = min(taken["step_name"], NAME + 2)
     for name in LEFT_OUT:
         if sum(taken.values()) <= width:
             break
-        del taken[name]
+        taken.pop(name, None)
     return list(taken)
 
 

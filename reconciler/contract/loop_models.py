@@ -50,6 +50,10 @@ class StepSettings(ContractTable, table=True):
     )
 
 
+# What `@step` and `tracer steps set` may set.
+SETTINGS = tuple(name for name in StepSettings.model_fields if name not in ("step_name", "needs"))
+
+
 class Throttle(ContractTable, table=True):
     """The throttle of a step: it claims nothing until `held_until`, then `allowance` rows a tick.
 

@@ -4,7 +4,7 @@ Other reads and actions are functions that take this store: see `views`, `steeri
 `export` and `seeding.batch`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -27,7 +27,7 @@ BATCH_NAMES = "SELECT name FROM batches ORDER BY created_at DESC"
 
 STEPS = """
 SELECT step_name, app_name, function_name, max_attempts, lease_s, start_deadline_s, backoff_s,
-    backoff_max_s, max_in_flight, chunk_size, enabled
+    backoff_max_s, max_in_flight, chunk_size, enabled, needs
 FROM enrichment_registry
 ORDER BY step_name
 """
@@ -37,13 +37,13 @@ SET_STEP = """
 UPDATE enrichment_registry SET {column} = %(value)s WHERE step_name = %(step)s RETURNING step_name
 """
 
-# A registered step keeps its settings: only its app and function change.
+# A registered step keeps its settings: only its app, its function and what it needs change.
 # {columns} and {values} are the settings that the step's decorator names.
 SYNC_STEP = """
-INSERT INTO enrichment_registry (step_name, app_name, function_name{columns})
-VALUES (%(step_name)s, %(app_name)s, %(function_name)s{values})
+INSERT INTO enrichment_registry (step_name, app_name, function_name, needs{columns})
+VALUES (%(step_name)s, %(app_name)s, %(function_name)s, %(needs)s{values})
 ON CONFLICT (step_name) DO UPDATE
-SET app_name = excluded.app_name, function_name = excluded.function_name
+SET app_name = excluded.app_name, function_name = excluded.function_name, needs = excluded.needs
 """
 
 POLLING = """
@@ -106,16 +106,21 @@ class OperatorStore(Database):
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
 
-    def sync_step(self, step: str, app: str, settings: Mapping[str, Any]) -> None:
-        """Register a step with these settings; a registered one gets only its app and function."""
+    def sync_step(
+        self, step: str, app: str, settings: Mapping[str, Any], needs: Sequence[str] = ()
+    ) -> None:
+        """Register a step with these settings; a registered one keeps its own.
+
+        `needs` are the steps that must come before it in a blueprint.
+        """
         names = list(settings)
         query = sql.SQL(SYNC_STEP).format(
             columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(n)) for n in names),
             values=sql.SQL("").join(sql.SQL(", {}").format(sql.Placeholder(n)) for n in names),
         )
-        names_ = {"step_name": step, "app_name": app, "function_name": step}
+        from_code = {"step_name": step, "app_name": app, "function_name": step, "needs": [*needs]}
         with self.transaction() as connection:
-            connection.execute(query, {**settings, **names_})
+            connection.execute(query, {**settings, **from_code})
 
     def polling(self) -> Row:
         """The row of `polling`: intervals in seconds, the pause, the last tick, Postgres's `now`.

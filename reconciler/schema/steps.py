@@ -1,17 +1,16 @@
 """Makes the registry and the domain tables follow the steps in code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput
-from reconciler.contract.loop_models import StepSettings
+from reconciler.contract.loop_models import SETTINGS
 from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.roles import sync_roles
-
-SETTINGS = StepSettings.model_fields.keys() - {"step_name"}
 
 
 class Step(Protocol):
@@ -24,6 +23,11 @@ class Step(Protocol):
     def table(self) -> type[StepResult]: ...
 
     @property
+    def needed(self) -> tuple[type[StepResult], ...]:
+        """The tables of other steps whose results it needs."""
+        ...
+
+    @property
     def settings(self) -> Mapping[str, Any]: ...
 
 
@@ -33,39 +37,65 @@ def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
     If the database has Tracer's roles, they get privileges on what is new.
 
     Raises:
-        BadInput: there is no schema yet, or a table differs from its model, and a person must
-            change one of them.
+        BadInput: there is no schema yet; a table differs from its model, and a person must change
+            one of them; or no step makes a table that a step needs.
     """
+    needs = {step.name: needed_steps(step, steps.values()) for step in steps.values()}
     with OperatorStore.connect(url) as store:
         lines = sync_tables(url, [step.table for step in steps.values()])
-        before = {row["step_name"]: location(row) for row in store.steps()}
+        before = {row["step_name"]: row for row in store.steps()}
         for step in steps.values():
-            register(store, step)
-        after = {row["step_name"]: location(row) for row in store.steps()}
+            register(store, step, needs[step.name])
+        after = {row["step_name"]: row for row in store.steps()}
     sync_roles(url)
-    changes = (change_line(name, before.get(name), after[name]) for name in steps)
-    return [*lines, *filter(None, changes)]
+    changes = (change_lines(before.get(name), after[name]) for name in steps)
+    return [*lines, *(line for of_step in changes for line in of_step)]
 
 
-def location(row: dict[str, Any]) -> str:
+def needed_steps(step: Step, steps: Iterable[Step]) -> list[str]:
+    """The names of those `steps` that make what the step needs.
+
+    Raises:
+        BadInput: none of them makes it.
+    """
+    maker = {other.table: other.name for other in steps}
+    for table in step.needed:
+        if table not in maker:
+            raise BadInput(
+                f"Step {step.name} needs the table {table.__tablename__}, and no step here makes "
+                "it: add the package that has its step to TRACER_STEPS."
+            )
+    return list(dict.fromkeys(maker[table] for table in step.needed))
+
+
+def location(row: Row) -> str:
     """The Modal app and function of a registered step."""
     return f"function {row['function_name']} of app {row['app_name']}"
 
 
-def change_line(step: str, before: str | None, after: str) -> str | None:
-    """A line about a step that is new, or whose function has changed; else None."""
+def need(row: Row) -> str:
+    """The steps that a registered step needs."""
+    return f"needs {', '.join(row['needs']) or 'no other step'}"
+
+
+def change_lines(before: Row | None, after: Row) -> Iterator[str]:
+    """Lines about a step that is new, or whose function or needs have changed."""
+    step = after["step_name"]
     if before is None:
-        return f"Step {step} registered"
-    return f"Step {step}: {before} -> {after}" if before != after else None
+        yield f"Step {step} registered{f': it {need(after)}' if after['needs'] else ''}"
+        return
+    for told in (location, need):
+        if told(before) != told(after):
+            yield f"Step {step}: {told(before)} -> {told(after)}"
 
 
-def register(store: OperatorStore, step: Step) -> None:
-    """Write a step's app and function to the registry; the settings only if the step is new.
+def register(store: OperatorStore, step: Step, needs: list[str]) -> None:
+    """Write what is from code to the registry; the settings only if the step is new.
 
     Raises:
         BadInput: the step has settings that the registry does not know.
     """
-    unknown = set(step.settings) - SETTINGS
+    unknown = set(step.settings) - set(SETTINGS)
     if unknown:
         raise BadInput(f"Step {step.name} names unknown settings: {', '.join(sorted(unknown))}.")
-    store.sync_step(step.name, load_settings().modal_app, step.settings)
+    store.sync_step(step.name, load_settings().modal_app, step.settings, needs)

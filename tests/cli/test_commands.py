@@ -5,8 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
 
+from cli.render import out
 from reconciler.contract.store import Store
 from reconciler.tick import tick
 from tests.terminal import FILE, SEED, Terminal
@@ -161,6 +163,20 @@ def test_the_timeline_of_one_company(tracer: Terminal, file: str, world: World) 
     assert found["company"]["name"] == "Apple Inc."
     assert [row["step"] for row in found["timeline"]] == ["normalize", "step_a"]
     assert "Apple Inc." in tracer("inspect", "b", "--company", "320193")
+
+
+def test_steps_show_what_they_need_where_one_needs_something(
+    tracer: Terminal, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out, "_width", 200)
+    assert "needs" not in tracer("steps")
+    world.operator.sync_step("step_b", "tracer", {}, ["normalize", "step_a"])
+    assert [row["needs"] for row in tracer.json("steps")] == [[], [], ["normalize", "step_a"]]
+    shown = tracer("steps")
+    assert "needs" in shown
+    assert shown.rstrip().endswith("normalize, step_a")
+    tracer("steps", "set", "step_b", "needs=step_a", code=2)
+    assert "is not a KEY=VALUE of a step" in tracer.err
 
 
 def test_steps_are_shown_and_tuned(tracer: Terminal) -> None:

@@ -13,6 +13,7 @@ from reconciler.contract.database import Connection, Row
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.sql.progress import LOG_SEEDED
 from reconciler.operator.history import Line
+from reconciler.operator.seeding.blueprint import check_needs
 from reconciler.operator.store import OperatorStore
 
 # line, key, name, domain, and all attributes: a mapping, or the text of a JSON object
@@ -140,7 +141,7 @@ def seed_batch(
     what Postgres does next, after `rows` were read: "sorts companies in".
 
     Raises:
-        BadInput: there is no row to seed.
+        BadInput: there is no row to seed, or a step comes before one that it needs.
         WorkFailed: the database refused the rows.
     """
     try:
@@ -163,6 +164,7 @@ def _seed(
     on_phase: Callable[[str], None],
     who: str,
 ) -> Seeded:
+    check_needs(connection, blueprint)  # before a row is read
     staged = _stage(connection, rows)
     on_phase("waits for another seeding to end")
     connection.execute(SEEDING_TURN)

@@ -5,31 +5,13 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from reconciler.contract.errors import BadInput, did_you_mean
+from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
 
 REPORT_EVERY = 1000  # rows between two calls of `on_rows`
-
-
-def check_blueprint(steps: list[str], known: list[str]) -> None:
-    """Check the steps of a blueprint; `known` are the registered ones.
-
-    Raises:
-        BadInput: it is empty, names a step twice, or names an unregistered step.
-    """
-    if not any(steps):
-        raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
-    for step in steps:
-        if step not in known:
-            registered = f" Registered: {', '.join(known)}." if known else ""
-            near = did_you_mean(step, known)
-            says = f"There is no step {step!r}.{near or registered}"
-            raise BadInput(says, None if near else "tracer steps sync")
-        if steps.count(step) > 1:
-            raise BadInput(f"The blueprint names {step} twice: a batch does each step once.")
 
 
 def load(
@@ -48,7 +30,7 @@ def load(
     takes longer than reading.
 
     Raises:
-        BadInput: no row can be used, or the file is damaged.
+        BadInput: no row can be used, the file is damaged, or a step comes before one that it needs.
         WorkFailed: the database refused the rows.
     """
     rows = Rows(source, limit, on_rows)
