@@ -64,12 +64,12 @@ def enqueue(url: str, first: int, last: int) -> None:
         sys.stdin.readline()
 
 
-def work(url: str) -> None:
-    """The loop, with a host of its own, until it is ended."""
+def work(url: str, package: str = PACKAGE) -> None:
+    """The loop, with a host of its own for the steps of a package, until it is ended."""
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with tempfile.TemporaryDirectory(prefix="tracer-peers-") as home:
-        given = {"home": Path(home), "workers": "local", "steps": [PACKAGE]}
+        given = {"home": Path(home), "workers": "local", "steps": [package]}
         settings = load_settings().model_copy(update=given)
         with (
             running_host(settings, url),
