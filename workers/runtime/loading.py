@@ -78,9 +78,10 @@ def _taken_from(name: str, error: BaseException) -> str | None:
 
 def _steps_in(module: ModuleType) -> list[Step]:
     """The steps that are written in this file, and not only imported there."""
+    once = {id(value): value for value in vars(module).values()}  # it may have a second name
     return [
         made
-        for value in vars(module).values()
+        for value in once.values()
         if isinstance(made := getattr(value, "tracer_step", None), Step)
         and value.__module__ == module.__name__
     ]

@@ -38,7 +38,9 @@ class Bench:
 
     def __init__(self, given: argparse.Namespace, postgres: Server) -> None:
         self._given, self._postgres = given, postgres
-        self._postmaster = int((postgres.home / "postgres" / "postmaster.pid").read_text().split()[0])
+        self._postmaster = int(
+            (postgres.home / "postgres" / "postmaster.pid").read_text().split()[0]
+        )
 
     def slow(self) -> dict[str, Any]:
         return self._beside_peer(1.0, 500)
@@ -50,9 +52,7 @@ class Bench:
         """One worker process, with as many in flight as it may have."""
         in_flight, note = 2000, self._postgres.home / "blocked.json"
         settings = {"max_in_flight": in_flight, "concurrency": in_flight, "note": str(note)}
-        plan = Plan(
-            "full", self._given.companies, 1.0, settings, warm_up=0, blueprint=("watched",)
-        )
+        plan = Plan("full", self._given.companies, 1.0, settings, warm_up=0, blueprint=("watched",))
         took = self._took(plan, TRACER_WORKER_PROCESSES="1")
         return {
             "most_at_once": took.most_at_once,

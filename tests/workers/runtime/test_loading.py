@@ -51,6 +51,11 @@ def test_steps_of_all_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(load_steps()) == ["normalize", "step_a", "step_b", "one", "two"]
 
 
+def test_a_step_with_a_second_name_is_one_step() -> None:
+    write("named.py", STEP.format(name="named", table="of_named") + "\n\nagain = named\n")
+    assert list(load_steps(["named"])) == ["named"]
+
+
 def test_the_working_directory_comes_last(here: Path) -> None:
     for name in ("modal", "workers"):
         write(f"{name}/__init__.py", "raise RuntimeError('a stranger')")
