@@ -5,9 +5,9 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,11 @@ class HostFault(StrEnum):
 class HostStatus:
     """A worker host. If it does not answer, `fault` is the reason, and it has no steps.
 
-    `up_s`: seconds since its start. `pid` is None if the operating system does not report it.
+    `room`: how many companies of each step it takes now. `up_s`: seconds since its start. `pid` is None if the operating system does not report it.
     """
 
     steps: frozenset[str] = frozenset()
+    room: Mapping[str, int] = field(default_factory=dict)
     up_s: float | None = None
     fault: HostFault | None = None
     pid: int | None = None
@@ -67,7 +68,9 @@ def ask_host(settings: Settings) -> HostStatus:
         pid = _pid(link)
         try:
             found = _ask(link)
-            return HostStatus(frozenset(found["steps"]), float(found["up_s"]), pid=pid)
+            return HostStatus(
+                frozenset(found["room"]), found["room"], float(found["up_s"]), pid=pid
+            )
         except KeyError:
             return HostStatus(fault=HostFault.OUTDATED, pid=pid)
         except (OSError, ValueError):
@@ -87,7 +90,7 @@ def host_fix(settings: Settings, host: HostStatus) -> str:
 
 
 def _ask(link: socket.socket) -> dict[str, Any]:
-    link.sendall(json.dumps({"steps": True}).encode() + b"\n")
+    link.sendall(json.dumps({"room": True}).encode() + b"\n")
     with link.makefile() as answers:
         found: dict[str, Any] = json.loads(answers.readline())
     return found

@@ -52,11 +52,8 @@ class Host:
     def accept(self, request: Any) -> dict[str, Any]:
         """Answer one request: `{}` when the call was taken, else why it was not.
 
-        To `{"steps": true}`: the steps that there are, and for how many seconds this host has been
-        up. To `{"room": true}`: see `room`.
+        To `{"room": true}`: see `room`.
         """
-        if request == {"steps": True}:
-            return {"steps": sorted(self._steps), "up_s": monotonic() - self._started}
         if request == {"room": True}:
             return self.room()
         try:
@@ -75,13 +72,14 @@ class Host:
     def room(self) -> dict[str, Any]:
         """How many companies of each step can be taken now, and who would take them.
 
-        `holder` names this host, and `alive` all hosts of this place of which a process still
+        `up_s`: for how many seconds this host has been up. `holder` names this host, and `alive` all hosts of this place of which a process still
         lives: what others of its family hold was lost with them.
         """
         return {
             "room": {
                 step: 0 if self._draining.is_set() else self._free(step) for step in self._steps
             },
+            "up_s": monotonic() - self._started,
             "holder": self.presence.name,
             "family": self.presence.family,
             "alive": self.presence.alive(),

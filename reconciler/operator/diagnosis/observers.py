@@ -22,7 +22,8 @@ ANSWER_S = 2.0  # longest wait for an answer: `explain` must be quick
 def observe(settings: Settings, row: RowFacts) -> Observed:
     """Ask only the services that the row waits for; None for each that gave no answer."""
     seen, ticks = Observed(), waits_for_a_tick(row)
-    if waits_for_a_worker(row) or (ticks and settings.workers == "local"):
+    local = settings.workers == "local"
+    if waits_for_a_worker(row) or (local and (ticks or row.next_claim)):
         seen = observe_workers(settings, row)
     if ticks and (row.silent or seen.host_gone):
         prefect = observe_prefect(settings)
@@ -71,8 +72,13 @@ def _local(settings: Settings, row: RowFacts) -> Observed:
     host = ask_host(settings)
     fault = next(workers.host_faults(host, [row.step], host_fix(settings, host)), None)
     since = None if host.up_s is None else row.now - timedelta(seconds=host.up_s)
-    ready = fault is None
-    return Observed(workers="local", workers_ready=ready, workers_fault=fault, host_since=since)
+    return Observed(
+        workers="local",
+        workers_ready=fault is None,
+        workers_fault=fault,
+        workers_full=host.room.get(row.step) == 0,
+        host_since=since,
+    )
 
 
 def _modal(settings: Settings, row: RowFacts) -> Observed:

@@ -27,6 +27,7 @@ class Code(StrEnum):
     COMPANY_IN_FLIGHT = auto()
     CAPACITY_ZERO = auto()
     CAPACITY_USED_UP = auto()
+    WORKERS_FULL = auto()
     HIGHER_PRIORITY = auto()
     BEHIND_IN_BATCH = auto()
     IN_LINE = auto()

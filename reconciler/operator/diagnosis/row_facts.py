@@ -28,6 +28,7 @@ class Observed:
     - `workers`: `local` or `modal`, the setting TRACER_WORKERS.
     - `workers_ready`: whether the workers would take a call of the row's step.
     - `workers_fault`: why they would not.
+    - `workers_full`: whether they are busy, so that a claim takes no row of the step.
     - `host_since`: the start of the local worker host.
     """
 
@@ -36,6 +37,7 @@ class Observed:
     workers: str | None = None
     workers_ready: bool | None = None
     workers_fault: Reason | None = None
+    workers_full: bool = False
     host_since: datetime | None = None
 
     @property

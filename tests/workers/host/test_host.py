@@ -194,7 +194,7 @@ def test_who_asked_and_has_gone_is_no_traceback(
 ) -> None:
     with listening(tmp_path), socket.socket(socket.AF_UNIX) as link:
         link.connect(str(workers_socket(tmp_path)))
-        link.sendall(b'{"steps": true}\n' * 100)
+        link.sendall(b'{"room": true}\n' * 100)
         link.close()
         wait_until(lambda: not any("process_request" in thread.name for thread in enumerate_()))
     assert capfd.readouterr().err == ""

@@ -42,6 +42,9 @@ def reasons(row: RowFacts) -> Iterator[Reason]:
         yield _not_yet_available(row)
     yield from loop.no_tick(row)
     yield from _not_claimable(row)
+    if row.observed.workers_full:
+        says = f"The worker host works on as many companies of {row.step} as it can"
+        yield Reason(Code.WORKERS_FULL, f"{says}: the next ticks bring it more")
     if claim := row.next_claim:
         yield from _behind(row, claim)
         yield from _in_line(row, claim)

@@ -53,6 +53,10 @@ ROWS: dict[Code, dict[str, Any]] = {
     Code.COMPANY_IN_FLIGHT: {"working_batch": "other"},
     Code.CAPACITY_ZERO: {"max_in_flight": 0},
     Code.CAPACITY_USED_UP: {"max_in_flight": 5, "in_flight": 5},
+    Code.WORKERS_FULL: {
+        "next_claim": NEXT,
+        "observed": Observed(workers="local", workers_ready=True, workers_full=True),
+    },
     Code.HIGHER_PRIORITY: {"next_claim": NextClaim(10, 0, 0, 0, 20, 3, 1, 0, 0, None)},
     Code.BEHIND_IN_BATCH: {"next_claim": NextClaim(10, 10, 10, 0, 0, 0, 1, 20, 0, None)},
     Code.IN_LINE: {"next_claim": NextClaim(10, 10, 10, 0, 0, 0, 1, 0, 5, None)},
@@ -88,7 +92,7 @@ HOSTS = {
     Code.NO_WORKER_HOST: HostStatus(fault=HostFault.NOT_RUNNING),
     Code.WORKER_HOST_SILENT: HostStatus(fault=HostFault.SILENT),
     Code.WORKER_HOST_OUTDATED: HostStatus(fault=HostFault.OUTDATED),
-    Code.WORKER_HOST_LACKS_STEP: HostStatus(frozenset({"other"}), 1.0),
+    Code.WORKER_HOST_LACKS_STEP: HostStatus(frozenset({"other"}), {}, 1.0),
 }
 SCHEMAS = {Code.SCHEMA_MISSING: None, Code.SCHEMA_BEHIND: "0001", Code.TRACER_BEHIND: "9999"}
 # Doctor's, of which `test_doctor` has a test each.
