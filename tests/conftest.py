@@ -31,7 +31,7 @@ from workers.runtime.loading import load_steps
 
 # What hypothesis draws runs in both tiers: `make proof` has --hypothesis-profile=proof.
 settings.register_profile("test", max_examples=20, deadline=None)
-settings.register_profile("proof", max_examples=200, deadline=None)
+settings.register_profile("proof", max_examples=100, deadline=None)
 settings.load_profile("test")
 
 

@@ -72,8 +72,9 @@ class Host:
     def room(self) -> dict[str, Any]:
         """How many companies of each step can be taken now, and who would take them.
 
-        `up_s`: for how many seconds this host has been up. `holder` names this host, and `alive` all hosts of this place of which a process still
-        lives: what others of its family hold was lost with them.
+        `up_s`: for how many seconds this host has been up. `holder` names this host, and `alive`
+        all hosts of this place of which a process still lives: what others of its family hold was
+        lost with them.
         """
         return {
             "room": {

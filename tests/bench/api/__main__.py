@@ -90,7 +90,10 @@ class Bench:
         ]
         rounds = [[self._took(plan) for plan in plans] for _ in range(self._given.rounds)]
         ratios = [tracer.per_s / other.per_s for tracer, other in rounds]
-        found = {plan.name: figures(list(took)) for plan, took in zip(plans, zip(*rounds))}
+        found = {
+            plan.name: figures(list(took))
+            for plan, took in zip(plans, zip(*rounds, strict=True), strict=True)
+        }
         for shown in found.values():
             shown["share"] = round(shown["per_s"] / limit, 2)
         return {
