@@ -17,6 +17,7 @@ import modal
 import modal.experimental
 
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.secrets import log_masked
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
 from workers.kit import LONGEST_S, Step
@@ -69,6 +70,7 @@ class Container:
                 self._starting = Future()
             starting = self._starting
         if first:
+            log_masked()
             try:
                 starting.set_result(Runtime(connect_patiently()))
             except TracerError as error:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import LargeBinary
 
 from reconciler.contract.results import Company, StepResult
-from workers.resources import LOOP_ONLY, Resources, resource
+from workers.resources import Resources, is_http, resource
 from workers.signature import Input, Signature, read_signature
 
 __all__ = [
@@ -192,7 +192,7 @@ def _check(made: Step) -> None:
     if made.cpu and made.is_async:
         raise TypeError(f"{made.name} blocks the event loop if it computes: make it a `def`")
     for name, kind in made.signature.resources.items():
-        if kind in LOOP_ONLY and not made.is_async:
+        if is_http(kind) and not made.is_async:
             raise TypeError(f"{made.name} must be an `async def` to use `{name}`")
     if lost := sorted(_unwritable(made.table)):
         raise TypeError(

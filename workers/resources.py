@@ -2,31 +2,42 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-import aiohttp
+if TYPE_CHECKING:
+    import aiohttp
 
 Opener = Callable[[], AsyncGenerator[Any, None]]
 G = TypeVar("G", bound=Callable[[], Any])
 
 
-async def http_session() -> AsyncIterator[aiohttp.ClientSession]:
+OPENERS: dict[type, Opener] = {}
+
+
+async def http_session() -> "AsyncGenerator[aiohttp.ClientSession, None]":
     """The built-in resource for HTTP.
 
     It has no limits of its own: a step's `concurrency` bounds its calls, its `timeout_s` their
     time.
     """
+    import aiohttp  # it takes a command 0.2 s; a step that uses it has imported it
+
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield session
 
 
-OPENERS: dict[type, Opener] = {aiohttp.ClientSession: http_session}  # type: ignore[dict-item]
-# Theirs is the event loop: a `def` step runs on a thread, where they do not work.
-LOOP_ONLY = (aiohttp.ClientSession,)
+def opener(kind: type) -> Opener | None:
+    """What opens a resource of this type."""
+    return http_session if is_http(kind) else OPENERS.get(kind)
+
+
+def is_http(kind: type) -> bool:
+    """Whether it is `aiohttp.ClientSession`, which works on the event loop alone."""
+    return (kind.__module__, kind.__qualname__) == ("aiohttp.client", "ClientSession")
 
 
 def resource(function: G) -> G:
@@ -46,7 +57,7 @@ def resource(function: G) -> G:
     kind = next(iter(get_args(get_type_hints(function).get("return"))), None)
     if not isinstance(kind, type):
         raise TypeError(f"{name} must be annotated to return AsyncIterator[T], T being a class")
-    other = OPENERS.get(kind)
+    other = opener(kind)
     if other is not None and (other.__module__, other.__name__) != (function.__module__, name):
         raise ValueError(f"{other.__module__}.{other.__name__} is a {kind.__name__} already")
     OPENERS[kind] = function
@@ -75,7 +86,10 @@ class Resources:
         return await asyncio.shield(opening)  # a step that is timed out leaves it to the others
 
     async def _enter(self, kind: type) -> Any:
-        return await self._open.enter_async_context(asynccontextmanager(OPENERS[kind])())
+        opened = opener(kind)
+        if opened is None:  # `load_steps` has checked that there is one
+            raise LookupError(f"no @resource yields a {kind.__name__}")
+        return await self._open.enter_async_context(asynccontextmanager(opened)())
 
     async def aclose(self) -> None:
         """Close them, the newest first."""

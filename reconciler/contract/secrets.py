@@ -58,7 +58,16 @@ class Masking(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Write the line's message anew; every line stays."""
         record.msg, record.args = masked(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = masked(logging.Formatter().formatException(record.exc_info))
         return True
+
+
+def log_masked() -> None:
+    """Write log lines to stderr, without secrets."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Masking())
 
 
 @cache

@@ -35,7 +35,8 @@ class HostFault(StrEnum):
 class HostStatus:
     """A worker host. If it does not answer, `fault` is the reason, and it has no steps.
 
-    `room`: how many companies of each step it takes now. `up_s`: seconds since its start. `pid` is None if the operating system does not report it.
+    `room`: how many companies of each step it takes now. `up_s`: seconds since its start. `pid` is
+    None if the operating system does not report it.
     """
 
     steps: frozenset[str] = frozenset()

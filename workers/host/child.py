@@ -17,7 +17,7 @@ from threading import Event, Lock, Thread
 import psycopg
 
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
-from reconciler.contract.secrets import Masking
+from reconciler.contract.secrets import log_masked
 from reconciler.contract.worker_store import WorkerStore
 from workers.runtime.calls import Call, WorkReport
 from workers.runtime.loading import load_steps
@@ -134,9 +134,7 @@ class Worker:
 def child_main(pipe: Connection, database_url: str, lock: Path) -> None:
     """A worker process. It holds `lock` for as long as it lives, whatever ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the host decides
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Masking())
+    log_masked()
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
         Worker(pipe, database_url).run()

@@ -11,7 +11,7 @@ from types import ModuleType
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from workers.kit import Step
-from workers.resources import OPENERS
+from workers.resources import opener
 from workers.runtime.outcome import says
 
 
@@ -100,7 +100,7 @@ def _check_taken(step: Step, steps: dict[str, Step]) -> None:
         if taken.needed and makers[taken.table] == step.name:
             raise BadInput(f"{step.name} needs its own result: let it be `{name} | None`.")
     for parameter, kind in step.signature.resources.items():
-        if kind not in OPENERS:
+        if opener(kind) is None:
             raise BadInput(
                 f"{step.name} takes `{parameter}: {kind.__name__}`, and no @resource yields a "
                 f"{kind.__name__}."
