@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.contract.claimed import LIMIT, Chunk, Throttle
+from reconciler.contract.claimed import LIMIT, NO_LIMIT, Chunk, Room, Throttle
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.sql.worker import BEGIN
 from reconciler.operator import steering
@@ -217,3 +217,55 @@ def test_a_batch_whose_companies_are_all_in_flight_elsewhere_takes_no_share(worl
     world.seed([f"own-{i}" for i in range(10)], name="modest")
     assert world.tick().claimed == 10
     assert {row["status"] for row in world.rows("batch_id = 3")} == {"QUEUED"}
+
+
+HERE = Room(holder="here-2", family="here-", alive=("here-2",))
+
+
+def held_by(world: World, companies: int, room: Room, begun: Sequence[int] = ()) -> list[int]:
+    """Companies whose rows a worker host has, of which it has begun those at `begun`."""
+    world.seed([f"{room.holder}-{i}" for i in range(companies)], name=str(room.holder))
+    (chunk,) = world.store.claim(world.store.now(), room)
+    world.worker.begin("normalize", [chunk.company_ids[i] for i in begun])
+    return chunk.company_ids
+
+
+def test_what_a_host_held_that_is_gone_is_given_back(world: World) -> None:
+    first, second, third = held_by(world, 3, Room(holder="here-1", family="here-"), begun=[0, 2])
+    now = world.store.now()
+    assert world.store.give_back(HERE, now) == 3
+    rows = {row["company_id"]: row for row in world.rows()}
+    assert (rows[second]["status"], rows[second]["attempt"]) == ("PENDING", 0)
+    assert rows[second]["lease_expires_at"] is None
+    for begun in (first, third):
+        assert (rows[begun]["status"], rows[begun]["attempt"]) == ("IN_PROGRESS", 1)
+        assert rows[begun]["lease_expires_at"] == now
+    assert {row["holder"] for row in rows.values()} == {None}
+    assert world.store.give_back(HERE, now) == 0
+    assert world.tick().retried == 2
+
+
+def test_what_others_hold_is_left_to_them(world: World) -> None:
+    for holder in ("here-2", "there-1"):
+        held_by(world, 2, Room(holder=holder), begun=[0])
+    held_by(world, 2, NO_LIMIT, begun=[0])
+    ended = held_by(world, 1, Room(holder="here-1"), begun=[0])
+    world.sql(
+        "UPDATE workflow_states SET status = 'FAILED', finished_at = now(),"
+        " lease_expires_at = NULL WHERE company_id = %(i)s",
+        i=ended[0],
+    )
+    before = world.rows()
+    assert world.store.give_back(HERE, world.store.now()) == 0
+    assert world.store.give_back(NO_LIMIT, world.store.now()) == 0
+    assert world.rows() == before
+
+
+def test_a_row_that_a_worker_is_just_writing_is_not_waited_for(world: World) -> None:
+    first, second = held_by(world, 2, Room(holder="here-1"), begun=[0, 1])
+    with ThreadPoolExecutor(1) as threads, world.worker.transaction() as writing:
+        held = "SELECT FROM workflow_states WHERE company_id = %(id)s FOR UPDATE"
+        writing.execute(held, {"id": first})
+        given = threads.submit(world.store.give_back, HERE, world.store.now())
+        assert given.result(10) == 1
+    assert [row["company_id"] for row in world.rows("holder IS NULL")] == [second]

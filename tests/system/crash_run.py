@@ -48,6 +48,7 @@ class Scenario:
     play: Mapping[str, Play] = field(default_factory=dict)
     answers: Sequence[str] = ()  # of the far side, to one call after the other; then "spawned"
     named: bool = False  # whether its calls have ids
+    on_loop: bool = False  # whether the steps are coroutines
     hosted: bool = False  # whether the far side is a worker host, which has a name
     # How many outcomes are written at a time; all of a call, if there are not so many. By the
     # product's own times, a slow machine would have other places to die than a fast one.
@@ -202,7 +203,11 @@ class Run:
                 return played(company)
             return self.probe.cross(program, f"call of {step.name}", lambda: played(company))
 
-        return replace(step, function=function, concurrency=1)  # one after the other
+        async def on_loop(company: Company) -> Any:
+            return function(company)
+
+        chosen = on_loop if self.scenario.on_loop else function
+        return replace(step, function=chosen, concurrency=1)  # one after the other
 
     def note(self, step: str, company_id: int) -> None:
         """Keep for which row the function runs: the company's one that is in flight."""

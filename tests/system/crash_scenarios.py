@@ -77,6 +77,15 @@ SCENARIOS = [
         play={"step_a": lambda *_: StepA(attribute_count=1)},
     ),
     Scenario(
+        "coroutines of two steps",
+        {"normalize": {"COMPLETED": 2}, "step_a": {"COMPLETED": 2}},
+        blueprint=("normalize", "step_a"),
+        settings={"chunk_size": 2},
+        play={"step_a": lambda *_: StepA(attribute_count=1)},
+        flush_rows=1,
+        on_loop=True,
+    ),
+    Scenario(
         "a step fails twice and then succeeds",
         {"normalize": {"COMPLETED": 1}},
         batches={"batch": ("a",)},

@@ -108,6 +108,9 @@ FORMS = (
     (r"attempt = w\.attempt \+ 1", "attempt = w.attempt"),
     (r"attempt = w\.attempt - 1", "attempt = w.attempt"),
     (r"forgiven = w\.attempt,", ""),
+    (r", o\.rows\)", ")"),
+    (r"AND holder (?:LIKE|<> ALL)[^\n]+?%\([a-z]+\)s\)?", ""),
+    (r"- \(w\.status = 'QUEUED'\)::int", ""),
 )
 
 

@@ -46,7 +46,6 @@ LEVELS = f"""in_flight AS (
         USING (step_name)
     WHERE r.enabled AND r.max_in_flight > coalesce(f.rows, 0)
       AND (t.held_until IS NULL OR t.held_until <= %(now)s)
-      AND o.rows IS DISTINCT FROM 0
 ), sharing AS (
     SELECT s.step_name, s.free, b.id AS batch_id, b.priority,
         (s.free + count(*) OVER of_step - 1) / count(*) OVER of_step AS reach

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.contract.claimed import Room
 from reconciler.contract.database import libpq_url
 from reconciler.contract.store import Store
 from reconciler.dispatch import count_rows
@@ -70,6 +71,18 @@ def test_a_full_step_claims_nothing_and_the_others_go_on(world: World) -> None:
     assert count_rows(world.store.claim(world.store.now())) == 3 + 5
     assert count_rows(world.store.claim(world.store.now())) == 0
     assert world.statuses() == {"QUEUED": 8, "PENDING": 2}
+
+
+def test_a_claim_takes_no_more_than_the_workers_have_room_for(world: World) -> None:
+    world.seed(5, ["normalize"], name="a")
+    world.seed(5, ["step_a"], name="b")
+    now = world.store.now()
+    room = Room({"normalize": 2, "step_b": 0}, holder="here-1")
+    assert count_rows(world.store.claim(now, room)) == 2 + 5
+    assert count_rows(world.store.claim(now, Room({"normalize": 0}))) == 0
+    assert {row["holder"] for row in world.rows("status = 'QUEUED'")} == {"here-1"}
+    assert count_rows(world.store.claim(now)) == 3
+    assert len(world.rows("holder IS NULL")) == 3
 
 
 @pytest.mark.parametrize(
