@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from reconciler.contract.claimed import (
     LIMIT,
@@ -63,6 +64,18 @@ class Due:
 
 
 Judge = Callable[[Expired], Verdict]
+
+
+def claim_values(now: datetime, room: Room = NO_LIMIT) -> dict[str, Any]:
+    """The parameters of the claim."""
+    return {
+        "now": now,
+        "limit": LIMIT,
+        "few_calls": FEW_CALLS,
+        "holder": room.holder,
+        "room_steps": list(room.rows),
+        "room_rows": list(room.rows.values()),
+    }
 
 
 class Store(Database):
@@ -130,11 +143,7 @@ class Store(Database):
         """
         with self.transaction() as connection:
             connection.execute(claim.CLAIM_TURN)
-            values = {
-                **{"now": now, "limit": LIMIT, "few_calls": FEW_CALLS, "holder": room.holder},
-                **{"room_steps": list(room.rows), "room_rows": list(room.rows.values())},
-            }
-            found = connection.execute(claim.CLAIM, values).fetchall()
+            found = connection.execute(claim.CLAIM, claim_values(now, room)).fetchall()
         return [Chunk(**row) for row in found]
 
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from reconciler.contract.claimed import (
     verdict_arrays,
 )
 from reconciler.contract.sql import claim, dispatch, tick
-from reconciler.contract.store import FEW_CALLS, Store
+from reconciler.contract.store import Store, claim_values
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick as whole_tick
 from tests.bench.claim import CAP, EXPIRE, LAND
@@ -59,7 +59,7 @@ class Bare:
 
     def tick(self, now: datetime) -> list[int]:
         """All that a tick runs; the ids that it claimed."""
-        values = {"now": now, "limit": LIMIT, "few_calls": FEW_CALLS}
+        values = claim_values(now)
         self.run(tick.DUE, values)
         with self._connection.transaction():
             rows = [Expired(*row) for row in self.run(tick.EXPIRED, values)]

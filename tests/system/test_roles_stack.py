@@ -116,11 +116,16 @@ def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(
 ) -> None:
     """Begin is denied: the calls are left to their leases, and the log has a sentence."""
     program = (
-        "from workers.host.child import Call, Child, child_main\n"
-        "import os, sys\n"
-        "child = Child(os.environ['DATABASE_URL'])\n"
-        "assert child.do(Call('normalize', [1]), 30)\n"
-        "child._process.kill()\n"
+        "import os\n"
+        "from pathlib import Path\n"
+        "from workers.host.crew import Child, Crew\n"
+        "from workers.runtime.loading import load_steps\n"
+        "child = lambda: Child(os.environ['DATABASE_URL'], Path('lock').resolve())\n"
+        "crew = Crew(load_steps(), 1, child)\n"
+        "crew.start()\n"
+        "crew.give('normalize', [1])\n"
+        "crew.wait_until_done()\n"
+        "crew.close()\n"
     )
     path = tmp_path / "mistake.py"
     path.write_text(f"if __name__ == '__main__':\n    {program.replace(chr(10), chr(10) + '    ')}")

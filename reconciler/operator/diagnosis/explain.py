@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 
-from reconciler.contract.claimed import LIMIT
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.settings import Settings
 from reconciler.contract.states import BatchStatus, Status
+from reconciler.contract.store import claim_values
 from reconciler.operator.batch import BatchView, no_company
 from reconciler.operator.diagnosis.observers import observe
 from reconciler.operator.diagnosis.reason import Reason
@@ -69,7 +69,7 @@ def read_row(store: Database, batch: BatchView, key: str) -> RowFacts:
 def _next_claim(connection: Connection, row: RowFacts) -> NextClaim:
     names = ("batch_id", "step", "company_id", "available_at", "priority", "now")
     values = {name: getattr(row, name) for name in names}
-    values |= {"limit": LIMIT, "counted": COUNTED, "room_steps": [], "room_rows": []}
+    values |= claim_values(row.now) | {"counted": COUNTED}
     found = connection.execute(NEXT_CLAIM, values).fetchone()
     assert found is not None  # the query always returns one row
     return NextClaim(**found)

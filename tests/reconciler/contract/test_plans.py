@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from reconciler.contract.claimed import LIMIT, Verdict
+from reconciler.contract.claimed import Verdict
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.sql import worker as work
-from reconciler.contract.store import FEW_CALLS, Store
+from reconciler.contract.store import Store, claim_values
 from reconciler.contract.worker_store import Failure, WorkerStore, _complete_statement
 from reconciler.dispatch import count_rows
 from tests.databases import Databases
@@ -82,10 +82,8 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
     world.sql("ANALYZE")
     world.sql("ALTER TABLE workflow_states SET (autovacuum_enabled = false)")
     values: dict[str, object] = {
-        "now": store.now(),
-        "limit": LIMIT,
-        "few_calls": FEW_CALLS,
-        "lease_s": 60.0,
+        **claim_values(store.now()),
+        "leases_s": [60.0] * 500,
         "company_ids": list(range(1, 501)),
         "steps": ["normalize"] * 500,
         "batch_ids": [1] * 500,

@@ -8,7 +8,7 @@ import pytest
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import Company
 from reconciler.contract.sql.claim import CLAIM, CLAIM_TURN
-from reconciler.contract.store import FEW_CALLS
+from reconciler.contract.store import claim_values
 from reconciler.operator import steering
 from reconciler.operator.batch import BatchView
 from reconciler.operator.history import read_history
@@ -158,7 +158,7 @@ def test_a_cancel_waits_for_a_claim_under_way_and_ends_what_it_took(world: World
     """The claim has read the batch as running; its rows are PENDING to all others."""
     world.seed(3)
     world.operator.set_step("normalize", {"max_in_flight": 2})
-    values = {"now": world.store.now(), "limit": 10, "few_calls": FEW_CALLS}
+    values = claim_values(world.store.now()) | {"limit": 10}
     with ThreadPoolExecutor(1) as threads:
         with world.store.transaction() as claiming:
             claiming.execute(CLAIM_TURN)
