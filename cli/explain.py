@@ -7,13 +7,13 @@ import typer
 from rich.table import Table
 
 from cli.render import AsJson, BatchName, document, out, text
-from reconciler.contract.errors import WrongSchema
+from reconciler.contract.errors import NoRevision, WrongSchema
 from reconciler.contract.settings import load_settings
 from reconciler.operator.diagnosis import evidence
 from reconciler.operator.diagnosis.explain import explain as reason_of
 from reconciler.operator.diagnosis.explain import moves_by_itself, read_and_observe
 from reconciler.operator.diagnosis.reason import Reason
-from reconciler.operator.diagnosis.rules.loop import wrong_schema
+from reconciler.operator.diagnosis.rules.loop import schema_damaged, wrong_schema
 from reconciler.operator.read_only import read_only_store
 
 CompanyKey = Annotated[str, typer.Argument(metavar="COMPANY", help="The company's key.")]
@@ -28,6 +28,11 @@ def explain(batch: BatchName, company: CompanyKey, as_json: AsJson = False) -> N
     except WrongSchema as error:
         known = {"revision": error.found, "needed": error.needed}
         show(named | {"step": None, "status": None}, wrong_schema(error), known, False, as_json)
+        return
+    except NoRevision as error:
+        known = {"needed": error.needed}
+        damaged = schema_damaged(error.says, error.fix)
+        show(named | {"step": None, "status": None}, damaged, known, False, as_json)
         return
     named |= {"step": row.step, "status": row.status}
     facts: dict[str, Any] = evidence.by_name(row) if as_json else dict(evidence.in_words(row))

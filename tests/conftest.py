@@ -150,7 +150,7 @@ def container(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setattr(app, "CONTAINER", app.Container())
     yield
-    app.CONTAINER.runtime().close()
+    app.CONTAINER.close()
 
 
 @pytest.fixture

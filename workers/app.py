@@ -56,6 +56,7 @@ class Container:
     def __init__(self) -> None:
         self._turn = Lock()
         self._starting: Future[Runtime] | None = None
+        self._store: WorkerStore | None = None
 
     def runtime(self) -> Runtime:
         """The running runtime: the first call connects, for all that come meanwhile.
@@ -72,10 +73,17 @@ class Container:
         if first:
             log_masked()
             try:
-                starting.set_result(Runtime(connect_patiently()))
+                self._store = connect_patiently()
+                starting.set_result(Runtime(self._store))
             except TracerError as error:
                 starting.set_exception(error)
         return starting.result()
+
+    def close(self) -> None:
+        """End the runtime, if it runs, and its connections."""
+        if self._starting and self._store:
+            self._starting.result().close()
+            self._store.close()
 
 
 def connect_patiently() -> WorkerStore:

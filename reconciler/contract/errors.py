@@ -86,6 +86,7 @@ class NoRevision(BadInput):
             "revision. Restore it from a backup. If this version of Tracer was the last to migrate",
             f'psql "$(tracer db url)" -c "{made}" -c "{row}"',
         )
+        self.needed = needed
 
 
 class WrongSchema(BadInput):

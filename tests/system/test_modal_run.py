@@ -19,6 +19,7 @@ from tests.standins.controlplane.client import use
 from tests.standins.controlplane.execution import Containers
 from tests.standins.controlplane.plane import ControlPlane
 from tests.standins.controlplane.terminal import project
+from tests.standins.waiting import gate
 from tests.world import World
 
 BLUEPRINT = ["normalize", "step_a", "step_b"]
@@ -136,3 +137,30 @@ def test_a_second_deploy_takes_over_from_the_first(world: World, modal: ControlP
     assert modal.apps["tracer"].version == 1
     world.seed(3, name="before")
     run(world, lambda: finished(world, "before"))
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(300)
+def test_a_thousand_companies_in_flight_take_four_containers(
+    world: World, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACER_STEPS", "tests.standins.waiting")
+    world.seed(1000)
+    world.operator.set_step("normalize", {"chunk_size": 50})
+    with project(url, Containers(limit=8, per_function=8)) as plane, use(plane):
+        run(world, lambda: world.statuses() == {"IN_PROGRESS": 1000}, within_s=120)
+        assert len(plane.containers) <= 4
+        connections = world.sql(
+            "SELECT count(*) AS n FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'tracer'"
+        )
+        gate(url).touch()
+        try:
+            run(world, lambda: finished(world))
+        finally:
+            gate(url).unlink()
+        assert not plane.missing
+    assert world.statuses() == {"COMPLETED": 1000}
+    assert {row["attempt"] for row in world.rows()} == {1}
+    # Four of each container; the others are the conductor's, the operator's and this test's.
+    assert connections[0]["n"] <= 4 * 4 + 8

@@ -163,19 +163,13 @@ class Crew:
         pause_s = 0.0
         while not Event().wait(pause_s):
             try:
-                child = self._new_child()
+                child = self._begin()
             except OSError as error:  # no memory, or no process, is left on the machine
                 log.warning("a worker process cannot be started: %s", error)
                 pause_s = min(2 * pause_s + 0.5, LONGEST_PAUSE_S)
                 continue
-            with self._changed:
-                if self._closed:
-                    child.end()
-                    return
-                self._children.append(child)
-                waiting, self._unassigned = self._unassigned, deque()
-                for order in waiting:
-                    self._assign(order)
+            if child is None:
+                return
             if self._listen(child):
                 Thread(target=self._retire, args=(child,), daemon=True).start()
                 pause_s = 0.0
@@ -183,6 +177,18 @@ class Crew:
             self._bury(child)
             soon = monotonic() - child.started < SOON_S
             pause_s = min(2 * pause_s + 0.1, LONGEST_PAUSE_S) if soon else 0.0
+
+    def _begin(self) -> Child | None:
+        """Start a process, and give it the calls that wait; None if the crew is closed."""
+        with self._changed:  # so that `close` finds every process that is started
+            if self._closed:
+                return None
+            child = self._new_child()
+            self._children.append(child)
+            waiting, self._unassigned = self._unassigned, deque()
+            for order in waiting:
+                self._assign(order)
+            return child
 
     def _listen(self, child: Child) -> bool:
         """Take in what the process says; True if it is to be retired, False when it has ended."""

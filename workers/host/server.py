@@ -174,7 +174,8 @@ def remove_socket(path: Path) -> None:
 
 def drain_at_eof(server: "_Server") -> None:
     """Once standard input ends (its owner closed it, or died), finish what was taken and stop."""
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1024):  # not by sys.stdin, which the program's end would lock
+        pass
     server.host.drain()
     server.shutdown()
 

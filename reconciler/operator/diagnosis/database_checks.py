@@ -15,7 +15,7 @@ from reconciler.operator.connect import existing_database_url
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import StepFacts
 from reconciler.operator.diagnosis.rules import step
-from reconciler.operator.diagnosis.rules.loop import wrong_schema
+from reconciler.operator.diagnosis.rules.loop import schema_damaged, wrong_schema
 from reconciler.operator.diagnosis.rules.step import SYNC
 from reconciler.operator.read_only import ReadOnlyStore, lock_timeout, read_only_store
 from reconciler.operator.sql import health
@@ -64,12 +64,12 @@ def schema() -> str | Reason:
         except WrongSchema as error:
             return wrong_schema(error)
         except NoRevision as error:
-            return Reason(Code.SCHEMA_DAMAGED, error.says, error.fix)
+            return schema_damaged(error.says, error.fix)
         found = columns(connection, None)
     wanted = {name: table.columns.keys() for name, table in ContractTable.metadata.tables.items()}
     if missing := list(lacking(wanted, found)):
         says = f"The database lacks {', '.join(missing)}: restore it from a backup"
-        return Reason(Code.SCHEMA_DAMAGED, says)
+        return schema_damaged(says)
     return "at the revision that this Tracer needs"
 
 

@@ -76,7 +76,7 @@ def _local(settings: Settings, row: RowFacts) -> Observed:
         workers="local",
         workers_ready=fault is None,
         workers_fault=fault,
-        workers_full=host.room.get(row.step) == 0,
+        workers_full=host.room.get(row.step) == 0 or None,
         host_since=since,
     )
 

@@ -37,7 +37,7 @@ class Observed:
     workers: str | None = None
     workers_ready: bool | None = None
     workers_fault: Reason | None = None
-    workers_full: bool = False
+    workers_full: bool | None = None
     host_since: datetime | None = None
 
     @property

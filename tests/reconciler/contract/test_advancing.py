@@ -26,7 +26,8 @@ def end(world: World, *failures: Failure) -> None:
     world.seed(len(failures) + 1, BLUEPRINT)
     world.tick()
     *others, last = world.worker.begin("normalize", world.ids())
-    assert world.worker.fail(others, failures) == {attempt.company.id for attempt in others}
+    keys = {("normalize", attempt.company.id) for attempt in others}
+    assert world.worker.fail(others, failures) == keys
     assert world.worker.complete([last], [Normalized()])
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from reconciler.contract.claimed import Throttle
+from reconciler.contract.claimed import Room, Throttle
 from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
@@ -71,6 +71,9 @@ def a_long_life(world: RoleWorld) -> None:
     world.tick()
     assert world.spawner.cancelled == ["call-2"]
     assert overview(world.store)
+    room = Room({"normalize": 1}, holder="here-2", family="here-", alive=("here-2",))
+    assert world.store.give_back(room, world.store.now()) == 0
+    assert world.store.claim(world.store.now(), room) == []
     world.store.prune(world.store.now() + timedelta(days=9))
 
 

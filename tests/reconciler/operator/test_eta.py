@@ -65,7 +65,7 @@ def test_the_rate_is_lately_s_however_long_the_batch_waited() -> None:
 
 def test_a_rate_is_known_with_the_time_that_it_was_measured_over() -> None:
     log = [Entry(100, 0, 900, 0), *(Entry(n, 0, 0, 3) for n in range(1, 61))]
-    pace = read_pace(log, [StepNow(outstanding=720, completed=180, failed=0)])
+    pace = read_pace(log, [StepNow(outstanding=720, done=180, failed=0)])
     assert pace.over_s == pytest.approx(60 / 4, abs=1)
     assert pace.per_s * pace.over_s == pytest.approx(3 * pace.over_s, rel=0.1)
 

@@ -8,13 +8,21 @@ from reconciler.contract.errors import BadInput
 from reconciler.schema.steps import sync_steps
 from tests.world import STEPS, World
 from workers.kit import Step
+from workers.signature import Input
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 
 
 def needing(**tables: tuple[type, ...]) -> dict[str, Step]:
     """The bundled steps, of which some need these tables."""
-    return {name: replace(step, needed=tables.get(name, ())) for name, step in STEPS.items()}
+    return {
+        name: replace(step, signature=replace(step.signature, inputs=inputs(tables.get(name, ()))))
+        for name, step in STEPS.items()
+    }
+
+
+def inputs(tables: tuple[type, ...]) -> tuple[Input, ...]:
+    return tuple(Input(f"input_{n}", table, True) for n, table in enumerate(tables))
 
 
 def needs(world: World) -> dict[str, list[str]]:

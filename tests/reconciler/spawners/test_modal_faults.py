@@ -246,7 +246,7 @@ def test_a_call_that_fails_before_it_begins_is_the_leases_to_decide(
 ) -> None:
     """The container cannot connect: its secret has no database."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.setattr(app, "POOL", app.Pool())
+    monkeypatch.setattr(app, "CONTAINER", app.Container())
     world = modal.world
     world.seed(3)
     now = world.store.now()

@@ -16,6 +16,9 @@ from tests.system.machine.doing import Machine, anything, holds, newest
 from tests.system.machine.draws import answers, dispatches, endings, late, sides, sweeps, which
 from tests.system.machine.model import TICK, Key, Seen, check_capacity, check_claim, keys_of, parsed
 
+HOSTED = Room(holder="here-1", family="here-", alive=("here-1",))
+NEXT_HOST = Room(holder="here-2", family="here-", alive=("here-2",))
+
 
 @dataclass
 class Spoken:
@@ -32,7 +35,7 @@ class Spoken:
         return given
 
     def room(self) -> Room:
-        return Room()
+        return HOSTED
 
     def late_answers(self, wait_for_all: bool = False) -> list[Answer]:  # noqa: ARG002
         waiting = self.waiting.copy()
@@ -71,7 +74,7 @@ class Conductors(Machine):
             self.chunks += chunks
 
         alone = not self.held
-        self.do(store, ("claim",), lambda: store.claim(moment), land, ending=ending)
+        self.do(store, ("claim",), lambda: store.claim(moment, HOSTED), land, ending=ending)
 
     @rule(by=sides, chunk=which, verb=dispatches, ending=endings)
     def dispatch(self, by: int, chunk: int, verb: str, ending: str) -> None:
@@ -93,10 +96,14 @@ class Conductors(Machine):
             "reap": partial(store.reap, moment, lambda row: policy.judge(row, moment, 0.5)),
             "advance": partial(store.advance, moment),
             "finish": partial(store.finish, moment),
+            "give_back": partial(store.give_back, NEXT_HOST, moment),
         }
 
         def expired(_: Key, old: Row | None) -> bool:
             return bool(old and parsed(old["lease_expires_at"]) <= moment)
 
-        may = expired if verb == "reap" else anything
+        def held(_: Key, old: Row | None) -> bool:
+            return bool(old and old["holder"] == HOSTED.holder)
+
+        may = {"reap": expired, "give_back": held}.get(verb, anything)
         self.do(store, (verb,), acts[verb], may=may, ending=ending)

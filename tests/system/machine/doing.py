@@ -52,11 +52,11 @@ def held(attempts: Sequence[Attempt]) -> dict[Key, int]:
     return {Key(a.company.id, a.step_name, a.batch_id): a.attempt for a in attempts}
 
 
-def ours(at: Seen, attempts: Sequence[Attempt], failed: bool = True) -> set[int]:
-    """The companies of which the attempt is under way; only those not `failed` if it says so."""
+def ours(at: Seen, attempts: Sequence[Attempt], failed: bool = True) -> set[tuple[str, int]]:
+    """The steps and companies whose attempt is under way; only those not `failed` if it says so."""
     rows = [(key, at.rows[key], attempt) for key, attempt in held(attempts).items()]
     return {
-        key.company_id
+        (key.step_name, key.company_id)
         for key, row, attempt in rows
         if (row["status"], row["attempt"]) == (Status.IN_PROGRESS, attempt)
         and (failed or row["error"] is None)

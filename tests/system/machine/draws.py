@@ -35,7 +35,7 @@ ANSWERS: list[Outcome | Unanswered] = [
 ]
 answers = st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3)
 plantings = st.lists(st.tuples(companies, blueprints, priorities), min_size=1, max_size=2)
-sweeps = st.sampled_from(["advance", "advance", "reap", "finish"])
+sweeps = st.sampled_from(["advance", "advance", "reap", "finish", "give_back"])
 dispatches = st.sampled_from(["release", "record_calls", "note_unknown"])
 reports = st.sampled_from(["complete", "fail", "fail for good", "miss", "skip", "heartbeat"])
 steerings = st.sampled_from(["retry", "cancel", "cancel", "pause", "priority", "retry a step"])

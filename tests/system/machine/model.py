@@ -37,6 +37,7 @@ EDGES["record_calls"] = {(status, status) for status in Status}
 EDGES["cancel_calls"] = {(Status.CANCELLED, Status.CANCELLED)}
 EDGES["time"] = {(s, s) for s in Status if s not in TERMINAL}
 TICK = (
+    "give_back",
     "reap",
     "advance",
     "claim",
@@ -183,7 +184,8 @@ def check_moves(
         if old and (row["forgiven"] != old["forgiven"] or verbs == ("retry",)):
             check_forgiven(old, row, verbs)
         step = row["attempt"] - (old["attempt"] if old else 0)
-        least, most = -("release" in verbs), ("claim" in verbs)
+        refunds = "release" in verbs or ("give_back" in verbs and row["status"] == "PENDING")
+        least, most = -refunds, ("claim" in verbs)
         steps = (least + most,) if len(verbs) == 1 else range(least, most + 1)
         assert step in steps, f"{key}: attempt {step:+} by {verbs}"
 

@@ -65,9 +65,9 @@ class Workers(Machine):
             ),
         }
 
-        def land(won: set[int], at: Seen) -> None:
+        def land(won: set[tuple[str, int]], at: Seen) -> None:
             assert won == ours(at, attempts, failed=verb != "heartbeat")
             if verb == "complete":
-                self.landed |= {(step, company): str(mark) for company in won}
+                self.landed |= dict.fromkeys(won, str(mark))
 
         self.do(worker, (verb.split()[0],), acts[verb], land, holds(held(attempts)), ending)

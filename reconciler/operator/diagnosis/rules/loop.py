@@ -36,6 +36,11 @@ def switched_off(loop: LoopFacts) -> Iterator[Reason]:
         yield POLLING_PAUSED
 
 
+def schema_damaged(says: str, fix: str | None = None) -> Reason:
+    """Something of the schema is gone."""
+    return Reason(Code.SCHEMA_DAMAGED, says, fix)
+
+
 def wrong_schema(error: WrongSchema) -> Reason:
     """The schema is missing or has another revision: ticks and workers refuse it."""
     behind = Code.SCHEMA_BEHIND if (error.found or "") < error.needed else Code.TRACER_BEHIND

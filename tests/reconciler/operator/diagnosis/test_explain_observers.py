@@ -154,8 +154,8 @@ def test_a_function_that_is_not_deployed(
         ),
         (
             "DROP TABLE alembic_version",
-            "The database has no Tracer schema yet",
-            "tracer db upgrade",
+            "The database has Tracer's tables, and `alembic_version` has lost",
+            'psql "$(tracer db url)" -c "CREATE TABLE IF NOT EXISTS alembic_version',
         ),
     ],
 )
@@ -166,7 +166,8 @@ def test_a_schema_that_is_not_this_ones_is_the_reason(
     world.sql(change)
     found = told(tracer)
     assert found["says"].startswith(says)
-    assert found["fix"] == fix
+    assert (found["fix"] or "").startswith(fix or "")
+    assert bool(found["fix"]) == bool(fix)
     assert found["status"] is None
     assert found["evidence"]["needed"]
 

@@ -1,0 +1,25 @@
+"""A step that waits until a file is there, in the place of the bundled normalize."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from workers.kit import Company, step
+from workers.steps.normalize import Normalized
+
+
+def gate(url: str) -> Path:
+    """The file that lets the companies of this database go on."""
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"tracer-gate-{digest}"
+
+
+@step(concurrency=250, chunk_size=50)
+async def normalize(company: Company) -> Normalized:
+    """Wait, as for a slow web API."""
+    go_on = gate(os.environ["DATABASE_URL"])
+    while not go_on.exists():
+        await asyncio.sleep(0.2)
+    return Normalized(short_name=company.name)
