@@ -117,13 +117,6 @@ def test_every_kind_of_error_is_in_the_table() -> None:
     assert table == list(ErrorKind)
 
 
-def test_the_step_to_copy_is_a_step_and_its_test_passes() -> None:
-    code = "\n".join(blocks("docs/adding-a-step.md", "python"))
-    shown = f"{code}\nprint(headcount.tracer_step.settings)"
-    made = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, capture_output=True, check=True)
-    assert made.stdout.decode() == "{'chunk_size': 20, 'max_in_flight': 200}\n"
-
-
 def test_the_test_to_copy_passes(world: World) -> None:
     (code,) = blocks("CONTRIBUTING.md", "python")
     made: dict[str, Any] = {}
