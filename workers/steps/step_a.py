@@ -1,6 +1,6 @@
 """The tracer bullet's first stub: it stands where a paid enrichment will be."""
 
-import time
+import asyncio
 
 from workers.kit import Company, StepResult, step
 
@@ -14,7 +14,7 @@ class StepA(StepResult, table=True):
 
 
 @step(timeout_s=30, chunk_size=5)
-def step_a(company: Company) -> StepA:
+async def step_a(company: Company) -> StepA:
     """Take as long as a fast web API would."""
-    time.sleep(0.05)
+    await asyncio.sleep(0.05)
     return StepA(attribute_count=len(company.attributes))

@@ -1,8 +1,9 @@
-"""The tracer bullet's second stub: a step after a step."""
+"""The tracer bullet's second stub: a step that takes the result of an earlier one."""
 
-import time
+import asyncio
 
 from workers.kit import Company, StepResult, step
+from workers.steps.normalize import Normalized
 
 
 class StepB(StepResult, table=True):
@@ -14,7 +15,8 @@ class StepB(StepResult, table=True):
 
 
 @step(timeout_s=30, chunk_size=5)
-def step_b(company: Company) -> StepB:
+async def step_b(company: Company, site: Normalized | None) -> StepB:
     """Take as long as a fast web API would."""
-    time.sleep(0.05)
-    return StepB(greeting=f"Hello, {company.name or company.key}")
+    await asyncio.sleep(0.05)
+    short_name = site.short_name if site else None
+    return StepB(greeting=f"Hello, {short_name or company.name or company.key}")
