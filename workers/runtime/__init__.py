@@ -1,1 +1,1 @@
-"""The lifecycle around a step, shared by all hosts."""
+"""A worker process: many calls side by side, the same on Modal and on the local host."""
