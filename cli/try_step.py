@@ -16,7 +16,7 @@ from cli.render import AsJson, document, out, say, table
 from cli.seed import parse_mapping
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
-from reconciler.contract.secrets import masked
+from reconciler.contract.secrets import log_masked, masked
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import views
@@ -61,6 +61,7 @@ def try_(
     """
     if (file is None) == (company is None):
         raise BadInput("Name a file, or one company: tracer try STEP FILE, or --company KEY.")
+    log_masked()
     steps = load_steps()
     if step not in steps:
         raise BadInput(f"There is no step {step!r}. There are {', '.join(steps)}.")

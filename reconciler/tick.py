@@ -62,7 +62,9 @@ class TickReport:
 
 
 # Assumed without a check: a busy system has rows to advance and to claim.
-BUSY = Due(expired=False, to_advance=True, calls_to_cancel=False, pending=True, ended=False)
+BUSY = Due(
+    expired=False, to_advance=True, calls_to_cancel=False, pending=True, ended=False, orphaned=False
+)
 
 
 def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) -> TickReport:
@@ -74,12 +76,12 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
     """
     started = perf_counter()
     room = spawner.room()
-    given_back = store.give_back(room, now) if check_due else 0
-    due = store.due(now) if check_due else BUSY
-    retried, failed = reap(store, now) if due.expired else (0, 0)
+    due = store.due(now, room) if check_due else BUSY
+    given_back = store.give_back(room, now) if due.orphaned else 0
+    retried, failed = reap(store, now) if due.expired or given_back else (0, 0)
     advanced = store.advance(now) if due.to_advance else 0
     calls_cancelled = cancel_calls(store, spawner) if due.calls_to_cancel else 0
-    chunks = store.claim(now, room) if due.pending or advanced or retried else []
+    chunks = store.claim(now, room) if due.pending or advanced or retried or given_back else []
     dispatched = dispatch(store, spawner, chunks, now)
     # Without a check, a tick that claimed leaves this to the next check (`due.ended`).
     may_have_ended = (check_due or not chunks) and (advanced or failed)

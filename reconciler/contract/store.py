@@ -54,13 +54,14 @@ class Intervals:
 @dataclass(frozen=True)
 class Due:
     """Which verbs have work: leases to reap, ended rows to advance, calls to cancel, PENDING
-    rows to claim, batches to finish."""
+    rows to claim, batches to finish, rows to take from worker hosts that are gone."""
 
     expired: bool
     to_advance: bool
     calls_to_cancel: bool
     pending: bool
     ended: bool
+    orphaned: bool
 
 
 Judge = Callable[[Expired], Verdict]
@@ -76,6 +77,11 @@ def claim_values(now: datetime, room: Room = NO_LIMIT) -> dict[str, Any]:
         "room_steps": list(room.rows),
         "room_rows": list(room.rows.values()),
     }
+
+
+def holder_values(room: Room) -> dict[str, Any]:
+    """The parameters that tell rows of hosts that are gone: none are, where no host is known."""
+    return {"family": room.family and f"{room.family}%", "alive": list(room.alive)}
 
 
 class Store(Database):
@@ -113,9 +119,9 @@ class Store(Database):
         found = self.rows(loop.TAKE_OVER)
         return found[0]["generation"] if found else 0
 
-    def due(self, now: datetime) -> Due:
+    def due(self, now: datetime, room: Room = NO_LIMIT) -> Due:
         """Which verbs have work at `now`: one statement."""
-        return Due(**self.rows(queries.DUE, now=now)[0])
+        return Due(**self.rows(queries.DUE, now=now, **holder_values(room))[0])
 
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
         """Let `judge` decide on each row whose lease ended by `now`; returns (retried, failed)."""
@@ -178,10 +184,7 @@ class Store(Database):
         What was QUEUED is PENDING again, its attempt refunded. What was IN_PROGRESS has no lease
         any more: the next reap judges it.
         """
-        if not room.family:
-            return 0
-        family = f"{room.family}%"
-        return len(self.rows(dispatch.GIVE_BACK, now=now, family=family, alive=list(room.alive)))
+        return len(self.rows(dispatch.GIVE_BACK, now=now, **holder_values(room)))
 
     def note_unknown(self, chunks: Sequence[Chunk], errors: Sequence[str]) -> int:
         """Write why a spawn's outcome is unknown, one reason per chunk; the rows stay QUEUED.

@@ -186,7 +186,7 @@ def test_an_idle_tick_is_two_statements(world: World, sent: list[object], sight:
     world.tick()
     sent.clear()
     assert not world.tick(world.store.beat().now)
-    assert len(sent) == 2
+    assert len(sent) == 2, sent
 
 
 @pytest.mark.parametrize("many", [2_000, pytest.param(100_000, marks=pytest.mark.proof)])

@@ -38,6 +38,11 @@ class Order:
 
 
 @dataclass(frozen=True)
+class End:
+    """To a worker process: finish what is under way, and end."""
+
+
+@dataclass(frozen=True)
 class Done:
     """A call needs nothing more of its worker process; `left_behind`: its step hangs there."""
 
@@ -65,12 +70,15 @@ class Worker:
         self._waited = False
 
     def run(self) -> None:
-        """Work until the host is gone; then write what is under way, and end."""
+        """Work until the host says so, or is gone; then finish what is under way, and end."""
         Thread(target=self._live, name="alive", daemon=True).start()
         with suppress(EOFError, OSError):  # the host may have died with a word unread
             while True:
                 if self._runtime or self._connect() or self._pipe.poll(ALIVE_S):
-                    self._unbegun.append(self._pipe.recv())
+                    word = self._pipe.recv()
+                    if isinstance(word, End):
+                        break
+                    self._unbegun.append(word)
                 if self._runtime:
                     self._submit()
         if self._runtime:
@@ -133,7 +141,8 @@ class Worker:
 
 def child_main(pipe: Connection, database_url: str, lock: Path) -> None:
     """A worker process. It holds `lock` for as long as it lives, whatever ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the host decides
+    for stop in (signal.SIGINT, signal.SIGTERM):  # they reach the whole family; the host decides
+        signal.signal(stop, signal.SIG_IGN)
     log_masked()
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_SH)

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing.connection import wait
@@ -11,7 +12,7 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 from time import monotonic
 
-from workers.host.child import Alive, Done, Order, child_main
+from workers.host.child import Alive, Done, End, Order, child_main
 from workers.kit import Step
 from workers.runtime.calls import GRACE_S
 
@@ -23,6 +24,7 @@ SILENT_S = 30.0
 # A process that ends sooner than this would end again: the next one waits.
 SOON_S = 5.0
 LONGEST_PAUSE_S = 10.0
+FINISH_S = 4.0  # the local stack kills what has not ended after 5 s
 
 
 class Child:
@@ -70,10 +72,20 @@ class Child:
             elif isinstance(word, Alive) and word.silent_s > longest_s(self.held.values()):
                 return
 
-    def end(self) -> None:
-        """End the process, if it has not ended."""
+    def finish(self) -> None:
+        """Have the process finish what is under way, and end."""
+        with suppress(OSError, ValueError):  # it has ended
+            self._pipe.send(End())
+
+    def join(self, within_s: float) -> None:
+        """Wait for the process to end, and end it if it does not."""
+        self._process.join(max(0.0, within_s))
         self._process.kill()
         self._process.join()
+
+    def bury(self) -> None:
+        """End the process, if it has not ended. Only who listens to it may close its pipe."""
+        self.join(0.0)
         self._pipe.close()
 
 
@@ -144,12 +156,15 @@ class Crew:
             self._changed.wait_for(lambda: not +self._companies)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; what is under way has `FINISH_S` seconds to be done and written."""
+        deadline = monotonic() + FINISH_S
         with self._changed:
             self._closed = True
-            children, self._children = self._children, []
+            children = list(self._children)
         for child in children:
-            child.end()
+            child.finish()
+        for child in children:
+            child.join(deadline - monotonic())
 
     def _assign(self, order: Order) -> None:
         able = [child for child in self._children if not child.retired]
@@ -207,11 +222,13 @@ class Crew:
                 self._done(child, word)
                 if not child.held:
                     break
+        child.finish()
+        child.join(FINISH_S)
         self._bury(child)
 
     def _bury(self, child: Child) -> None:
         """End a process; its calls go to another, which begins what of them was not begun."""
-        child.end()
+        child.bury()
         with self._changed:
             if child in self._children:
                 self._children.remove(child)

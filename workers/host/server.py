@@ -92,7 +92,8 @@ class Host:
         self._crew.wait_until_done()
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes, once they have finished what is under way."""
+        self._draining.set()
         self._crew.close()
         self.presence.end()
 

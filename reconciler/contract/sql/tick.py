@@ -169,5 +169,9 @@ SELECT
               AND w.available_at <= %(now)s
             ORDER BY w.available_at DESC, w.company_id DESC LIMIT 1)
      LIMIT 1) IS NOT NULL AS pending,
-    (SELECT true FROM batches b WHERE {_ENDED} LIMIT 1) IS NOT NULL AS ended
+    (SELECT true FROM batches b WHERE {_ENDED} LIMIT 1) IS NOT NULL AS ended,
+    (%(family)s::text IS NOT NULL AND (
+        SELECT true FROM workflow_states
+        WHERE lease_expires_at IS NOT NULL AND holder LIKE %(family)s AND holder <> ALL(%(alive)s)
+        LIMIT 1)) IS TRUE AS orphaned
 """

@@ -122,11 +122,13 @@ def test_calls_of_a_process_that_dies_go_to_another_at_once(
     write_steps(tmp_path, THREADED)
     (tmp_path / "die").touch()
     start()
-    world.operator.set_step("normalize", {"chunk_size": 1})
+    world.operator.set_step("normalize", {"chunk_size": 1, "backoff_s": 0.1})
     world.seed(2)
     assert ticked(world, tmp_path).claimed == 2
     wait_until(lambda: world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 1})
-    assert attempts(world) == {"company-0": 1, "company-1": 1}
+    world.sql("UPDATE workflow_states SET lease_expires_at = now() WHERE status = 'IN_PROGRESS'")
+    wait_until(lambda: done(world, tmp_path, 2))
+    assert attempts(world) == {"company-0": 2, "company-1": 1}
 
 
 def test_a_process_in_which_a_step_hangs_is_replaced(
@@ -159,6 +161,28 @@ def test_a_process_whose_event_loop_is_blocked_is_replaced(
     ticked(world, tmp_path)
     wait_until(lambda: not argued(str(first)))
     wait_until(lambda: done(world, tmp_path, 3))
+
+
+def test_a_host_that_is_stopped_writes_what_is_under_way(
+    tmp_path: Path, world: World, start: Hosted
+) -> None:
+    """Its worker processes get the signal too, as of Ctrl-C; the rest comes back at once."""
+    write_steps(tmp_path, ON_LOOP, concurrency=2)
+    (tmp_path / "slow").touch()
+    host = start()
+    world.operator.set_step("normalize", {"chunk_size": 2})
+    world.seed(4)
+    assert ticked(world, tmp_path).claimed == 4
+    wait_until(lambda: world.statuses() == {"IN_PROGRESS": 2, "QUEUED": 2})
+    for pid in [host.pid, *children(host.pid)]:
+        os.kill(pid, signal.SIGTERM)
+    assert host.wait(10) == 0
+    assert world.statuses() == {"COMPLETED": 2, "QUEUED": 2}
+    assert not workers_socket(tmp_path).parent.exists()
+    start()
+    assert ticked(world, tmp_path).released == 2
+    wait_until(lambda: done(world, tmp_path, 4))
+    assert set(attempts(world).values()) == {1}
 
 
 def test_after_a_kill_of_everything_all_goes_on_at_once(

@@ -93,26 +93,6 @@ def test_claimed_companies_are_worked(world: World, home: Path) -> None:
     wait_until(lambda: world.statuses() == {"COMPLETED": 30})
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
-def test_a_worker_process_that_is_killed_costs_time_and_nothing_else(
-    world: World, home: Path, host: "subprocess.Popen[bytes]"
-) -> None:
-    world.operator.set_step("step_a", {"lease_s": 1.5, "backoff_s": 0.1, "chunk_size": 25})
-    world.seed(400, ["step_a"])
-    tick(world.store, spawner(home), world.store.now())
-    wait_until(lambda: world.statuses().get("COMPLETED", 0) > 5)
-    (child,) = children(host.pid)
-    os.kill(child, signal.SIGKILL)
-
-    def done() -> bool:
-        tick(world.store, spawner(home), world.store.now())
-        return world.statuses() == {"COMPLETED": 400}
-
-    wait_until(done)
-    assert len(world.sql("SELECT * FROM results.step_a")) == 400
-    assert {row["attempt"] for row in world.rows()} == {1, 2}
-
-
 def test_a_host_whose_owner_goes_finishes_what_it_took(
     world: World, home: Path, host: "subprocess.Popen[bytes]"
 ) -> None:
