@@ -5,8 +5,9 @@
 slow: one step that asks an API of 1 s, 500 companies in flight at most, on Tracer and on pgqueuer,
       which take turns; `share` is that of the limit, in flight / latency.
 fast: the same with an API of 50 ms and 200 companies in flight.
-full: one worker process with 2,000 companies in flight: memory, connections, and for how long at
-      most its event loop was blocked.
+full: one worker process with 2,000 companies in flight: its memory, the connections of it (4 at
+      most) and of the loop (2), and for how long at most its event loop was blocked. In that time
+      its thread was busy for `thread_ms`; the rest went to other threads and other programs.
 chain: three steps that take their results from each other, against three that do not.
 
 Intervals and chunks are the default. The clock runs from the first request to the last result that
@@ -28,8 +29,7 @@ from tests.bench.peers.environments import default_directory, python
 from tests.bench.peers.systems import PGQUEUER
 
 HERE = Path(__file__).parent
-# As in peers/systems.py; batches of 100 were the best of 50, 100, 250.
-PEER = {"batch_size": 100, "pool": 40}
+POOL = 40  # pgqueuer's, as in peers/systems.py
 TYPED, PLAIN = [tuple(f"{kind}_{n}" for n in (1, 2, 3)) for kind in ("typed", "plain")]
 
 
@@ -38,9 +38,6 @@ class Bench:
 
     def __init__(self, given: argparse.Namespace, postgres: Server) -> None:
         self._given, self._postgres = given, postgres
-        self._postmaster = int(
-            (postgres.home / "postgres" / "postmaster.pid").read_text().split()[0]
-        )
 
     def slow(self) -> dict[str, Any]:
         return self._beside_peer(1.0, 500)
@@ -58,7 +55,7 @@ class Bench:
             "most_at_once": took.most_at_once,
             "per_s": round(took.per_s),
             "worker_mb": round(took.worker_mb),
-            "connections": took.connections - took.idle_connections,
+            "connections": took.connections,
             **{name: round(value, 1) for name, value in json.loads(note.read_text()).items()},
         }
 
@@ -81,18 +78,17 @@ class Bench:
     def _beside_peer(self, latency_s: float, in_flight: int) -> dict[str, Any]:
         limit = in_flight / latency_s
         ours = {"max_in_flight": in_flight, "concurrency": in_flight, "note": ""}
-        theirs = {"max_in_flight": in_flight, **PEER}
+        theirs = {"max_in_flight": in_flight, "batch_size": self._given.batch, "pool": POOL}
         interpreter = python(self._given.envs, "pgqueuer", [*PGQUEUER, "aiohttp==3.14.5"])
-        peer = (str(interpreter), str(HERE / "pgqueuer_program.py"))
+        command = (str(interpreter), str(HERE / "pgqueuer_program.py"))
         plans = [
             Plan("tracer", self._given.companies, latency_s, ours),
-            Plan("pgqueuer", self._given.companies, latency_s, theirs, command=peer),
+            Plan("pgqueuer", self._given.companies, latency_s, theirs, command=command),
         ]
         rounds = [[self._took(plan) for plan in plans] for _ in range(self._given.rounds)]
-        ratios = [tracer.per_s / other.per_s for tracer, other in rounds]
+        ratios = [tracer.per_s / peer.per_s for tracer, peer in rounds]
         found = {
-            plan.name: figures(list(took))
-            for plan, took in zip(plans, zip(*rounds, strict=True), strict=True)
+            plan.name: figures([took[place] for took in rounds]) for place, plan in enumerate(plans)
         }
         for shown in found.values():
             shown["share"] = round(shown["per_s"] / limit, 2)
@@ -105,7 +101,8 @@ class Bench:
         }
 
     def _took(self, plan: Plan, **variables: str) -> Took:
-        return plan.run(self._postgres.url, self._postmaster, self._postgres.home, **variables)
+        postgres = self._postgres
+        return plan.run(postgres.url, postgres.postmaster, postgres.home, **variables)
 
 
 def figures(runs: list[Took]) -> dict[str, Any]:
@@ -135,6 +132,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", action="append", choices=PARTS, help="may be given again")
     parser.add_argument("--companies", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3, help="every system once in each")
+    parser.add_argument("--batch", type=int, default=100, help="jobs that pgqueuer takes at once")
     parser.add_argument("--envs", type=Path, default=default_directory(), help="made when needed")
     return parser.parse_args()
 

@@ -49,7 +49,6 @@ class Took:
     most_at_once: int
     worker_mb: float
     connections: int
-    idle_connections: int
 
     @property
     def per_s(self) -> float:
@@ -112,7 +111,6 @@ class Plan:
                 program.wait()
             worker = running.enter_context(call.started("work"))
             worker.wait_for("ready")
-            idle = one(observer, CONNECTIONS)[0]
             if self.warm_up:
                 self._work(call, observer, worker, 1, self.warm_up)
             observer.execute("CHECKPOINT")
@@ -136,7 +134,6 @@ class Plan:
                 most_at_once=counts["most_at_once"],
                 worker_mb=max(held_mb(worker.process.pid)),
                 connections=one(observer, CONNECTIONS)[0],
-                idle_connections=idle,
             )
 
     def _work(

@@ -42,6 +42,11 @@ class Server:
     home: Path
     url: str
 
+    @property
+    def postmaster(self) -> int:
+        """Its pid."""
+        return int((self.home / "postgres" / "postmaster.pid").read_text().split()[0])
+
     def settings(self) -> dict[str, str]:
         """What it says of itself, as it comes."""
         with psycopg.connect(self.url) as connection:
@@ -54,10 +59,9 @@ class Server:
         if system.program:
             interpreter = python(envs, system.program.partition("_")[0], system.requirements)
             command = [str(interpreter), str(HERE / system.program)]
-        postmaster = int((self.home / "postgres" / "postmaster.pid").read_text().split()[0])
         with database(self.url, f"bench_{system.name.replace('-', '_')}") as url:
             call = Call.of(command, url, settings, self.home / f"{system.name}.log")
-            return run(call, url, settings["processes"], companies, postmaster)
+            return run(call, url, settings["processes"], companies, self.postmaster)
 
 
 @contextmanager
