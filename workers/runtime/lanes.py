@@ -20,6 +20,9 @@ from workers.runtime.patience import BEGIN_PATIENCE_S, patiently
 
 # While all threads of a step are in calls that take longer than this, more threads are started.
 GROW_AFTER_S = 0.005
+# Calls that are started before the event loop looks at its timers and sockets again. To start an
+# HTTP call is 0.3 ms of work: 2,000 at once blocked the loop for 0.6 s.
+BURST = 20
 WATCH_EVERY_S = 0.25  # at most, between looks at whether a call takes too long
 IDLE_S = 10.0  # a thread that finds no work for so long ends
 
@@ -186,12 +189,18 @@ class LoopLane(Lane):
         super().__init__(step, process)
         self._running: dict[asyncio.Task[None], list[Turn]] = {}
         self._watching = False
+        self._filling = False  # whether `_fill` goes on at the loop's next turn
 
     def _work(self) -> None:
         self._process.loop.call_soon_threadsafe(self._fill)
 
     def _fill(self) -> None:
-        while len(self._running) < self.step.calls_at_once:
+        """Start what there is room for, `BURST` calls at a time."""
+        if self._filling:
+            return
+        for _ in range(BURST):
+            if len(self._running) >= self.step.calls_at_once:
+                return
             with self._changed:
                 turns = self._take()
             if not turns:
@@ -201,6 +210,12 @@ class LoopLane(Lane):
             if not self._watching:
                 self._watching = True
                 self._process.loop.call_later(GRACE_S, self._watch)
+        self._filling = True
+        self._process.loop.call_soon(self._fill_on)
+
+    def _fill_on(self) -> None:
+        self._filling = False
+        self._fill()
 
     async def _call(self, turns: list[Turn]) -> None:
         try:
