@@ -28,10 +28,13 @@ CHECK_EVERY_S = 0.5
 # While rows move, the next tick comes sooner than the poll interval: free capacity is used soon. It
 # waits an eighth of the time since rows last moved. So after calls of a second it comes an eighth
 # of a second late at most, and beside calls of minutes it is as rare as the interval says. It also
-# waits nine times as long as the last tick took: ticks take a tenth of one core at most.
+# waits nine times as long as the last tick took: ticks take a tenth of one core at most. After a
+# tick that moved many rows it waits less, in proportion: a pause of nine times a tick of 50 ms let
+# an API of 50 ms idle for most of the time.
 QUIET_SHARE = 1 / 8
 QUICK_S = 0.05
 REST = 9
+MANY_ROWS = 25
 
 
 class LeaveReason(StrEnum):
@@ -146,5 +149,6 @@ def next_wait(
     if report.saturated:
         return 0.0
     if report or polling.busy:
-        return min(max(QUICK_S, REST * took_s, quiet_s * QUIET_SHARE), polling.poll_s)
+        rest_s = REST * took_s / max(1.0, (report.advanced + report.claimed) / MANY_ROWS)
+        return min(max(QUICK_S, rest_s, quiet_s * QUIET_SHARE), polling.poll_s)
     return min(max(2 * last_s, polling.poll_s), polling.idle_s)

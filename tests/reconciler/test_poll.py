@@ -153,3 +153,10 @@ def test_a_database_that_goes_away_is_waited_for(world: World, url: str) -> None
     assert lines[1].startswith("The database is away, waiting for it: ")
     assert lines[2] == "The database is back"
     assert ended.startswith("Left because polling is paused")
+
+
+def test_a_tick_that_moved_many_rows_rests_less(world: World) -> None:
+    busy = polling(world, poll_s=2.0, idle_s=60.0, busy=True)
+    few, many = replace(NOTHING, claimed=25), replace(NOTHING, claimed=100, advanced=100)
+    assert next_wait(few, busy, 0, 0.1, 0.0) == pytest.approx(0.9)
+    assert next_wait(many, busy, 0, 0.1, 0.0) == pytest.approx(0.9 / 8)
