@@ -205,7 +205,7 @@ def files(module: str) -> list[str]:
 
 def first_failure(copy: Path, *what: str) -> str | None:
     """The first test that fails in the copy, if one does."""
-    options = ("-qx", "-p", "no:cacheprovider", f"--timeout={HANGS_S}")
+    options = ("-qx", "-m", "not proof", "-p", "no:cacheprovider", f"--timeout={HANGS_S}")
     command = [sys.executable, "-m", "pytest", *options, *what]
     ran = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     found = re.search(r"^(?:FAILED|ERROR) (\S+?\.py::\w+)", ran.stdout, re.M)
