@@ -233,7 +233,9 @@ def held_by(world: World, companies: int, room: Room, begun: Sequence[int] = ())
 def test_what_a_host_held_that_is_gone_is_given_back(world: World) -> None:
     first, second, third = held_by(world, 3, Room(holder="here-1", family="here-"), begun=[0, 2])
     now = world.store.now()
+    assert world.store.due(now, HERE).orphaned
     assert world.store.give_back(HERE, now) == 3
+    assert not world.store.due(now, HERE).orphaned
     rows = {row["company_id"]: row for row in world.rows()}
     assert (rows[second]["status"], rows[second]["attempt"]) == ("PENDING", 0)
     assert rows[second]["lease_expires_at"] is None
@@ -256,6 +258,8 @@ def test_what_others_hold_is_left_to_them(world: World) -> None:
         i=ended[0],
     )
     before = world.rows()
+    for room in (HERE, NO_LIMIT):
+        assert not world.store.due(world.store.now(), room).orphaned
     assert world.store.give_back(HERE, world.store.now()) == 0
     assert world.store.give_back(NO_LIMIT, world.store.now()) == 0
     assert world.rows() == before
