@@ -9,7 +9,6 @@ from typing import TypeVar
 import psycopg
 
 from reconciler.contract.error_kinds import ErrorKind
-from reconciler.contract.errors import NotAllowed
 from reconciler.contract.outage import first_line
 from reconciler.contract.results import StepResult
 from reconciler.contract.worker_store import Attempt, Failure
@@ -26,15 +25,6 @@ log = logging.getLogger("tracer.worker")
 # would leave capacity unused: a row is in flight until its outcome is written.
 FLUSH_AFTER_S = 0.05
 FLUSH_ROWS = 500
-# What a result that its table does not take raises; no retry of the same values would help.
-UNWRITABLE = (
-    *TOO_LARGE,
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    psycopg.ProgrammingError,
-    NotAllowed,
-    ValueError,
-)
 Entry = tuple[Turn, Outcome]
 
 
@@ -119,7 +109,9 @@ class Ledger:
         """
         try:
             won = self._patiently(self._store.complete, done)
-        except UNWRITABLE as error:
+        except Exception as error:
+            if isinstance(error, psycopg.OperationalError) and not isinstance(error, TOO_LARGE):
+                raise
             if len(done) > 1:
                 half = len(done) // 2
                 return [*self._complete(done[:half]), *self._complete(done[half:])]

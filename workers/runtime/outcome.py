@@ -42,7 +42,7 @@ def outcomes(step: Step, attempts: Sequence[Attempt], found: Any) -> list[Outcom
         return [outcome(step, found)] * len(attempts)
     if not isinstance(found, dict):
         return [failure(WrongKind(found, f"a dict of {step.table.__name__}"))] * len(attempts)
-    return [outcome(step, found.get(attempt.company.id)) for attempt in attempts]
+    return [outcome(step, dict.get(found, attempt.company.id)) for attempt in attempts]
 
 
 def outcome(step: Step, found: Any) -> Outcome:
@@ -55,7 +55,7 @@ def outcome(step: Step, found: Any) -> Outcome:
         return failure(WrongKind(found, step.table.__name__))
     try:
         return found.revalidated()
-    except ValidationError as error:
+    except Exception as error:  # noqa: BLE001 - a stranger's validators
         return failure(error)
 
 
@@ -63,7 +63,7 @@ def failure(error: BaseException) -> Failure:
     """Why there is no result."""
     match error:
         case NotFound():
-            text = str(error) or None
+            text = says(error).removeprefix("NotFound").removeprefix(": ") or None
             return Failure(text, ends=Status.NOT_FOUND, kind=ErrorKind.NOT_FOUND)
         case PermanentError():
             return Failure(says(error), ends=Status.FAILED, kind=ErrorKind.PERMANENT)
@@ -91,8 +91,9 @@ def taken(step: Step, attempt: Attempt) -> dict[str, StepResult | None] | Failur
             return Failure(text, ends=Status.SKIPPED, kind=ErrorKind.INPUT_MISSING)
         try:
             found[wanted.parameter] = None if row is None else stored_result(wanted.table, row)
-        except ValidationError as error:
-            text = f"its input cannot be read: {misfit(error)}"
+        except Exception as error:  # noqa: BLE001 - a stranger's types
+            why = misfit(error) if isinstance(error, ValidationError) else says(error)
+            text = f"its input cannot be read: {why}"
             return Failure(text, ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
     return found
 
@@ -115,5 +116,5 @@ def says(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         return f"{kind}: {error}"
-    except Exception:  # noqa: BLE001 - a stranger's __str__
+    except BaseException:  # noqa: BLE001 - a stranger's __str__, which may even exit
         return kind

@@ -540,3 +540,64 @@ def test_a_secret_that_is_missing_fails_at_once_and_says_where_to_put_it(
     status, text = texts(world)["company-0"]
     assert status == "FAILED"
     assert str(text).startswith("APOLLO_KEY is not set for the workers")
+
+
+class Exits(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Odd(dict[int, Normalized]):
+    def get(self, *_: Any) -> Any:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize("on_loop", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [Exits(), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()],
+)
+def test_whatever_is_raised_ends_one_company_and_no_thread(
+    world: World, error: BaseException, on_loop: bool
+) -> None:
+    world.claimed(3)
+
+    def on_thread(company: Company) -> Normalized:
+        if company.key == "company-1":
+            raise error
+        return Normalized()
+
+    async def coroutine(company: Company) -> Normalized:
+        return on_thread(company)
+
+    chosen = coroutine if on_loop else on_thread
+    assert world.work(made(chosen)) == WorkReport(begun=3, completed=2, failed=1)
+    assert str(texts(world)["company-1"][1]).startswith(type(error).__name__)
+
+
+def test_a_dict_of_the_steps_own_kind_is_read_as_a_dict(world: World) -> None:
+    world.claimed(2)
+
+    async def function(companies: list[Company]) -> dict[int, Normalized]:
+        return Odd({company.id: Normalized() for company in companies})
+
+    assert world.work(made(function, bulk=2)).completed == 2
+
+
+def test_a_result_that_cannot_be_dumped_costs_no_other_company(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claimed(5)
+    dump = Normalized.model_dump
+
+    def strange(self: Normalized, **options: Any) -> Any:
+        if self.short_name == "company-3":
+            raise TypeError("no such thing")
+        return dump(self, **options)
+
+    async def function(company: Company) -> Normalized:
+        return Normalized(short_name=company.key)
+
+    monkeypatch.setattr(Normalized, "model_dump", strange)
+    assert world.work(made(function)) == WorkReport(begun=5, completed=4, failed=1)
+    assert texts(world)["company-3"][1] == "result not written: no such thing"
