@@ -24,7 +24,8 @@ LOOK_EVERY_S = 0.05
 # Rows are few, so a look costs little; what it does cost is taken off.
 SEEN = "SELECT count(*) FROM bench_written WHERE company_id > %s"
 LAST_AT = """
-SELECT count(DISTINCT (company_id, step)), extract(epoch FROM max(at))::float8
+SELECT count(DISTINCT (company_id, step)), extract(epoch FROM min(at))::float8,
+    extract(epoch FROM max(at))::float8
 FROM bench_written WHERE company_id > %s
 """
 CONNECTIONS = """
@@ -37,9 +38,10 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 class Took:
     """What a run took.
 
-    `seconds` are from the first request to the last result that is written (`commit_s`: from the
-    commit of what was enqueued). `cpu_ms` is that of the system's programs and of Postgres, per
-    company and step. `worker_mb` is the most that a worker process has held.
+    `seconds` are from the first request (where nothing asks, from the first result) to the last
+    result that is written, `commit_s` from the commit of what was enqueued. `cpu_ms` is that of
+    the system's programs and of Postgres, per company and step. `worker_mb` is the most that a
+    worker process has held.
     """
 
     rows: int
@@ -120,7 +122,7 @@ class Plan:
             first = self.warm_up + 1
             committed_at = self._work(call, observer, worker, first, self.warm_up + self.companies)
             used_s = watched.cpu_s() - before
-            rows, last_at = one(observer, LAST_AT, [self.warm_up])
+            rows, first_at, last_at = one(observer, LAST_AT, [self.warm_up])
             counts = asked.counts()
             if rows != self.companies * len(self.blueprint):
                 raise Broken(f"{rows} results of {self.companies} companies")
@@ -128,7 +130,7 @@ class Plan:
                 raise Broken(f"{counts['requests']} requests for {self.companies} companies")
             return Took(
                 rows=rows,
-                seconds=last_at - (counts["first_at"] or committed_at),
+                seconds=last_at - (counts["first_at"] or first_at),
                 commit_s=last_at - committed_at,
                 cpu_ms=1000 * used_s / rows,
                 most_at_once=counts["most_at_once"],
