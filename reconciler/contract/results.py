@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
 from sqlalchemy import BigInteger, DateTime, MetaData, text
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
 from reconciler.contract.column_types import NAMING
@@ -110,6 +111,7 @@ def stored_result(table: type[T], row: str) -> T:
 @cache
 def _any_row(table: type[StepResult]) -> type[BaseModel]:
     """A model of the table's rows in which each field may be missing or null."""
+    configure_mappers()  # as the first object made in the usual way does; fields are read by them
     kinds = {name: cast("Any", field.annotation) for name, field in table.model_fields.items()}
     fields: dict[str, Any] = {name: (kind | None, None) for name, kind in kinds.items()}
     return create_model(f"{table.__name__}Row", __config__=ConfigDict(extra="ignore"), **fields)

@@ -1,6 +1,8 @@
 """What a step returns is what is validated last: nothing of it changes unseen after that."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -81,3 +83,16 @@ def test_a_field_that_would_be_lost_is_refused_by_the_decorator(
     lossy.__annotations__["return"] = table
     with pytest.raises(TypeError, match=f"{table.__name__} cannot keep {field}: "):
         step()(lossy)
+
+
+def test_a_stored_result_can_be_read_before_any_object_was_made() -> None:
+    """In a program of its own: what the first object sets up holds for all classes."""
+    program = (
+        "from reconciler.contract.results import stored_result;"
+        "from workers.steps.step_a import StepA;"
+        """found = stored_result(StepA, '{"company_id": 1, "attribute_count": 7}');"""
+        "print(found.attribute_count, found.written_at)"
+    )
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.stdout == "7 None\n", said.stderr
