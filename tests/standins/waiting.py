@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from workers.kit import Company, step
@@ -14,6 +16,16 @@ def gate(url: str) -> Path:
     """The file that lets the companies of this database go on."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"tracer-gate-{digest}"
+
+
+@contextmanager
+def opened(url: str) -> Iterator[None]:
+    """They go on for the length of the block."""
+    gate(url).touch()
+    try:
+        yield
+    finally:
+        gate(url).unlink()
 
 
 @step(concurrency=250, chunk_size=50)

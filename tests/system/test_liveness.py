@@ -25,6 +25,7 @@ from reconciler.contract.store import Store
 from reconciler.poll import poll
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Spawner, Unknown
 from reconciler.tick import tick
+from tests.standins.waiting import opened
 from tests.system.crash import Death, cut, text_of
 from tests.workers.host.test_host import children, hosting, spawner
 from tests.world import World, doing, wait_until
@@ -122,16 +123,20 @@ def polling(url: str, spawning: Spawner) -> Iterator[list[str]]:
 
 @pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
-def test_a_worker_process_is_killed(world: World, url: str, tmp_path: Path, report: Report) -> None:
-    world.operator.set_step("step_a", {"chunk_size": 50, "start_deadline_s": 60})
-    world.seed(50, ["step_a"])
+def test_a_worker_process_is_killed(
+    world: World, url: str, tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACER_STEPS", "tests.standins.waiting")
+    world.operator.set_step("normalize", {"chunk_size": 50, "start_deadline_s": 60})
+    world.seed(50)
     with hosting(tmp_path, url) as host, polling(url, spawner(tmp_path)):
-        wait_until(lambda: world.statuses().get("COMPLETED", 0) > 5)
+        wait_until(lambda: world.statuses() == {"IN_PROGRESS": 50})
         (child,) = children(host.pid)
         os.kill(child, signal.SIGKILL)
         since = time.monotonic()
-        report.moved(world, rows(world, "IN_PROGRESS"), "IN_PROGRESS", since, LEASE_S)
-        wait_until(lambda: world.statuses() == {"COMPLETED": 50})
+        with opened(url):
+            report.moved(world, rows(world, "IN_PROGRESS"), "IN_PROGRESS", since, LEASE_S)
+            wait_until(lambda: world.statuses() == {"COMPLETED": 50})
 
 
 def test_a_tick_dies_between_claim_and_spawn(world: World, url: str, report: Report) -> None:

@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -20,7 +19,7 @@ from tests.standins.controlplane.client import use
 from tests.standins.controlplane.execution import Containers
 from tests.standins.controlplane.plane import ControlPlane
 from tests.standins.controlplane.terminal import project
-from tests.standins.waiting import gate
+from tests.standins.waiting import opened
 from tests.world import World
 
 BLUEPRINT = ["normalize", "step_a", "step_b"]
@@ -42,16 +41,6 @@ def gated(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlPlane]:
     with project(url, Containers(limit=8, per_function=8)) as plane, use(plane):
         yield plane
         assert not plane.missing, f"the stand-in does not speak {plane.missing}"
-
-
-@contextmanager
-def opened(url: str) -> Iterator[None]:
-    """The gate is open for the length of the block."""
-    gate(url).touch()
-    try:
-        yield
-    finally:
-        gate(url).unlink()
 
 
 def waiting(world: World, name: str) -> int:

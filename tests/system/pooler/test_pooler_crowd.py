@@ -35,7 +35,7 @@ def normalizing(before: Callable[[Company], object]) -> Step:
         before(company)
         return Normalized(short_name=company.key)
 
-    return replace(STEPS["normalize"], function=function)
+    return replace(STEPS["normalize"], function=function, concurrency=1)
 
 
 def chunks_of(world: World, size: int) -> list[Chunk]:
