@@ -26,13 +26,13 @@ CONNECT_S = 1.0
 # an old snapshot. The verbs that need one may come half a second later.
 CHECK_EVERY_S = 0.5
 # While rows move, the next tick comes sooner than the poll interval: free capacity is used soon. It
-# waits an eighth of the time since rows last moved. So after calls of a second it comes an eighth
-# of a second late at most, and beside calls of minutes it is as rare as the interval says. It also
+# waits a sixteenth of the time since rows last moved. So after calls of a second it comes 0.06 s
+# late at most, and beside calls of minutes it is as rare as the interval says. It also
 # waits nine times as long as the last tick took: ticks take a tenth of one core at most. After a
 # tick that moved many rows it waits less, in proportion: a pause of nine times a tick of 50 ms let
 # an API of 50 ms idle for most of the time.
-QUIET_SHARE = 1 / 8
-QUICK_S = 0.05
+QUIET_SHARE = 1 / 16
+QUICK_S = 0.03
 REST = 9
 MANY_ROWS = 25
 

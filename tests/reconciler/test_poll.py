@@ -100,9 +100,9 @@ def polling(world: World, **changes: object) -> Intervals:
 @pytest.mark.parametrize(
     ("took_s", "quiet_s", "waits_s"),
     [
-        (0.001, 0.0, 0.05),  # rows move: capacity that is free is used soon
+        (0.001, 0.0, 0.03),  # rows move: capacity that is free is used soon
         (0.02, 0.0, 0.18),  # a tick that takes long rests long
-        (0.001, 4.0, 0.5),  # the longer nothing moves, the longer it waits
+        (0.001, 4.0, 0.25),  # the longer nothing moves, the longer it waits
         (0.001, 60.0, 2.0),  # the poll interval at most
         (1.0, 0.0, 2.0),
     ],

@@ -23,7 +23,7 @@ log = logging.getLogger("tracer.worker")
 # Outcomes wait at most this long for others, so that fast steps land as one transaction while of
 # slow, paid ones hardly more than what is under way is lost when the process dies. Longer waits
 # would leave capacity unused: a row is in flight until its outcome is written.
-FLUSH_AFTER_S = 0.05
+FLUSH_AFTER_S = 0.03
 FLUSH_ROWS = 500
 Entry = tuple[Turn, Outcome]
 
