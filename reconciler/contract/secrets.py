@@ -1,9 +1,11 @@
 """Secrets that steps have read: where they come from, and how they stay out of all that is kept."""
 
+import html
 import json
 import logging
 import os
 from functools import cache
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from dotenv import dotenv_values
@@ -11,6 +13,8 @@ from dotenv import dotenv_values
 MASK = "***"
 # A shorter value would be found within many a word that is no secret.
 SHORTEST = 6
+# What aiohttp leaves as it is in a path, and in the value of a query.
+SAFE_IN_URLS = ("@:!$&'()*+,;=/", "?/:@!$'()*,")
 
 
 class MissingSecret(Exception):
@@ -42,7 +46,10 @@ def read_secret(name: str) -> str:
 def remember(value: str) -> None:
     """Let `masked` find this value."""
     if len(value) >= SHORTEST and value not in _read:
-        _read.update({value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]})
+        plain = {value, html.escape(value), repr(value)[1:-1]}
+        in_urls = {quote(value, safe=safe) for safe in ("", "/", *SAFE_IN_URLS)}
+        in_json = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        _read.update(plain | in_urls | in_json | {quote_plus(value)})
 
 
 def masked(text: str) -> str:
@@ -50,6 +57,18 @@ def masked(text: str) -> str:
     for value in sorted(_read, key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
+
+
+def masked_values(found: Any) -> Any:
+    """What JSON can hold, with `***` for the secrets in its strings; numbers stay as they are."""
+    match found:
+        case str():
+            return masked(found)
+        case list():
+            return [masked_values(value) for value in found]
+        case dict():
+            return {masked(str(key)): masked_values(value) for key, value in found.items()}
+    return found
 
 
 class Masking(logging.Filter):

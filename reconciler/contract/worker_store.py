@@ -13,7 +13,7 @@ from reconciler.contract.database import Database
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
 from reconciler.contract.results import Company, StepResult
-from reconciler.contract.secrets import masked
+from reconciler.contract.secrets import masked, masked_values
 from reconciler.contract.sql import worker as queries
 from reconciler.contract.states import Status
 
@@ -129,11 +129,11 @@ class WorkerStore(Database):
             return set()
         step_name = attempts[0].step_name
         documents = [
-            {**result.model_dump(mode="json"), "company_id": attempt.company.id}
+            {**masked_values(result.model_dump(mode="json")), "company_id": attempt.company.id}
             for attempt, result in zip(attempts, results, strict=True)
         ]
         statement = _complete_statement(type(results[0]))
-        rows = masked(json.dumps(documents, allow_nan=False))
+        rows = json.dumps(documents, allow_nan=False)
         won = self.rows(statement, **_row_arrays(attempts), rows=rows)
         return {(step_name, row["company_id"]) for row in won}
 
