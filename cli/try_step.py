@@ -16,7 +16,7 @@ from cli.render import AsJson, document, out, say, table
 from cli.seed import parse_mapping
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
-from reconciler.contract.secrets import log_masked, masked
+from reconciler.contract.secrets import log_masked, masked, masked_values
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import views
@@ -30,6 +30,7 @@ from workers.runtime.loading import load_steps
 from workers.runtime.trial import Rows, Trial, try_step
 
 HERE = Path(__file__).parents[1]
+LONGEST = 500  # characters of a text that a person is shown
 LIMIT = 5
 
 
@@ -166,7 +167,7 @@ def shown(trial: Trial) -> dict[str, Any]:
 
 def values(result: StepResult) -> dict[str, Any]:
     """The fields of a result, as they would be written."""
-    written: dict[str, Any] = json.loads(masked(result.model_dump_json()))
+    written: dict[str, Any] = masked_values(json.loads(result.model_dump_json()))
     return {name: value for name, value in written.items() if name not in StepResult.model_fields}
 
 
@@ -185,7 +186,7 @@ def print_trials(step: Step, trials: Sequence[Trial]) -> None:
         if trial.ran_first:
             say(f"{found['company']}: {', '.join(trial.ran_first)} ran first.")
         if found["error"]:
-            out.print(Text(f"\n{found['company']}: {found['error']}"))
+            out.print(Text(f"\n{found['company']}: {shorten(found['error'])}"))
         for line in found["traceback"]:
             out.print(Text(f"    {line}"), soft_wrap=True)
     say("Nothing was written.")
@@ -193,7 +194,13 @@ def print_trials(step: Step, trials: Sequence[Trial]) -> None:
 
 def as_cell(value: Any) -> Any:
     """A value for a table's cell."""
-    return json.dumps(value) if isinstance(value, dict | list) else value
+    text = json.dumps(value) if isinstance(value, dict | list) else value
+    return shorten(text) if isinstance(text, str) else text
+
+
+def shorten(text: str) -> str:
+    """A text for a person, without the rest of a web page: rich takes minutes for 5 MB."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
 
 
 def own_lines(error: BaseException | None) -> Iterator[str]:

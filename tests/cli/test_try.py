@@ -27,6 +27,10 @@ async def letters(company: Company, site: Normalized) -> Letters | None:
         raise NotFound("not listed")
     if company.key == "broken.com":
         return count(None)
+    if company.key == "odd.com":
+        return Letters(letters=1, told=chr(0xD800))
+    if company.key == "page.com":
+        return Letters(letters=1, told="x" * 5_000_000)
     return Letters(letters=len(site.short_name), told=f"with {company.secret('A_KEY')}")
 
 
@@ -73,7 +77,7 @@ def test_a_step_that_is_not_registered_is_tried_on_a_file_without_a_database(
     assert broken["error"] == "TypeError: object of type 'NoneType' has no len()"
     assert [line.rpartition("tried.py")[2] for line in broken["traceback"]] == [
         ":17 in letters: return count(None)",
-        ":22 in count: return len(text)",
+        ":26 in count: return len(text)",
     ]
     assert tracer.err == "1 company of 3 failed.\n"
 
@@ -81,10 +85,23 @@ def test_a_step_that_is_not_registered_is_tried_on_a_file_without_a_database(
 def test_what_it_shows_people(tracer: Terminal) -> None:
     said = tracer("try", "letters", "c.csv", code=1)
     assert "broken.com: TypeError: object of type" in said
-    assert "tried.py:22 in count: return len(text)" in said
+    assert "tried.py:26 in count: return len(text)" in said
     assert "secret" not in said + tracer.err
     assert "acme.com: normalize ran first.\n" in tracer.err
     assert "Nothing was written." in tracer.err
+
+
+def test_what_cannot_be_written_has_failed_as_in_a_batch(tracer: Terminal) -> None:
+    Path("odd.csv").write_text("Website\nodd.com\n")
+    assert "result not written: 'utf-8' codec can't encode" in tracer(
+        "try", "letters", "odd.csv", code=1
+    )
+
+
+@pytest.mark.timeout(30)
+def test_a_person_sees_the_begin_of_a_large_value(tracer: Terminal) -> None:
+    Path("page.csv").write_text("Website\npage.com\n")
+    assert "(5,000,000 characters)" in " ".join(tracer("try", "letters", "page.csv").split())
 
 
 def test_a_known_company_is_tried_on_what_is_stored(tracer: Terminal, world: World) -> None:

@@ -1,5 +1,6 @@
 """Tries a step here and now: the runtime is the workers' own, but nothing is written."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -102,7 +103,14 @@ class TrialStore:
     def complete(
         self, attempts: Sequence[Attempt], results: Sequence[StepResult]
     ) -> set[tuple[str, int]]:
-        """Keep the results."""
+        """Keep the results.
+
+        Raises:
+            ValueError: a result cannot be written as JSON, or as UTF-8.
+        """
+        for result in results:
+            row = result.model_dump(mode="json")
+            json.dumps(row, allow_nan=False, ensure_ascii=False).encode()
         self.outcomes.update(zip((a.company.id for a in attempts), results, strict=True))
         return keys_of(attempts)
 
