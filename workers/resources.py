@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
@@ -10,9 +11,12 @@ if TYPE_CHECKING:
     import aiohttp
 
 Opener = Callable[[], AsyncGenerator[Any, None]]
+log = logging.getLogger("tracer.worker")
 G = TypeVar("G", bound=Callable[[], Any])
 
 
+# A local host gives its processes 4 s to end.
+CLOSE_WITHIN_S = 3.0
 OPENERS: dict[type, Opener] = {}
 
 
@@ -92,5 +96,11 @@ class Resources:
         return await self._open.enter_async_context(asynccontextmanager(opened)())
 
     async def aclose(self) -> None:
-        """Close them, the newest first."""
-        await self._open.aclose()
+        """Close them, the newest first; one that cannot be closed keeps nobody waiting."""
+        for opening in self._opening.values():
+            opening.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._open.aclose()
+        except BaseException as error:  # noqa: BLE001 - a stranger's code: anything may come
+            log.warning("a resource was not closed: %s: %s", type(error).__name__, error)

@@ -4,7 +4,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Condition, Lock, Thread, current_thread
 from typing import Any
@@ -285,16 +286,12 @@ class ThreadLane(Lane):
                     del self._threads[me]
                     return []
             self._threads[me] = turns
-        if not self.step.cpu:
-            start_clocks(turns)
         return turns
 
     def _call(self, turns: list[Turn]) -> Any:
         try:
             given = {**self._inputs(turns), **self._shared()}
-            if not self.step.cpu:
-                return self.step.function(self._subject(turns), **given)
-            with self._process.computing:
+            with self._process.computing if self.step.cpu else nullcontext():
                 start_clocks(turns)  # now: it has waited for the process's other steps
                 return self.step.function(self._subject(turns), **given)
         except BaseException as error:  # noqa: BLE001 - a stranger's code: anything may come
@@ -308,7 +305,11 @@ class ThreadLane(Lane):
         return self._resources
 
     def _on_loop(self, coroutine: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._process.loop).result()
+        opening = asyncio.run_coroutine_threadsafe(coroutine, self._process.loop)
+        if not wait([opening], self.step.timeout_s).done:
+            opening.cancel()
+            raise TookTooLong(self.step)
+        return opening.result()
 
     def _repeat(self, look: Callable[[], float | None]) -> None:
         """Have the event loop call `look` again and again, as long as it returns a wait."""

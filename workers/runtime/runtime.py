@@ -1,6 +1,7 @@
 """The runtime of a worker process: the local host's and a Modal container's are the same."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock, Thread
@@ -12,6 +13,8 @@ from workers.runtime.calls import Call, Verbs
 from workers.runtime.heart import Heart
 from workers.runtime.lanes import Lane, LoopLane, Process, ThreadLane
 from workers.runtime.ledger import Ledger
+
+log = logging.getLogger("tracer.worker")
 
 # Connections of a process: one each for the heart and the ledger, two that begin calls.
 CONNECTIONS = 4
@@ -28,7 +31,7 @@ class Runtime:
 
     def __init__(self, store: Verbs) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._thread = Thread(target=self._run, name="loop", daemon=True)
         heart = Heart(store)
         self._process = Process(
             store=store,
@@ -81,6 +84,20 @@ class Runtime:
                 kind = LoopLane if step.is_async else ThreadLane
                 self._lanes[step.name] = kind(step, self._process)
             return self._lanes[step.name]
+
+    def _run(self) -> None:
+        """Run the event loop until `close` stops it.
+
+        SystemExit and KeyboardInterrupt of a task come out of the loop. A step's function does not
+        run as one, but what it gathers does, and so does the opening of a resource.
+        """
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - a stranger's code: anything may come
+                log.warning("a task has raised %s: the event loop goes on", type(error).__name__)
+            else:
+                return
 
     def _pulse(self) -> None:
         self._pulse_at = monotonic()

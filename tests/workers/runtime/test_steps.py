@@ -18,6 +18,7 @@ from reconciler.contract import secrets
 from reconciler.contract.results import Company
 from reconciler.contract.secrets import Masking
 from tests.world import World, doing
+from workers import resources
 from workers.kit import NotFound, Step, resource, step
 from workers.resources import OPENERS
 from workers.runtime import lanes
@@ -482,6 +483,89 @@ def test_a_resource_that_cannot_be_opened_fails_its_attempts_and_is_tried_again(
             assert runtime.submit(made(function), world.ids()).done.result().completed == 1
     finally:
         del OPENERS[Away]
+
+
+class Asked:
+    """A resource that each test opens in its own way."""
+
+
+@pytest.fixture
+def asked() -> Iterator[None]:
+    yield
+    OPENERS.pop(Asked, None)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_resource_that_exits_ends_no_event_loop(world: World) -> None:
+    @resource
+    async def exits() -> AsyncIterator[Asked]:
+        raise SystemExit("no key")
+        yield Asked()
+
+    async def function(_: Company, asked: Asked) -> Normalized:
+        return Normalized(short_name=type(asked).__name__)
+
+    world.claimed(2)
+    assert world.work(made(function)).failed == 2
+    assert texts(world)["company-0"] == ("IN_PROGRESS", "SystemExit: no key")
+
+
+def test_a_task_of_a_step_that_exits_ends_no_event_loop(world: World) -> None:
+    async def exit_now() -> None:
+        raise SystemExit(3)
+
+    async def function(company: Company) -> Normalized:
+        if company.key == "company-0":
+            await asyncio.gather(exit_now())
+        await asyncio.sleep(0.1)
+        return Normalized()
+
+    world.claimed(3)
+    assert world.work(made(function)) == WorkReport(begun=3, completed=2, failed=1)
+    assert texts(world)["company-0"] == ("IN_PROGRESS", "SystemExit: 3")
+
+
+@pytest.mark.parametrize("cpu", [False, True])
+@pytest.mark.usefixtures("asked")
+def test_a_resource_that_hangs_at_opening_times_out_on_a_thread_too(
+    world: World, cpu: bool
+) -> None:
+    @resource
+    async def hangs() -> AsyncIterator[Asked]:
+        await asyncio.Event().wait()
+        yield Asked()
+
+    def function(_: Company, asked: Asked) -> Normalized:
+        return Normalized(short_name=type(asked).__name__)
+
+    world.claimed(1)
+    report = world.work(made(function, cpu=cpu, timeout_s=0.3))
+    assert report == WorkReport(begun=1, failed=1)
+    assert texts(world)["company-0"] == ("IN_PROGRESS", "took longer than 0.3 s")
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs", "yields twice"])
+@pytest.mark.usefixtures("asked")
+def test_a_resource_that_cannot_be_closed_keeps_no_process_from_its_end(
+    world: World, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resources, "CLOSE_WITHIN_S", 0.1)
+
+    @resource
+    async def opened() -> AsyncIterator[Asked]:
+        yield Asked()
+        if how == "raises":
+            raise ConnectionError("gone")
+        if how == "hangs":
+            await asyncio.Event().wait()
+        yield Asked()
+
+    async def function(_: Company, asked: Asked) -> Normalized:
+        return Normalized(short_name=type(asked).__name__)
+
+    world.claimed(1)
+    assert world.work(made(function)).completed == 1
+    assert "a resource was not closed" in caplog.text
 
 
 def test_the_http_session_is_there_without_a_word(world: World) -> None:
