@@ -6,6 +6,7 @@ from time import monotonic
 
 import psycopg
 
+from reconciler.contract.errors import TracerError
 from workers.runtime.calls import GRACE_S, Turn, Verbs
 from workers.runtime.patience import OUTAGE
 
@@ -79,7 +80,7 @@ class Heart:
         turns = self._beating()
         try:
             ours = self._store.heartbeat([turn.attempt for turn in turns])
-        except psycopg.OperationalError as error:
+        except (psycopg.Error, TracerError) as error:  # also a grant that was taken away
             OUTAGE.wait(error)  # the next beat is its next try
             return
         OUTAGE.over()

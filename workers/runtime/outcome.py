@@ -25,6 +25,14 @@ class TookTooLong(Exception):
         super().__init__(f"took longer than {step.timeout_s:g} s")
 
 
+class StrangeIds(Exception):
+    """A bulk step has returned results by ids that it was not given, and lacks some that it was."""
+
+    def __init__(self, ids: Sequence[object]) -> None:
+        shown = ", ".join(ascii(one)[:40] for one in ids[:3])
+        super().__init__(f"returned ids that it was not given: {shown}")
+
+
 class WrongKind(Exception):
     """The function returned something else than its table."""
 
@@ -36,13 +44,17 @@ def outcomes(step: Step, attempts: Sequence[Attempt], found: Any) -> list[Outcom
     """What one call of the function came to, for each of its attempts; `found` is what it returned
     or raised.
 
-    A bulk step returns what it found by company id; what is missing there was not found.
+    A bulk step returns what it found by company id; what is missing there was not found, unless
+    there are ids that it was not given, such as domains: then it has mistaken them.
     """
     if not step.bulk or isinstance(found, BaseException):
         return [outcome(step, found)] * len(attempts)
     if not isinstance(found, dict):
         return [failure(WrongKind(found, f"a dict of {step.table.__name__}"))] * len(attempts)
-    return [outcome(step, dict.get(found, attempt.company.id)) for attempt in attempts]
+    given = [attempt.company.id for attempt in attempts]
+    strange = [key for key in dict.keys(found) if key not in given]
+    missing = failure(StrangeIds(strange)) if strange else NOTHING
+    return [outcome(step, dict.get(found, i)) if i in found else missing for i in given]
 
 
 def outcome(step: Step, found: Any) -> Outcome:
@@ -72,7 +84,7 @@ def failure(error: BaseException) -> Failure:
         case RetryAfter(seconds=seconds):
             wait_s = waitable(seconds)
             return Failure(says(error), retry_after_s=wait_s, kind=ErrorKind.RETRY_AFTER)
-        case WrongKind():
+        case WrongKind() | StrangeIds():
             return Failure(str(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
         case TookTooLong():
             return Failure(str(error), kind=ErrorKind.TIMED_OUT)

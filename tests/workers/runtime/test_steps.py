@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from reconciler.contract import secrets
+from reconciler.contract.errors import NotAllowed
 from reconciler.contract.results import Company
 from reconciler.contract.secrets import Masking
 from tests.world import World, doing
@@ -377,6 +378,42 @@ def test_a_bulk_step_gets_full_lists_and_each_company_has_its_own_end(world: Wor
         "company-5": ("COMPLETED", None),
         "company-6": ("COMPLETED", None),
     }
+
+
+def test_a_bulk_step_that_mistakes_the_ids_has_found_nothing_out(world: World) -> None:
+    world.claimed(3)
+    well = world.ids()[0]
+
+    async def function(companies: list[Company]) -> dict[int, Normalized]:
+        found: dict[Any, Normalized] = {str(c.id): Normalized() for c in companies}
+        return found | {well: Normalized()}
+
+    assert world.work(made(function, bulk=3)) == WorkReport(begun=3, completed=1, failed=2)
+    says = {text for status, text in texts(world).values() if status == "FAILED"}
+    assert len(says) == 1
+    assert str(says.pop()).startswith(f"returned ids that it was not given: '{well}', ")
+
+
+def test_a_heart_goes_on_after_any_error_of_the_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.operator.set_step("normalize", {"lease_s": 0.3})
+    world.claimed(1)
+    heartbeat, denied = world.worker.heartbeat, list[int]()
+
+    def once(attempts: Any) -> Any:
+        if not denied:
+            denied.append(1)
+            raise NotAllowed("The role may not do this.")
+        return heartbeat(attempts)
+
+    async def function(_: Company) -> Normalized:
+        await asyncio.sleep(1)
+        return Normalized()
+
+    monkeypatch.setattr(world.worker, "heartbeat", once)
+    assert world.work(made(function)) == WorkReport(begun=1, completed=1)
+    assert denied
 
 
 def test_a_bulk_call_that_fails_fails_for_each(world: World) -> None:
