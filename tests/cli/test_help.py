@@ -11,7 +11,7 @@ import typer
 from cli.completion import batch_names, step_names
 from cli.main import app
 from tests.terminal import Terminal
-from tests.world import World
+from tests.world import World, finish
 
 PREFIX = "Example: tracer "
 COMPANIES = "name,domain\nAcme,acme.com\n" + "".join(f"{n},{n}.com\n" for n in range(11))
@@ -56,7 +56,9 @@ def test_the_examples_do_what_they_say(
     Path("companies.csv").write_text(COMPANIES)
     shown = {w: shlex.split(EXAMPLES[w].removeprefix("Example: tracer ")) for w in EXAMPLES}
     for words in sorted(shown.keys() - {("cancel",)}, key=order):
-        if words[0] not in ELSEWHERE:
+        if words == ("reconcile",):  # test_commands.py runs it: a worker host takes seconds
+            finish(world)
+        elif words[0] not in ELSEWHERE:
             code = tracer.run(*shown[words])
             assert code in OTHER_CODES.get(" ".join(words), {0}), (words, tracer.err)
     assert "normalize" in Path("enriched.csv").read_text()
