@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-PYTEST := $(BIN)/pytest -q -n 2
+PYTEST := $(BIN)/pytest -q
 
 .PHONY: help setup demo test proof check chaos mutants format clean
 
@@ -23,11 +23,11 @@ $(STAMP): pyproject.toml
 demo: setup  ## The whole system on this machine: 60 companies through three steps (1 minute)
 	@$(BIN)/tracer demo
 
-test: check  ## Every check, and every behaviour once (5 to 8 minutes on two cores)
-	@$(PYTEST) -m "not proof"
+test: check  ## Every check, and every behaviour once (3 to 4 minutes)
+	@$(PYTEST) -n 3 -m "not proof" # most of them wait most of the time: with two, cores idle
 
-proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (15 minutes)
-	@$(PYTEST) -m "proof or hypothesis" --hypothesis-profile=proof
+proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (6 to 8 minutes)
+	@$(PYTEST) -n 2 -m "proof or hypothesis" --hypothesis-profile=proof
 
 check: setup  ## Format, lint, types, import rules (half a minute)
 	@$(BIN)/ruff format --check .
