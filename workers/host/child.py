@@ -73,7 +73,7 @@ class Worker:
         self._unbegun: list[Order] = []  # while no database answers
         self._calls: set[Call] = set()
         self._sending = Lock()
-        self._waited = False
+        self._started = self._waited = False
 
     def run(self) -> None:
         """Work until the host says so, or is gone; then finish what is under way, and end."""
@@ -95,15 +95,18 @@ class Worker:
             self._runtime.close()
 
     def _connect(self) -> bool:
-        """Connect, if there is a call that wants it; whether the pipe is all there is to wait for.
+        """Connect at the start, or for a call; whether the pipe is all there is to wait for.
 
         A call that was accepted is not thrown away while no database answers.
         """
-        if not self._unbegun:
+        first, self._started = not self._started, True
+        if not (first or self._unbegun):
             return True
         try:
             self._runtime = Runtime(WorkerStore.connect(self._url, max_size=CONNECTIONS))
         except Unreachable as error:
+            if not self._unbegun:
+                return True
             if not self._waited:
                 log.warning("waiting: %s", error)
             self._waited = True

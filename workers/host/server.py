@@ -30,7 +30,7 @@ log = logging.getLogger("tracer.host")
 
 # What is done in so many seconds, or twice what is worked at a time if that is more, can be begun
 # soon: it bridges the wait for the next tick, and hardly more than that waits if the host dies.
-SOON_S = 2.0
+SOON_S = 5.0
 
 
 class Host:
@@ -64,8 +64,10 @@ class Host:
             return {"refused": f"the worker host has no step {step!r}: restart it"}
         if self._draining.is_set():
             return {"refused": "the worker host is stopping"}
-        if not self._free(step):
-            return {"refused": f"the worker host has {self._limit(step)} companies of {step}"}
+        # Twice the limit: it changes with the pace, and two loops may have asked for the same room.
+        # A refusal would make the rows wait for a backoff.
+        if (held := self._crew.companies(step)) >= 2 * self._limit(step):
+            return {"refused": f"the worker host has {held} companies of {step}"}
         self._crew.give(step, company_ids)
         return {}
 
