@@ -35,7 +35,7 @@ BLUEPRINT = ["normalize", "step_a", "step_b"]
 TABLES = ("normalized", "step_a", "step_b")
 # Short, so that many lives fit into the time; no attempt is to be the last one.
 REGISTRY = {"lease_s": 3, "start_deadline_s": 4, "backoff_s": 0.1, "backoff_max_s": 1}
-BOUNDS = {"max_attempts": 1000, "chunk_size": 5, "max_in_flight": 100}
+BOUNDS = {"max_attempts": 1000, "chunk_size": 5, "max_in_flight": 20}
 FROZEN_S = 4.0  # longer than a lease: what thaws comes too late
 RECONCILER = [sys.executable, "-c", "from cli import main; main()", "reconcile", "--until-done"]
 HOST = [sys.executable, "-m", "workers.host"]

@@ -137,6 +137,8 @@ class Worker:
             log.warning("a call of %s is left to its lease: %s", order.step, error)
         elif error:
             log.error("a call of %s is left to its lease", order.step, exc_info=error)
+        if stale := call.report.stale:
+            log.info("%s: %d were no longer this worker's, and were refused", order.step, stale)
         self._say(Done(order.number, bool(call.report.left_behind)))
 
     def _live(self) -> None:
