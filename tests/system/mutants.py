@@ -96,6 +96,7 @@ FORMS = (
     (r"AND w\.available_at <= %\(now\)s", ""),
     (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|call_cancelled)", ""),
     (r"AND \{(?:NOT_IN_FLIGHT|TO_ADVANCE)\}", ""),
+    (r"(?<=WHERE )\{ORPHANED\}", "true"),
     (r"^status IN \(\{listed\(ADVANCING\)\}\)", "true"),
     (r"EXCEPT\nSELECT [^\n]+", ""),
     (r"AND w\.error IS NULL", ""),

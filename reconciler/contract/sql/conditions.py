@@ -1,4 +1,4 @@
-"""The conditions of partial indexes that statements repeat: word for word, or no index is used."""
+"""Conditions that statements repeat; those of partial indexes word for word, or none is used."""
 
 from reconciler.contract.column_types import listed
 from reconciler.contract.states import ADVANCING, Status
@@ -10,3 +10,7 @@ TO_ADVANCE = f"""status IN ({listed(ADVANCING)}) AND NOT advanced"""
 # well; its text says why. In a batch there may be a million of these.
 AT_FAULT = f"""error IS NOT NULL
     AND status NOT IN ({listed((Status.NOT_FOUND, Status.SKIPPED, Status.CANCELLED))})"""
+
+# Rows that a worker host has which is gone, with all its processes.
+ORPHANED = """lease_expires_at IS NOT NULL
+    AND holder LIKE %(family)s AND holder <> ALL(%(alive)s)"""

@@ -4,6 +4,7 @@ A worker may have begun the rows by then. So they are addressed by their key and
 that a worker has locked are passed over.
 """
 
+from reconciler.contract.sql.conditions import ORPHANED
 from reconciler.contract.sql.held import SAME_ATTEMPT, held, untouched
 
 # spawned: the state stays; it may be a later one by now
@@ -27,7 +28,7 @@ RETURNING w.company_id
 # give back: QUEUED -> PENDING; IN_PROGRESS -> the lease ends now, so that a tick judges the row
 # The worker host that held the rows is gone, with all its processes. Of what was QUEUED it has
 # begun nothing, so the attempt is refunded.
-GIVE_BACK = """
+GIVE_BACK = f"""
 UPDATE workflow_states w
 SET status = CASE w.status WHEN 'QUEUED' THEN 'PENDING' ELSE w.status END,
     attempt = w.attempt - (w.status = 'QUEUED')::int,
@@ -36,7 +37,7 @@ SET status = CASE w.status WHEN 'QUEUED' THEN 'PENDING' ELSE w.status END,
     holder = NULL
 WHERE w.ctid = ANY(ARRAY(
     SELECT ctid FROM workflow_states
-    WHERE lease_expires_at IS NOT NULL AND holder LIKE %(family)s AND holder <> ALL(%(alive)s)
+    WHERE {ORPHANED}
     FOR UPDATE SKIP LOCKED))
 RETURNING w.company_id
 """

@@ -6,7 +6,7 @@ Scan, whatever the statistics say; a join on the key costs 20 to 40 % more CPU. 
 are addressed by their key and attempt.
 """
 
-from reconciler.contract.sql.conditions import TO_ADVANCE
+from reconciler.contract.sql.conditions import ORPHANED, TO_ADVANCE
 from reconciler.contract.sql.held import SAME_ATTEMPT, held
 from reconciler.contract.sql.progress import BY_STATUS, log
 
@@ -172,6 +172,6 @@ SELECT
     (SELECT true FROM batches b WHERE {_ENDED} LIMIT 1) IS NOT NULL AS ended,
     (%(family)s::text IS NOT NULL AND (
         SELECT true FROM workflow_states
-        WHERE lease_expires_at IS NOT NULL AND holder LIKE %(family)s AND holder <> ALL(%(alive)s)
+        WHERE {ORPHANED}
         LIMIT 1)) IS TRUE AS orphaned
 """
