@@ -22,6 +22,18 @@ NAME_CELLS = 60  # each name is cut to this many cells
 SHOWN = 20  # the report for people lists this many rejected rows; --json has all
 FIELDS = ("key", "name", "domain")
 
+# The options that say how a file of companies is read.
+ColumnMap = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="FIELD=COLUMN: the column of key, name or domain."),
+]
+KeyColumn = Annotated[str | None, typer.Option(help="The column that is the company's key.")]
+FileFormat = Annotated[
+    str | None,
+    typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: by the file's suffix."),
+]
+Encoding = Annotated[str, typer.Option(help="The encoding of the text.")]
+
 
 def seed(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, or - for stdin.")],
@@ -31,19 +43,13 @@ def seed(
     name: Annotated[
         str | None, typer.Option(help="The batch's name. Default: the file's name.")
     ] = None,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="FIELD=COLUMN: the column of key, name or domain."),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="The column that is the company's key.")] = None,
+    map_: ColumnMap = None,
+    key: KeyColumn = None,
     priority: Annotated[
         int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: by the file's suffix."),
-    ] = None,
-    encoding: Annotated[str, typer.Option(help="The encoding of the text.")] = "utf-8",
+    format_: FileFormat = None,
+    encoding: Encoding = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Make a batch from a CSV, TSV, JSON lines or Parquet file."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.completion import step_names
 from cli.render import AsJson, document, out, say, table
-from cli.seed import parse_mapping
+from cli.seed import ColumnMap, Encoding, FileFormat, KeyColumn, parse_mapping
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
 from reconciler.contract.secrets import log_masked, masked, masked_values
@@ -21,7 +21,7 @@ from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import views
 from reconciler.operator.read_only import ViewStore, read_only_store
-from reconciler.operator.seeding.file import FORMATS, open_seed_file
+from reconciler.operator.seeding.file import open_seed_file
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import plural
@@ -43,16 +43,10 @@ def try_(
         str | None, typer.Option("--company", help="The key of a company that is known.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many rows of the file.")] = LIMIT,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="FIELD=COLUMN: the column of key, name or domain."),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="The column that is the company's key.")] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: by the file's suffix."),
-    ] = None,
-    encoding: Annotated[str, typer.Option(help="The encoding of the text.")] = "utf-8",
+    map_: ColumnMap = None,
+    key: KeyColumn = None,
+    format_: FileFormat = None,
+    encoding: Encoding = "utf-8",
     as_json: AsJson = False,
 ) -> None:
     """Run a step now, on the first rows of a file or on one company, and write nothing.
@@ -74,11 +68,13 @@ def try_(
         mapping = dict(map(parse_mapping, map_ or []))
         with open_seed_file(
             str(file), mapping=mapping, key=key, format=format_, encoding=encoding
-        ) as rows:
-            given = [row_company(number, row) for number, row in enumerate(islice(rows, limit), 1)]
+        ) as source:
+            first = enumerate(islice(source, limit), 1)
+            given = [row_company(number, row) for number, row in first]
         found, stored = as_known(given, steps.values())
     trials = try_step(steps, steps[step], found, stored)
-    document([shown(trial) for trial in trials]) if as_json else print_trials(steps[step], trials)
+    rows = [shown(trial) for trial in trials]
+    document(rows) if as_json else print_trials(steps[step], rows)
     if failed := [trial for trial in trials if status(trial) == Status.FAILED]:
         raise WorkFailed(f"{plural(len(failed), 'company', 'companies')} of {len(trials)} failed.")
 
@@ -171,20 +167,18 @@ def values(result: StepResult) -> dict[str, Any]:
     return {name: value for name, value in written.items() if name not in StepResult.model_fields}
 
 
-def print_trials(step: Step, trials: Sequence[Trial]) -> None:
-    """A row per company; then what went wrong, with the lines of the step's own code."""
+def print_trials(step: Step, trials: Sequence[dict[str, Any]]) -> None:
+    """A row per company, as `shown` has it; then what went wrong, with the step's own lines."""
     fields = [name for name in step.table.model_fields if name not in StepResult.model_fields]
     rows = []
-    for trial in trials:
-        found = shown(trial)
-        took = "" if trial.took_s is None else f"{trial.took_s:.2f} s"
+    for found in trials:
+        took = "" if found["took_s"] is None else f"{found['took_s']:.2f} s"
         cells = [as_cell((found["result"] or {}).get(name)) for name in fields]
         rows.append([found["company"], found["status"], took, *cells])
     out.print(table(["company", "status", "#took", *fields], rows))
-    for trial in trials:
-        found = shown(trial)
-        if trial.ran_first:
-            say(f"{found['company']}: {', '.join(trial.ran_first)} ran first.")
+    for found in trials:
+        if found["ran_first"]:
+            say(f"{found['company']}: {', '.join(found['ran_first'])} ran first.")
         if found["error"]:
             out.print(Text(f"\n{found['company']}: {shorten(found['error'])}"))
         for line in found["traceback"]:
