@@ -61,6 +61,8 @@ def masked(text: str) -> str:
 
 def masked_values(found: Any) -> Any:
     """What JSON can hold, with `***` for the secrets in its strings; numbers stay as they are."""
+    if not _read:  # of most steps: each result comes by here
+        return found
     match found:
         case str():
             return masked(found)

@@ -22,7 +22,7 @@ CONTEXT = multiprocessing.get_context("spawn")  # threads and fork do not mix
 # A process that says nothing for so long is stopped, or a step holds Python's own lock.
 SILENT_S = 30.0
 # A process that ends sooner than this would end again: the next one waits.
-SOON_S = 5.0
+SHORT_LIFE_S = 5.0
 LONGEST_PAUSE_S = 10.0
 FINISH_S = 4.0  # the local stack kills what has not ended after 5 s
 
@@ -190,7 +190,7 @@ class Crew:
                 pause_s = 0.0
                 continue
             self._bury(child)
-            soon = monotonic() - child.started < SOON_S
+            soon = monotonic() - child.started < SHORT_LIFE_S
             pause_s = min(2 * pause_s + 0.1, LONGEST_PAUSE_S) if soon else 0.0
 
     def _begin(self) -> Child | None:

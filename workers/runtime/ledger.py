@@ -1,6 +1,5 @@
 """Writes what came of all calls of a worker process, together, from one thread."""
 
-import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from threading import Condition, Thread
@@ -18,7 +17,6 @@ from workers.runtime.outcome import Outcome
 from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
 
 T = TypeVar("T", StepResult, Failure)
-log = logging.getLogger("tracer.worker")
 
 # Outcomes wait at most this long for others, so that fast steps land as one transaction while of
 # slow, paid ones hardly more than what is under way is lost when the process dies. Longer waits

@@ -52,7 +52,8 @@ def outcomes(step: Step, attempts: Sequence[Attempt], found: Any) -> list[Outcom
     if not isinstance(found, dict):
         return [failure(WrongKind(found, f"a dict of {step.table.__name__}"))] * len(attempts)
     given = [attempt.company.id for attempt in attempts]
-    strange = [key for key in dict.keys(found) if key not in given]
+    asked = set(given)
+    strange = [key for key in dict.keys(found) if key not in asked]
     missing = failure(StrangeIds(strange)) if strange else NOTHING
     return [outcome(step, dict.get(found, i)) if i in found else missing for i in given]
 
