@@ -1,10 +1,9 @@
 """The workers' verbs: begin, heartbeat, complete, fail, miss, skip; each fenced by its attempt."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from psycopg import sql
 
@@ -158,13 +157,21 @@ class WorkerStore(Database):
         return {(row["step_name"], row["company_id"]) for row in rows}
 
 
-def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
+def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, str]:
+    """The arrays of `held`, as Postgres writes them: psycopg takes 6 us for a row's four values.
+
+    None of the values needs quotes: they are numbers and names of steps.
+    """
     return {
-        "company_ids": [a.company.id for a in attempts],
-        "steps": [a.step_name for a in attempts],
-        "batch_ids": [a.batch_id for a in attempts],
-        "attempts": [a.attempt for a in attempts],
+        "company_ids": _array(a.company.id for a in attempts),
+        "steps": _array(a.step_name for a in attempts),
+        "batch_ids": _array(a.batch_id for a in attempts),
+        "attempts": _array(a.attempt for a in attempts),
     }
+
+
+def _array(values: Iterable[int | str]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 @cache

@@ -100,11 +100,11 @@ class Turn:
     call: Call
     inputs: dict[str, Any] = field(default_factory=dict)
     since: float | None = None
+    key: tuple[str, int] = field(init=False)
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Its step and company, of which one at a time is in flight."""
-        return self.attempt.step_name, self.attempt.company.id
+    def __post_init__(self) -> None:
+        """Its key: step and company, of which one at a time is in flight."""
+        self.key = self.attempt.step_name, self.attempt.company.id
 
     @property
     def running_s(self) -> float:

@@ -1,6 +1,7 @@
 """Renews the leases of all attempts of a worker process, from one thread."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import inf
 from threading import Event, Lock, Thread
 from time import monotonic
 
@@ -24,18 +25,20 @@ class Heart:
     def __init__(self, store: Verbs) -> None:
         self._store = store
         self._held: dict[tuple[str, int], Turn] = {}
+        self._every_s = inf  # between beats
         self._turn = Lock()
         self._woken, self._closed = Event(), False
         self._thread: Thread | None = None
 
-    def hold(self, turns: Iterable[Turn]) -> None:
+    def hold(self, turns: Sequence[Turn]) -> None:
         """Renew the leases of these from now on."""
         with self._turn:
             self._held.update((turn.key, turn) for turn in turns)
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="heart", daemon=True)
                 self._thread.start()
-        self._woken.set()  # the new lease may be shorter than the others
+            if every_s(turns) < self._every_s:
+                self._woken.set()
 
     def holds(self, turn: Turn) -> bool:
         """Whether the last beat found the attempt still ours (not cancelled, not reaped)."""
@@ -45,7 +48,7 @@ class Heart:
         """Stop renewing these."""
         with self._turn:
             for turn in turns:
-                if self.holds(turn):
+                if self._held.get(turn.key) is turn:  # not another attempt at the same
                     del self._held[turn.key]
 
     def close(self) -> None:
@@ -58,26 +61,26 @@ class Heart:
     def _run(self) -> None:
         beaten = monotonic()
         while not self._closed:
-            every_s = self._every_s()
-            wait_s = None if every_s is None else max(0.0, beaten + every_s - monotonic())
+            every_s = self._look()
+            wait_s = None if every_s == inf else max(0.0, beaten + every_s - monotonic())
             if self._woken.wait(wait_s):
                 self._woken.clear()
-                beaten = monotonic() if every_s is None else beaten
+                beaten = monotonic() if every_s == inf else beaten
                 continue
             self._beat()
             beaten = monotonic()
 
-    def _every_s(self) -> float | None:
-        """Seconds between beats, by the shortest lease; None where there is nothing to renew."""
-        leases_s = [turn.attempt.lease_s for turn in self._beating()]
-        return min(leases_s) / BEATS_PER_LEASE if leases_s else None
+    def _look(self) -> float:
+        with self._turn:
+            self._every_s = every_s(self._beating())
+            return self._every_s
 
     def _beating(self) -> list[Turn]:
-        with self._turn:
-            return [turn for turn in self._held.values() if not turn.overdue(GRACE_S)]
+        return [turn for turn in self._held.values() if not turn.overdue(GRACE_S)]
 
     def _beat(self) -> None:
-        turns = self._beating()
+        with self._turn:
+            turns = self._beating()
         try:
             ours = self._store.heartbeat([turn.attempt for turn in turns])
         except (psycopg.Error, TracerError) as error:  # also a grant that was taken away
@@ -85,3 +88,8 @@ class Heart:
             return
         OUTAGE.over()
         self.release(turn for turn in turns if turn.key not in ours)
+
+
+def every_s(turns: Iterable[Turn]) -> float:
+    """Seconds between beats, by the shortest lease; infinite where there is nothing to renew."""
+    return min((turn.attempt.lease_s for turn in turns), default=inf) / BEATS_PER_LEASE

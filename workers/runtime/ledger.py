@@ -1,5 +1,6 @@
 """Writes what came of all calls of a worker process, together, from one thread."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from threading import Condition, Thread
@@ -48,15 +49,18 @@ class Ledger:
             if not self._in_hand:
                 self._changed.notify()
 
-    def put(self, turn: Turn, outcome: Outcome) -> None:
-        """Take in what an expected attempt came to."""
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Take in what expected attempts came to."""
+        if not entries:
+            return
         with self._changed:
-            self._entries.append((turn, outcome))
-            self._in_hand -= 1
+            before = len(self._entries)
+            self._entries += entries
+            self._in_hand -= len(entries)
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
-            if len(self._entries) in (1, FLUSH_ROWS) or not self._in_hand:
+            if not before or before < FLUSH_ROWS <= len(self._entries) or not self._in_hand:
                 self._changed.notify()
 
     def close(self) -> None:
@@ -130,8 +134,9 @@ class Ledger:
         self, entries: Sequence[tuple[Turn, Outcome]], won: set[tuple[str, int]], how: str
     ) -> None:
         self._heart.release(turn for turn, _ in entries)
-        for turn, _ in entries:
-            turn.call.settle(1, **{how if turn.key in won else "stale": 1})
+        came_to = Counter((turn.call, how if turn.key in won else "stale") for turn, _ in entries)
+        for (call, what), attempts in came_to.items():
+            call.settle(attempts, **{what: attempts})
 
 
 def step_of(entry: tuple[Turn, object]) -> str:
