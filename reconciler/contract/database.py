@@ -151,7 +151,9 @@ class Database:
             connection_class=psycopg.Connection[DictRow],
             # Without a pooler, psycopg prepares statements: unprepared, single rows cost 13 to 40 %
             # more.
-            kwargs=OPTIONS if prepare else OPTIONS | {"prepare_threshold": None},
+            kwargs=OPTIONS
+            | {"application_name": self.role}
+            | ({} if prepare else {"prepare_threshold": None}),
             min_size=1,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_S,

@@ -36,7 +36,7 @@ with Store.connect(os.environ["DATABASE_URL"]) as store:
 """
 BATCHES, IN_FLIGHT, WAITING = 5, 2000, 10_000  # rows of each batch
 WARM_UP_S = 10.0  # imports, connections, and the runs until Postgres has planned for good
-BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tracer'"
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tracer_conductor'"
 BEATS = "%UPDATE polling SET ticked_at%"
 
 

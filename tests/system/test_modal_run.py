@@ -158,11 +158,10 @@ def test_a_thousand_companies_in_flight_take_four_containers(
     assert len(gated.containers) <= 4
     connections = world.sql(
         "SELECT count(*) AS n FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'tracer'"
+        " WHERE datname = current_database() AND application_name = 'tracer_worker'"
     )
     with opened(url):
         run(world, lambda: finished(world))
     assert world.statuses() == {"COMPLETED": 1000}
     assert {row["attempt"] for row in world.rows()} == {1}
-    # Four of each container; the others are the conductor's, the operator's and this test's.
-    assert connections[0]["n"] <= 4 * 4 + 8
+    assert connections[0]["n"] <= 4 * 4

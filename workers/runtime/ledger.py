@@ -21,8 +21,9 @@ T = TypeVar("T", StepResult, Failure)
 
 # Outcomes wait at most this long for others, so that fast steps land as one transaction while of
 # slow, paid ones hardly more than what is under way is lost when the process dies. Longer waits
-# would leave capacity unused: a row is in flight until its outcome is written.
-FLUSH_AFTER_S = 0.03
+# would leave capacity unused: a row is in flight until its outcome is written. (0.03 s was no
+# cheaper, and 2 % slower where an API takes 50 ms.)
+FLUSH_AFTER_S = 0.015
 FLUSH_ROWS = 500
 Entry = tuple[Turn, Outcome]
 

@@ -5,9 +5,9 @@
 slow: one step that asks an API of 1 s, 500 companies in flight at most, on Tracer and on pgqueuer,
       which take turns; `share` is that of the limit, in flight / latency.
 fast: the same with an API of 50 ms and 200 companies in flight.
-full: one worker process with 2,000 companies in flight: its memory, the connections of it (4 at
-      most) and of the loop (2), and for how long at most its event loop was blocked. In that time
-      its thread was busy for `thread_ms`; the rest went to other threads and other programs.
+full: one worker process with 2,000 companies in flight: its memory, its connections, and for how
+      long at most its event loop was blocked. In that time its thread was busy for `thread_ms`; the
+      rest went to other threads and other programs.
 chain: three steps that take their results from each other, against three that do not.
 
 Intervals and chunks are the default. The clock runs from the first request to the last result that

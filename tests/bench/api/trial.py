@@ -31,6 +31,7 @@ FROM bench_written WHERE company_id > %s
 CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+  AND application_name <> 'tracer_conductor'
 """
 
 
@@ -41,7 +42,7 @@ class Took:
     `seconds` are from the first request (where nothing asks, from the first result) to the last
     result that is written, `commit_s` from the commit of what was enqueued. `cpu_ms` is that of
     the system's programs and of Postgres, per company and step. `worker_mb` is the most that a
-    worker process has held.
+    worker process has held. `connections` are those of the workers.
     """
 
     rows: int

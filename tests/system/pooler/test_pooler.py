@@ -112,7 +112,7 @@ def test_a_certificate_can_be_asked_for(url: str, bouncer: PgBouncer) -> None:
     asked = bouncer.url(url, sslmode="verify-full", sslrootcert=str(bouncer.certificate))
     with OperatorStore.connect(asked) as operator:
         (found,) = operator.rows("SELECT current_setting('application_name') AS name")
-        assert found == {"name": "tracer"}
+        assert found == {"name": "tracer_operator"}
         with operator.transaction() as connection:
             assert connection.pgconn.ssl_in_use
 
