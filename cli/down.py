@@ -8,8 +8,9 @@ from reconciler.local.stack import stop_leftovers
 
 def down(as_json: AsJson = False) -> None:
     """Stop all parts of the local stack that still run."""
-    home = load_settings().home
-    stopped = stop_leftovers(home)
+    settings = load_settings()
+    home = settings.home
+    stopped = stop_leftovers(home, settings.grace_s)
     if stop_postgres(home):
         stopped.append("postgres")
     says = f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running."

@@ -4,13 +4,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-import typer
+from contextlib import contextmanager, suppress
 
 from cli.render import AsJson, answer, err, say
 from cli.steps import UP_TO_DATE
-from reconciler.contract.settings import load_settings
+from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.postgres.supervisor import acquire, release
 from reconciler.local.stack import Stack, stack_settings
 from reconciler.operator.store import OperatorStore
@@ -28,7 +26,7 @@ def up(as_json: AsJson = False) -> None:
     With TRACER_WORKERS=modal, the workers are Modal's.
     """
     settings = load_settings()
-    with stack() as (running, _, _):
+    with suppress(KeyboardInterrupt), stack() as (running, _, _):
         steps = ",".join(load_steps(settings.steps))
         where = {"ui_url": running.ui_url, "api_url": running.api_url, "home": settings.home}
         answer(
@@ -54,21 +52,27 @@ def stack(all_here: bool = False) -> Iterator[tuple[Stack, str, str]]:
         signal.signal(ends, signal.default_int_handler)
     try:
         with Stack() as running:
-            with err.status("Postgres") as status:
-                url = settings.database_url or acquire(settings.home)
-                upgrade_schema(url)
-                changes = sync_steps(url, load_steps(settings.steps)) or [UP_TO_DATE]
-                for line in ["Postgres", *changes]:
-                    say(line)
-                status.update("Prefect (20 to 40 s the first time)")
-                run_id = running.start(settings, url, say)
-                os.environ.pop("PREFECT_API_URL", None)  # from here on, use this stack's Prefect
-                with OperatorStore.connect(url) as store:  # Postgres remembers the schedule
-                    ensure_every(settings, store.polling()["every_s"])
-            yield running, url, run_id
-    except KeyboardInterrupt:
-        say("Stopping the stack …")
-        raise typer.Exit(130) from None
+            try:
+                yield running, *start(running, settings)
+            except KeyboardInterrupt:
+                say(f"Stopping the stack: what is under way has {settings.grace_s:g} s …")
+                raise
     finally:
         if not settings.database_url:
             release(settings.home)
+
+
+def start(running: Stack, settings: Settings) -> tuple[str, str]:
+    """Start all parts in order; returns the database's URL and the id of the first run."""
+    with err.status("Postgres") as status:
+        url = settings.database_url or acquire(settings.home)
+        upgrade_schema(url)
+        changes = sync_steps(url, load_steps(settings.steps)) or [UP_TO_DATE]
+        for line in ["Postgres", *changes]:
+            say(line)
+        status.update("Prefect (20 to 40 s the first time)")
+        run_id = running.start(settings, url, say)
+        os.environ.pop("PREFECT_API_URL", None)  # from here on, use this stack's Prefect
+        with OperatorStore.connect(url) as store:  # Postgres remembers the schedule
+            ensure_every(settings, store.polling()["every_s"])
+    return url, run_id

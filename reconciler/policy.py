@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from reconciler.contract.claimed import LIMIT, Chunk, Expired, Throttle, Verdict
+from reconciler.contract.claimed import GROUP_SIZES, LIMIT, Chunk, Expired, Throttle, Verdict
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import Status
 
 NOT_BEGUN = "no worker began it before its start deadline"
+NOT_ITS_FAULT = (ErrorKind.SHARED_WORKER, ErrorKind.STOPPED)
 HOLD_MAX_S = 60.0  # the longest wait of a throttled step: one call a minute tries again
-WENT_SILENT = "its worker stopped renewing the lease and is presumed dead"
+DIED_ALONE = "its worker died, or fell silent, while working it"
+DIED_SHARED = "it shared a worker that died, or fell silent"
 
 
 def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> timedelta:
@@ -25,19 +27,34 @@ def backoff(attempt: int, base_s: float, max_s: float, chance: float) -> timedel
 def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     """Whether a row whose lease has expired gets another attempt, and when at the earliest.
 
-    Two kinds of attempts do not count: those before an operator's retry, and those whose spawn got
-    no answer and that no worker began (an outage must not fail rows). `available_at` may have a
-    worker's Retry-After: there is no attempt before it. `chance`: see `backoff`.
+    Attempts that do not count: those before an operator's retry; those whose spawn got no answer
+    and that no worker began (an outage must not fail rows); those that a worker was told to stop;
+    and those that were lost with a worker, which may have died by another row of it. But a step
+    that allows one attempt is not called twice. `available_at` may have a worker's Retry-After:
+    there is no attempt before it. `chance`: see `backoff`.
     """
+    kind, error = why_ended(row)
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
-    silent = ErrorKind.NOT_BEGUN if queued else ErrorKind.WORKER_SILENT
-    error = row.error or (NOT_BEGUN if queued else WENT_SILENT)
-    kind = row.error_kind or (ErrorKind.RAISED if row.error else silent)
-    forgiven = queued and kind == ErrorKind.SPAWN_UNKNOWN
-    if attempt >= row.max_attempts and not forgiven:
-        return Verdict(None, error, kind)
+    forgiven = kind == ErrorKind.SPAWN_UNKNOWN if queued else kind in NOT_ITS_FAULT
+    once = row.max_attempts == 1 and not queued
+    lost = kind in (ErrorKind.WORKER_SILENT, ErrorKind.SHARED_WORKER)
+    if attempt >= row.max_attempts and (once or not forgiven):
+        return Verdict(None, error, kind, lost=lost)
+    at_once = forgiven and not queued
     wait = backoff(attempt, row.backoff_s, row.backoff_max_s, chance)
-    return Verdict(max(now + wait, row.available_at), error, kind, forgiven)
+    available = now if at_once else now + wait
+    return Verdict(max(available, row.available_at), error, kind, forgiven, lost)
+
+
+def why_ended(row: Expired) -> tuple[str, str]:
+    """The kind and the text of what has ended an attempt, which its worker may have written."""
+    if row.error:
+        return row.error_kind or ErrorKind.RAISED, row.error
+    if row.status is Status.QUEUED:
+        return ErrorKind.NOT_BEGUN, NOT_BEGUN
+    if row.losses < len(GROUP_SIZES):
+        return ErrorKind.SHARED_WORKER, DIED_SHARED
+    return ErrorKind.WORKER_SILENT, DIED_ALONE
 
 
 def throttle(

@@ -36,6 +36,9 @@ PACKAGES = (
     "tldextract",
 )
 CHUNK_GROWS = 10
+LONGEST_GRACE_S = (
+    20.0  # Modal kills a container 30 s after SIGTERM; what is there is written before
+)
 SECRET_KEYS = ["DATABASE_URL"]
 
 
@@ -119,7 +122,8 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
         try:
             report = await asyncio.shield(working)
         except asyncio.CancelledError:
-            runtime.stop(taken)  # or SIGTERM to the container: write what is done, begin no more
+            # Or SIGTERM to the container.
+            runtime.stop(taken, min(settings.grace_s, LONGEST_GRACE_S))
             while not working.done():
                 with suppress(asyncio.CancelledError):  # a second time
                     await asyncio.shield(working)

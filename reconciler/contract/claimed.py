@@ -12,19 +12,28 @@ from reconciler.contract.states import Status
 LIMIT = 10_000
 
 
+# A row that was in the hands of a worker which died goes out again in a call of so many rows at
+# most, which its worker works alone: by the first size after one loss, by the next after another.
+# So of 500 rows that die together the one that kills is found after three more deaths, and nine of
+# ten others are worked once more at most.
+GROUP_SIZES = (100, 10, 1)
+
+
 @dataclass(frozen=True)
 class Room:
     """What workers can take now.
 
     `rows`: at most so many companies, by step; a step that is not named has no limit. `holder`
     names the worker host that takes them; the names of all hosts of its place begin with `family`.
-    Those that are not in `alive` are gone, and hold nothing any more.
+    Those that are not in `alive` are gone, and hold nothing any more; nor do the processes of this
+    host that are in `gone`. The name of a process is that of its host, a dot and a number.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
     holder: str | None = None
     family: str | None = None
     alive: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 NO_LIMIT = Room()
@@ -77,6 +86,7 @@ class Expired:
     batch_id: int
     attempt: int
     forgiven: int
+    losses: int
     status: Status
     available_at: datetime
     error: str | None
@@ -90,13 +100,15 @@ class Expired:
 class Verdict:
     """What becomes of an expired row: PENDING until `available_at`, or FAILED if that is None.
 
-    A forgiven attempt does not count towards the step's `max_attempts`.
+    A forgiven attempt does not count towards the step's `max_attempts`. `lost`: the worker that had
+    it has died, so that it goes out in a smaller group: see `GROUP_SIZES`.
     """
 
     available_at: datetime | None
     error: str
     error_kind: str
     forgiven: bool = False
+    lost: bool = False
 
 
 def row_arrays(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
@@ -125,4 +137,5 @@ def verdict_arrays(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict
         "errors": [verdict.error for verdict in verdicts],
         "kinds": [verdict.error_kind for verdict in verdicts],
         "forgiving": [verdict.forgiven for verdict in verdicts],
+        "lost": [verdict.lost for verdict in verdicts],
     }

@@ -10,7 +10,8 @@ class ErrorKind(StrEnum):
     SPAWN_REFUSED = "spawn_refused"  # released: the spawner did not take the call
     SPAWN_UNKNOWN = "spawn_unknown"  # still QUEUED: the spawner gave no answer
     NOT_BEGUN = "not_begun"  # no worker began it before its start deadline
-    WORKER_SILENT = "worker_silent"  # its worker stopped renewing the lease
+    WORKER_SILENT = "worker_silent"  # its worker died, or fell silent, while working it alone
+    SHARED_WORKER = "shared_worker"  # so did one that it shared with others
     # Written by workers.
     RAISED = "raised"  # the step raised an error of its own
     PERMANENT = "permanent"  # the step raised PermanentError
@@ -19,6 +20,7 @@ class ErrorKind(StrEnum):
     WRONG_RESULT = "wrong_result"  # the step returned something that is not a row of its table
     NOT_WRITTEN = "not_written"  # the database refused the result
     NOT_FOUND = "not_found"  # the step raised NotFound
+    STOPPED = "stopped"  # the worker was told to end before the step was done
     INPUT_MISSING = "input_missing"  # what the step needs of an earlier step is not there
 
 

@@ -31,15 +31,15 @@ GRANTS: dict[str, dict[str, str]] = {
     "batch_companies": {CONDUCTOR: "", WORKER: "", OPERATOR: "SELECT, INSERT"},
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
-        " forgiven, available_at, lease_expires_at, call_id, holder, error, error_kind, advanced,"
-        " call_cancelled, queued_at, started_at),"
+        " forgiven, losses, available_at, lease_expires_at, call_id, holder, error, error_kind,"
+        " advanced, call_cancelled, queued_at, started_at),"
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
-        " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder,"
-        " error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
-        WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, available_at, call_id,"
-        " error),"
-        " UPDATE (status, available_at, lease_expires_at, call_id, error, error_kind, started_at,"
-        " finished_at)",
+        " UPDATE (status, attempt, forgiven, losses, available_at, lease_expires_at, call_id,"
+        " holder, error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
+        WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, losses, available_at,"
+        " call_id, holder, error),"
+        " UPDATE (status, attempt, available_at, lease_expires_at, call_id, holder, error,"
+        " error_kind, queued_at, started_at, finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, error_kind,"
         " advanced, finished_at)",
@@ -96,8 +96,8 @@ POLICIES = {
     "as_granted": "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)",
     "worker_moves": f"AS RESTRICTIVE FOR UPDATE TO {WORKER}"
     " USING ((status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text])))"
-    " WITH CHECK ((status = ANY (ARRAY['IN_PROGRESS'::text, 'COMPLETED'::text, 'NOT_FOUND'::text,"
-    " 'SKIPPED'::text, 'FAILED'::text])))",
+    " WITH CHECK ((status = ANY (ARRAY['PENDING'::text, 'IN_PROGRESS'::text, 'COMPLETED'::text,"
+    " 'NOT_FOUND'::text, 'SKIPPED'::text, 'FAILED'::text])))",
 }
 SECURED = "SELECT relrowsecurity AS secured FROM pg_class WHERE oid = 'workflow_states'::regclass"
 SECURE = "ALTER TABLE workflow_states ENABLE ROW LEVEL SECURITY"

@@ -88,7 +88,8 @@ class WorkflowState(ContractTable, table=True):
     """One step of one company in one batch: the contract between conductor and workers.
 
     `attempt` counts claims, and fences every later write. `forgiven`: how many of the attempts do
-    not count towards the step's max_attempts, such as those before an operator's retry.
+    not count towards the step's max_attempts, such as those before an operator's retry. `losses`:
+    how many workers have died that had the row in hand (see `claimed.GROUP_SIZES`).
     `available_at`: the earliest time of the next claim. `advanced`: the tick has seeded the next
     step of this row, which has one of the ADVANCING statuses. `call_cancelled`: the tick has
     cancelled the call of this CANCELLED row.
@@ -145,10 +146,13 @@ class WorkflowState(ContractTable, table=True):
     status: str = default("'PENDING'", sa_type=code())
     attempt: int = default("0")
     forgiven: int = default("0")
+    losses: int = default("0")
     available_at: datetime = now()
     lease_expires_at: datetime | None = moment()
     call_id: str | None = None
-    holder: str | None = Field(default=None, sa_type=code())  # the local worker host that has it
+    holder: str | None = Field(
+        default=None, sa_type=code()
+    )  # the local host, or process, that has it
     error: str | None = None
     error_kind: str | None = Field(default=None, sa_type=code())
     advanced: bool = default("false")

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
         ge=1,
         validation_alias="TRACER_WORKER_PROCESSES",
     )
+    grace_s: float = Field(30.0, ge=0, validation_alias="TRACER_GRACE_S")
     spawn_timeout_s: float = Field(10.0, gt=0, validation_alias="TRACER_SPAWN_TIMEOUT_S")
     modal_app: str = Field("tracer", validation_alias="TRACER_MODAL_APP")
     modal_secret: str = Field("tracer-database", validation_alias="TRACER_MODAL_SECRET")

@@ -53,6 +53,7 @@ TRANSITIONS = (
     Transition("release", (_Q,), (_P,), "tick", "spawn refused, same attempt"),
     Transition("give_back", (_Q,), (_P,), "tick", "its worker host is gone"),
     Transition("give_back", (_I,), (_I,), "tick", "its worker host is gone; the lease ends"),
+    Transition("release", (_Q, _I), (_P,), "worker", "told to end; the step was not called"),
     Transition("begin", (_Q,), (_I,), "worker", "by company and step"),
     Transition("heartbeat", (_I,), (_I,), "worker", "same attempt"),
     Transition("complete", (_I,), (_C,), "worker", "same attempt, with its domain row"),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.contract.claimed import (
+    GROUP_SIZES,
     LIMIT,
     NO_LIMIT,
     Chunk,
@@ -74,6 +75,7 @@ def claim_values(now: datetime, room: Room = NO_LIMIT) -> dict[str, Any]:
         "limit": LIMIT,
         "few_calls": FEW_CALLS,
         "holder": room.holder,
+        "group_sizes": list(GROUP_SIZES),
         "room_steps": list(room.rows),
         "room_rows": list(room.rows.values()),
     }
@@ -81,7 +83,11 @@ def claim_values(now: datetime, room: Room = NO_LIMIT) -> dict[str, Any]:
 
 def holder_values(room: Room) -> dict[str, Any]:
     """The parameters that tell rows of hosts that are gone: none are, where no host is known."""
-    return {"family": room.family and f"{room.family}%", "alive": list(room.alive)}
+    return {
+        "family": room.family and f"{room.family}%",
+        "alive": list(room.alive),
+        "gone": list(room.gone),
+    }
 
 
 class Store(Database):

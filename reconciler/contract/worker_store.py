@@ -7,6 +7,7 @@ from functools import cache
 
 from psycopg import sql
 
+from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
 from reconciler.contract.database import Database
 from reconciler.contract.error_kinds import ErrorKind
@@ -61,6 +62,7 @@ class WorkerStore(Database):
     """The database, as the workers use it."""
 
     role = WORKER
+    holder: str | None = None  # this process, where a host on this machine has started it
 
     def begin(
         self,
@@ -68,12 +70,15 @@ class WorkerStore(Database):
         company_ids: Sequence[int],
         call_id: str | None = None,
         inputs: Mapping[str, type[StepResult]] | None = None,
+        *,
+        alone: bool = False,
     ) -> list[Attempt]:
         """Take those of `company_ids` that are QUEUED for the step; the others are not this call's.
 
         A call that arrives twice, or late, finds nothing QUEUED and gets an empty list. `call_id`
         is written here too: a dispatch that got no answer does not know it. `inputs` are the tables
-        of which the step takes the company's row, by any names.
+        of which the step takes the company's row, by any names. Rows that were lost with a worker
+        are taken only if this process works these `alone`: see `are_suspect`.
 
         Raises:
             BadInput: the schema has another revision than this code: it was migrated since.
@@ -84,6 +89,9 @@ class WorkerStore(Database):
             step=step_name,
             company_ids=list(company_ids),
             call_id=call_id,
+            holder=self.holder,
+            alone=alone,
+            group_sizes=list(GROUP_SIZES),
             revision=SCHEMA_REVISION,
         )
         if not rows:
@@ -102,6 +110,26 @@ class WorkerStore(Database):
             )
             for row in rows
         ]
+
+    def are_suspect(self, step_name: str, company_ids: Sequence[int]) -> bool:
+        """Whether some of a call that began nothing wait for a worker that works nothing else."""
+        asked = {"step": step_name, "company_ids": list(company_ids)}
+        return bool(self.rows(queries.ARE_SUSPECT, **asked, group_sizes=list(GROUP_SIZES)))
+
+    def release(self, step_name: str, company_ids: Sequence[int]) -> int:
+        """Put what of a call is QUEUED back to PENDING, its attempt refunded; returns how many."""
+        asked = {"step": step_name, "company_ids": list(company_ids)}
+        return len(self.rows(queries.RELEASE, **asked))
+
+    def release_begun(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
+        """Put back to PENDING, refunded, attempts for which the step was not called.
+
+        Returns the step and the company of each attempt that was still the same.
+        """
+        if not attempts:
+            return set()
+        rows = self.rows(queries.RELEASE_BEGUN, **_row_arrays(attempts))
+        return {(row["step_name"], row["company_id"]) for row in rows}
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
         """Renew the leases, of any steps; returns the step and the company of each attempt that is

@@ -1,11 +1,11 @@
 """Runs a command that must end when its owner ends.
 
-Usage: `python -m reconciler.local.lifeline -- COMMAND…`.
+Usage: `python -m reconciler.local.lifeline [SECONDS] -- COMMAND…`.
 
 The owner has the other end of this program's standard input. That end closes when the owner closes
 it or dies in any way (SIGKILL too). Then, or on SIGTERM, SIGINT or SIGHUP, the command and all its
-descendants get SIGTERM, and SIGKILL after `GRACE_S` seconds. This program exits with the command's
-code, or with 128 plus the signal that ended the command. It imports only the standard library, so
+descendants get SIGTERM, and SIGKILL after so many seconds (`GRACE_S`). This program exits with the
+command's code, or with 128 plus the signal that ended it. It imports only the standard library, so
 it starts at once.
 """
 
@@ -72,16 +72,16 @@ def end_all(roots: set[int], grace_s: float) -> None:
     send(doomed & parents().keys(), signal.SIGKILL)
 
 
-def end(command: "subprocess.Popen[bytes]") -> int:
+def end(command: "subprocess.Popen[bytes]", grace_s: float) -> int:
     """End the command and its family; returns its exit code."""
-    end_all({command.pid}, GRACE_S)
+    end_all({command.pid}, grace_s)
     # A command that ended by itself has no family to find, but its process group may still run.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(command.pid, signal.SIGKILL)
     return command.wait()
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], grace_s: float = GRACE_S) -> int:
     """Run the command until it ends or must end; returns the exit code."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -94,7 +94,7 @@ def run(arguments: list[str]) -> int:
         selector.register(wake, selectors.EVENT_READ)
         while command.poll() is None and not _must_end(selector, wake):
             pass
-    code = end(command)
+    code = end(command, grace_s)
     return code if code >= 0 else 128 - code
 
 
@@ -107,6 +107,7 @@ def _must_end(selector: selectors.BaseSelector, wake: int) -> bool:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] != "--":
-        sys.exit("usage: python -m reconciler.local.lifeline -- COMMAND…")
-    sys.exit(run(sys.argv[2:]))
+    before = sys.argv.index("--") if "--" in sys.argv else 0
+    if before not in (1, 2) or not sys.argv[before + 1 :]:
+        sys.exit("usage: python -m reconciler.local.lifeline [SECONDS] -- COMMAND…")
+    sys.exit(run(sys.argv[before + 1 :], float(sys.argv[1]) if before == 2 else GRACE_S))

@@ -29,13 +29,15 @@ class Service:
         environment: Mapping[str, str],
         logs: Path,
         cwd: Path | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
         self.name = name
+        self._grace_s = grace_s  # between SIGTERM and SIGKILL
         self.log = logs / f"{name}.log"
         with self.log.open("wb") as log:
             # A new session: Ctrl-C reaches only the owner, which ends the services in order.
             self._lifeline = subprocess.Popen(
-                [sys.executable, "-I", "-S", lifeline.__file__, "--", *command],
+                [sys.executable, "-I", "-S", lifeline.__file__, str(grace_s), "--", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -95,7 +97,7 @@ class Service:
         """End the program and all its descendants, and wait for their end."""
         self.request_stop()
         try:
-            self._lifeline.wait(GRACE_S + 5)
+            self._lifeline.wait(self._grace_s + 5)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -22,7 +22,10 @@ from reconciler.prefect.work_pool import POOL
 
 PREFECT = (*PYTHON, "-m", "prefect")
 RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
-OWNER_S = 30.0  # how long the owner of a stack may take to end its services in order
+OWNER_S = (
+    30.0  # how long the owner of a stack may take to end its services, after the workers' grace
+)
+WRITE_S = 7.0  # after its grace period, a worker host writes what became of the rest, and ends
 BUNDLED = "workers.steps"
 
 
@@ -60,7 +63,9 @@ class Stack:
         self._prepare(settings, database_url)
         host = settings.workers == "local"
         if host:
-            self._launch("worker-host", *PYTHON, "-m", "workers.host", cwd=Path.cwd())
+            command = (*PYTHON, "-m", "workers.host")
+            grace_s = settings.grace_s + WRITE_S
+            self._launch("worker-host", *command, cwd=Path.cwd(), grace_s=grace_s)
         if not self._start_server(free_port()):
             self._start_server(free_port((0,)))
         on_ready(f"Prefect server at {self.ui_url}")
@@ -121,7 +126,7 @@ class Stack:
                 f"A stack of {home} is already running (pid {found.owner.pid}). Use it or stop it.",
                 "tracer down",
             )
-        stop_leftovers(home)
+        stop_leftovers(home, settings.grace_s)
         for name in ("logs", "tmp"):
             (home / name).mkdir(parents=True, exist_ok=True)
         self._home = home
@@ -143,14 +148,22 @@ class Stack:
         self._services.pop("prefect-server").stop()
         return False
 
-    def _launch(self, name: str, *command: str, cwd: Path | None = None) -> None:
-        self._services[name] = self._service(name, command, cwd)
+    def _launch(
+        self, name: str, *command: str, cwd: Path | None = None, grace_s: float = GRACE_S
+    ) -> None:
+        self._services[name] = self._service(name, command, cwd, grace_s)
         self._write_file()
 
-    def _service(self, name: str, command: Sequence[str], cwd: Path | None = None) -> Service:
+    def _service(
+        self,
+        name: str,
+        command: Sequence[str],
+        cwd: Path | None = None,
+        grace_s: float = GRACE_S,
+    ) -> Service:
         """Prefect's programs run in the home, because they read settings from their directory."""
         logs = self._home / "logs"
-        return Service(name, command, self._environment, logs, cwd or self._home)
+        return Service(name, command, self._environment, logs, cwd or self._home, grace_s)
 
     def _await(self, name: str, ready: Callable[[], bool], within_s: float) -> None:
         self._services[name].wait_ready(ready, within_s)
@@ -211,8 +224,10 @@ def stack_settings(all_here: bool) -> Settings:
     return settings
 
 
-def stop_leftovers(home: Path) -> list[str]:
+def stop_leftovers(home: Path, grace_s: float) -> list[str]:
     """End all programs of the stack of `home` that still run; returns the services' names.
+
+    `grace_s` is what its worker host gives to calls that are under way.
 
     `stack.json` names them. A process is ended only if it started at the time noted there. An owner
     that runs is ended first, and has time to stop the services in order.
@@ -222,8 +237,8 @@ def stop_leftovers(home: Path) -> list[str]:
         return []
     found = [one for one in (stack.owner, *stack.services) if one.alive]
     if stack.owner.alive and stack.owner.pid != os.getpid():
-        end_all({stack.owner.pid}, OWNER_S)
-    end_all({one.pid for one in stack.services if one.alive}, GRACE_S + 2)
+        end_all({stack.owner.pid}, OWNER_S + grace_s)
+    end_all({one.pid for one in stack.services if one.alive}, grace_s + WRITE_S + 2)
     clear(home.resolve())
     return sorted({one.name for one in found} - {"owner"})
 

@@ -28,7 +28,8 @@ class LocalSpawner:
                 link.connect(str(self._path))
                 link.sendall(b'{"room": true}\n')
                 found = json.loads(_line(link))
-                return Room(found["room"], found["holder"], found["family"], tuple(found["alive"]))
+                names = (tuple(found["alive"]), tuple(found["gone"]))
+                return Room(found["room"], found["holder"], found["family"], *names)
             except (OSError, ValueError, KeyError):  # gone, silent, or of another version
                 return NO_LIMIT
 

@@ -132,7 +132,14 @@ def test_a_dispatch_does_not_wait_for_a_worker_that_is_taking_its_rows(world: Wo
     world.seed(3)
     (chunk,) = world.store.claim(world.store.now())
     with world.worker.transaction() as beginning:
-        values = {"step": "normalize", "company_ids": world.ids()[1:], "call_id": "fc-worker"}
+        values = {
+            "step": "normalize",
+            "company_ids": world.ids()[1:],
+            "call_id": "fc-worker",
+            "holder": None,
+            "alone": False,
+            "group_sizes": [1],
+        }
         beginning.execute(BEGIN, {**values, "revision": SCHEMA_REVISION})
         world.store.record_calls([chunk], ["fc-tick"])
         assert world.store.release([chunk], [world.store.now()], ["refused"]) == 1

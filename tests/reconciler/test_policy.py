@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reconciler.contract.claimed import Expired
 from reconciler.contract.states import Status
-from reconciler.policy import NOT_BEGUN, WENT_SILENT, backoff, judge
+from reconciler.policy import DIED_ALONE, DIED_SHARED, NOT_BEGUN, backoff, judge
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHANCES = st.floats(0, 1, exclude_max=True)
@@ -21,6 +21,7 @@ def expired(**changes: object) -> Expired:
         "batch_id": 1,
         "attempt": 1,
         "forgiven": 0,
+        "losses": 0,
         "status": Status.IN_PROGRESS,
         "available_at": NOW - timedelta(hours=1),
         "error": None,
@@ -52,7 +53,8 @@ def test_the_last_attempt_fails_with_its_error() -> None:
 
 
 def test_an_earlier_attempt_is_retried_after_its_backoff() -> None:
-    assert judge(expired(attempt=2), NOW, 0).available_at == NOW + timedelta(seconds=10)
+    failed = expired(attempt=2, error="HTTP 500")
+    assert judge(failed, NOW, 0).available_at == NOW + timedelta(seconds=10)
 
 
 def test_a_retry_after_is_honoured_to_the_second() -> None:
@@ -63,8 +65,29 @@ def test_a_retry_after_is_honoured_to_the_second() -> None:
 def test_a_row_that_says_nothing_gets_the_reason_of_its_state() -> None:
     queued = judge(expired(status=Status.QUEUED), NOW, 0)
     assert (queued.error, queued.error_kind) == (NOT_BEGUN, "not_begun")
-    begun = judge(expired(status=Status.IN_PROGRESS), NOW, 0)
-    assert (begun.error, begun.error_kind) == (WENT_SILENT, "worker_silent")
+    begun = judge(expired(losses=3), NOW, 0)
+    assert (begun.error, begun.error_kind) == (DIED_ALONE, "worker_silent")
+    beside = judge(expired(losses=2), NOW, 0)
+    assert (beside.error, beside.error_kind) == (DIED_SHARED, "shared_worker")
+
+
+def test_a_worker_that_dies_costs_an_attempt_only_of_the_row_that_it_worked_alone() -> None:
+    beside = judge(expired(attempt=3, losses=2), NOW, 0)
+    assert (beside.forgiven, beside.lost, beside.available_at) == (True, True, NOW)
+    alone = judge(expired(attempt=5, forgiven=3, losses=3), NOW, 0)
+    assert (alone.forgiven, alone.lost) == (False, True)
+    assert alone.available_at
+    assert judge(expired(attempt=6, forgiven=3, losses=4), NOW, 0).available_at is None
+
+
+def test_a_step_that_allows_one_attempt_is_not_called_again_after_its_worker_died() -> None:
+    once = judge(expired(max_attempts=1), NOW, 0)
+    assert (once.available_at, once.error_kind) == (None, "shared_worker")
+
+
+def test_what_a_worker_was_told_to_stop_goes_on_at_once_and_costs_nothing() -> None:
+    verdict = judge(expired(attempt=3, error="told to end", error_kind="stopped"), NOW, 0.9)
+    assert (verdict.forgiven, verdict.lost, verdict.available_at) == (True, False, NOW)
 
 
 def test_a_spawn_without_an_answer_costs_no_attempt_whatever_its_text_says() -> None:
@@ -81,4 +104,5 @@ def test_a_spawn_without_an_answer_costs_no_attempt_whatever_its_text_says() -> 
 @freeze_time("2031-07-01")
 def test_no_decision_reads_a_clock() -> None:
     """Frozen years away, the verdict depends on the moment that was passed in alone."""
-    assert judge(expired(), NOW, 0).available_at == NOW + timedelta(seconds=5)
+    failed = expired(error="HTTP 500", error_kind="raised")
+    assert judge(failed, NOW, 0).available_at == NOW + timedelta(seconds=5)

@@ -75,7 +75,7 @@ def test_a_cancelled_call_writes_what_is_done_and_begins_no_more(world: World) -
             await running
 
     asyncio.run(cancel_in_the_middle())
-    assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
+    assert world.statuses() == {"COMPLETED": 1, "PENDING": 2}
 
 
 @pytest.mark.usefixtures("container")

@@ -19,6 +19,7 @@ import psycopg
 
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.secrets import log_masked
+from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
 from workers.runtime.calls import Call, WorkReport
 from workers.runtime.loading import load_steps
@@ -27,6 +28,7 @@ from workers.runtime.runtime import CONNECTIONS, Runtime
 log = logging.getLogger("tracer.host")
 
 ALIVE_S = 1.0  # between signs of life
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class Order:
 
 @dataclass(frozen=True)
 class End:
-    """To a worker process: finish what is under way, and end."""
+    """To a worker process: release what is not under way, finish what is, and end.
+
+    What is not done within so many seconds is given up.
+    """
+
+    within_s: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,8 @@ class Alive:
 class Worker:
     """The inside of a worker process."""
 
-    def __init__(self, pipe: Connection, database_url: str) -> None:
-        self._pipe, self._url = pipe, database_url
+    def __init__(self, pipe: Connection, database_url: str, name: str) -> None:
+        self._pipe, self._url, self._name = pipe, database_url, name
         self._steps = load_steps()
         # What is imported stays. Looked through by each full collection, in whichever thread, it
         # stopped all threads for 0.15 s at a time.
@@ -78,11 +85,13 @@ class Worker:
     def run(self) -> None:
         """Work until the host says so, or is gone; then finish what is under way, and end."""
         Thread(target=self._live, name="alive", daemon=True).start()
+        within_s = load_settings().grace_s
         with suppress(EOFError, OSError):  # the host may have died with a word unread
             while True:
                 if self._runtime or self._connect() or self._pipe.poll(ALIVE_S):
                     word = self._pipe.recv()
                     if isinstance(word, End):
+                        within_s = word.within_s
                         break
                     self._unbegun.append(word)
                 if self._runtime:
@@ -90,7 +99,7 @@ class Worker:
         if self._runtime:
             calls = list(self._calls)
             for call in calls:
-                self._runtime.stop(call)
+                self._runtime.stop(call, within_s)
             wait([call.done for call in calls])
             self._runtime.close()
 
@@ -103,7 +112,9 @@ class Worker:
         if not (first or self._unbegun):
             return True
         try:
-            self._runtime = Runtime(WorkerStore.connect(self._url, max_size=CONNECTIONS))
+            store = WorkerStore.connect(self._url, max_size=CONNECTIONS)
+            store.holder = self._name
+            self._runtime = Runtime(store)
         except Unreachable as error:
             if not self._unbegun:
                 return True
@@ -150,11 +161,12 @@ class Worker:
             self._pipe.send(word)
 
 
-def child_main(pipe: Connection, database_url: str, lock: Path) -> None:
+def child_main(pipe: Connection, database_url: str, name: str, lock: Path) -> None:
     """A worker process. It holds `lock` for as long as it lives, whatever ends it."""
-    for stop in (signal.SIGINT, signal.SIGTERM):  # they reach the whole family; the host decides
+    for stop in STOPS:  # they reach the whole family; the host decides
         signal.signal(stop, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     log_masked()
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
-        Worker(pipe, database_url).run()
+        Worker(pipe, database_url, name).run()

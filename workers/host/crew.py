@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 from time import monotonic
 
-from workers.host.child import Alive, Done, End, Order, child_main
+from workers.host.child import STOPS, Alive, Done, End, Order, child_main
 from workers.kit import Step
 from workers.runtime.calls import GRACE_S
 
@@ -21,25 +22,34 @@ log = logging.getLogger("tracer.host")
 CONTEXT = multiprocessing.get_context("spawn")  # threads and fork do not mix
 # A process that says nothing for so long is stopped, or a step holds Python's own lock.
 SILENT_S = 30.0
-# A process that ends sooner than this would end again: the next one waits.
+# A process that ends sooner than this, with no call done, would end again: the next one waits.
 SHORT_LIFE_S = 5.0
 LONGEST_PAUSE_S = 10.0
-FINISH_S = 4.0  # the local stack kills what has not ended after 5 s
+# After its grace period a process writes what became of the rest, releases, and ends.
+WRITE_S = 5.0
+GONE_KEPT = 1000  # names; what a process held is given back at the next tick but one
 
 
 class Child:
     """A worker process, the pipe to it, and the calls that it holds."""
 
-    def __init__(self, database_url: str, lock: Path) -> None:
+    def __init__(self, database_url: str, lock: Path, name: str) -> None:
+        self.name = name  # by which the database knows what it holds
         self._pipe, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(
-            target=child_main, args=(theirs, database_url, lock), daemon=True
+            target=child_main, args=(theirs, database_url, name, lock), daemon=True
         )
-        self._process.start()
+        # A signal to the whole family must not end it while it starts: it is inherited as blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.started = monotonic()
         self.held: dict[int, Order] = {}
         self.retired = False  # a step hangs in it: it gets no more calls
+        self.useful = False  # it has done a call
 
     def send(self, order: Order) -> None:
         """Give it a call; if it has died, whoever listens to it finds that out."""
@@ -72,10 +82,10 @@ class Child:
             elif isinstance(word, Alive) and word.silent_s > longest_s(self.held.values()):
                 return
 
-    def finish(self) -> None:
-        """Have the process finish what is under way, and end."""
+    def finish(self, within_s: float) -> None:
+        """Have the process finish what is under way within so many seconds, and end."""
         with suppress(OSError, ValueError):  # it has ended
-            self._pipe.send(End())
+            self._pipe.send(End(within_s))
 
     def join(self, within_s: float) -> None:
         """Wait for the process to end, and end it if it does not."""
@@ -114,10 +124,16 @@ class Crew:
     """Keeps `processes` worker processes, and the calls that they hold."""
 
     def __init__(
-        self, steps: Mapping[str, Step], processes: int, new_child: Callable[[], Child]
+        self,
+        steps: Mapping[str, Step],
+        processes: int,
+        new_child: Callable[[], Child],
+        grace_s: float,
     ) -> None:
         self.steps = steps
         self.processes = processes
+        self.gone: deque[str] = deque(maxlen=GONE_KEPT)  # the names of processes that have ended
+        self._grace_s = grace_s
         self._new_child = new_child
         self._children: list[Child] = []
         self._unassigned: deque[Order] = deque()  # while no process lives
@@ -156,13 +172,13 @@ class Crew:
             self._changed.wait_for(lambda: not +self._companies)
 
     def close(self) -> None:
-        """End the processes; what is under way has `FINISH_S` seconds to be done and written."""
-        deadline = monotonic() + FINISH_S
+        """End the processes; what is under way has the grace period to be done."""
+        deadline = monotonic() + self._grace_s + WRITE_S
         with self._changed:
             self._closed = True
             children = list(self._children)
         for child in children:
-            child.finish()
+            child.finish(self._grace_s)
         for child in children:
             child.join(deadline - monotonic())
 
@@ -190,7 +206,7 @@ class Crew:
                 pause_s = 0.0
                 continue
             self._bury(child)
-            soon = monotonic() - child.started < SHORT_LIFE_S
+            soon = not child.useful and monotonic() - child.started < SHORT_LIFE_S
             pause_s = min(2 * pause_s + 0.1, LONGEST_PAUSE_S) if soon else 0.0
 
     def _begin(self) -> Child | None:
@@ -222,14 +238,15 @@ class Crew:
                 self._done(child, word)
                 if not child.held:
                     break
-        child.finish()
-        child.join(FINISH_S)
+        child.finish(0.0)
+        child.join(WRITE_S)
         self._bury(child)
 
     def _bury(self, child: Child) -> None:
         """End a process; its calls go to another, which begins what of them was not begun."""
         child.bury()
         with self._changed:
+            self.gone.append(child.name)
             if child in self._children:
                 self._children.remove(child)
             if self._closed:
@@ -243,6 +260,7 @@ class Crew:
     def _done(self, child: Child, word: Done) -> None:
         with self._changed:
             order = child.held.pop(word.number)
+            child.useful = True
             self._companies[order.step] -= len(order.company_ids)
             self._paces[order.step].done(len(order.company_ids))
             self._changed.notify_all()

@@ -14,14 +14,16 @@ import socket
 import socketserver
 import sys
 from contextlib import suppress
-from functools import partial
+from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
 from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.settings import Settings, load_settings, workers_socket
+from workers.host.child import STOPS
 from workers.host.crew import Child, Crew
 from workers.host.presence import Presence
 from workers.runtime.loading import load_steps
@@ -36,13 +38,17 @@ SOON_S = 5.0
 class Host:
     """Takes calls, and has `processes` worker processes do them."""
 
-    def __init__(self, database_url: str, processes: int, place: Path) -> None:
+    def __init__(self, database_url: str, settings: Settings, place: Path) -> None:
         self._steps = load_steps()
         self._started = monotonic()
         self._draining = Event()
         self.presence = Presence(place)
-        new_child = partial(Child, database_url, self.presence.lock)
-        self._crew = Crew(self._steps, processes, new_child)
+        numbers = count(1)
+
+        def new_child() -> Child:
+            return Child(database_url, self.presence.lock, f"{self.presence.name}.{next(numbers)}")
+
+        self._crew = Crew(self._steps, settings.worker_processes, new_child, settings.grace_s)
 
     def start(self) -> None:
         """Start the worker processes."""
@@ -76,7 +82,7 @@ class Host:
 
         `up_s`: for how many seconds this host has been up. `holder` names this host, and `alive`
         all hosts of this place of which a process still lives: what others of its family hold was
-        lost with them.
+        lost with them. So was what the processes of this host that are `gone` held.
         """
         return {
             "room": {
@@ -86,6 +92,7 @@ class Host:
             "holder": self.presence.name,
             "family": self.presence.family,
             "alive": self.presence.alive(),
+            "gone": list(self._crew.gone),
         }
 
     def drain(self) -> None:
@@ -160,7 +167,7 @@ def listen(path: Path, settings: Settings) -> _Server:
     if not settings.database_url:
         raise BadInput("The worker host needs DATABASE_URL, which a local stack sets.", "tracer up")
     claim_socket(path)
-    host = Host(settings.database_url, settings.worker_processes, path.parent)
+    host = Host(settings.database_url, settings, path.parent)
     try:
         return _Server(path, host)
     except FileNotFoundError:  # a host that ended meanwhile has removed the directory
@@ -175,12 +182,12 @@ def remove_socket(path: Path) -> None:
         path.parent.rmdir()
 
 
-def drain_at_eof(server: "_Server") -> None:
+def end_at_eof(host: Host, ends: "SimpleQueue[None]") -> None:
     """Once standard input ends (its owner closed it, or died), finish what was taken and stop."""
     while os.read(sys.stdin.fileno(), 1024):  # not by sys.stdin, which the program's end would lock
         pass
-    server.host.drain()
-    server.shutdown()
+    host.drain()
+    ends.put(None)
 
 
 def serve(until_eof: bool = False) -> None:
@@ -189,22 +196,23 @@ def serve(until_eof: bool = False) -> None:
     Raises:
         BadInput: DATABASE_URL is missing, a step's file is broken, or a host is running.
     """
+    ends = SimpleQueue[None]()  # what a signal handler may put into, whatever it interrupts
+    for number in STOPS:
+        signal.signal(number, lambda *_: ends.put(None))
     settings = load_settings()
     path = workers_socket(settings.home)
     with listen(path, settings) as server:
         host = server.host
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         host.start()
+        Thread(target=server.serve_forever, daemon=True).start()
         if until_eof:
-            Thread(target=drain_at_eof, args=(server,), daemon=True).start()
+            Thread(target=end_at_eof, args=(host, ends), daemon=True).start()
         log.info("%d worker processes, listening at %s", settings.worker_processes, path)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            log.info("stopped")
-        finally:
-            host.close()
-            remove_socket(path)
+        ends.get()
+        log.info("stops: what is under way has %g s", settings.grace_s)
+        host.close()
+        server.shutdown()
+        remove_socket(path)
 
 
 def log_from(level: int) -> None:

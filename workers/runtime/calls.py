@@ -24,7 +24,15 @@ class Verbs(Protocol):
         company_ids: Sequence[int],
         call_id: str | None,
         inputs: Mapping[str, type[StepResult]],
+        *,
+        alone: bool = False,
     ) -> list[Attempt]: ...
+
+    def are_suspect(self, step_name: str, company_ids: Sequence[int]) -> bool: ...
+
+    def release(self, step_name: str, company_ids: Sequence[int]) -> int: ...
+
+    def release_begun(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]: ...
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]: ...
 
@@ -62,6 +70,7 @@ class Call:
     done: "Future[WorkReport]" = field(default_factory=Future)
     report: WorkReport = field(default_factory=WorkReport)
     stopped: bool = False
+    alone: bool = False  # nothing else of the process may run beside it
     open: int = 0  # attempts of which the outcome is not written yet
     _turn: Lock = field(default_factory=Lock)
 

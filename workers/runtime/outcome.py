@@ -25,6 +25,13 @@ class TookTooLong(Exception):
         super().__init__(f"took longer than {step.timeout_s:g} s")
 
 
+class WasStopped(Exception):
+    """The worker was told to end, and has waited for the function long enough."""
+
+    def __init__(self) -> None:
+        super().__init__("its worker was told to end before the step was done")
+
+
 class StrangeIds(Exception):
     """A bulk step has returned results by ids that it was not given, and lacks some that it was."""
 
@@ -89,6 +96,8 @@ def failure(error: BaseException) -> Failure:
             return Failure(str(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
         case TookTooLong():
             return Failure(str(error), kind=ErrorKind.TIMED_OUT)
+        case WasStopped():
+            return Failure(str(error), kind=ErrorKind.STOPPED)
         case ValidationError():
             return Failure(misfit(error), kind=ErrorKind.WRONG_RESULT)
     return Failure(says(error))

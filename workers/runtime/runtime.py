@@ -11,8 +11,11 @@ from workers.kit import Step
 from workers.resources import Resources
 from workers.runtime.calls import Call, Verbs
 from workers.runtime.heart import Heart
-from workers.runtime.lanes import Lane, LoopLane, Process, ThreadLane
+from workers.runtime.isolation import Isolation
+from workers.runtime.lane import Lane, Process
 from workers.runtime.ledger import Ledger
+from workers.runtime.loop_lane import LoopLane
+from workers.runtime.thread_lane import ThreadLane
 
 log = logging.getLogger("tracer.worker")
 
@@ -37,6 +40,7 @@ class Runtime:
             store=store,
             heart=heart,
             ledger=Ledger(store, heart),
+            isolation=Isolation(),
             loop=self._loop,
             resources=Resources(),
             beginners=ThreadPoolExecutor(BEGINNERS, "begin"),
@@ -58,9 +62,13 @@ class Runtime:
         self._lane(step).submit(call)
         return call
 
-    def stop(self, call: Call) -> None:
-        """Write what is done and under way of a call, and begin no more of it."""
-        self._lane(call.step).stop(call)
+    def stop(self, call: Call, within_s: float) -> None:
+        """Write what is done and under way of a call, and release what is not.
+
+        A function that runs for more than `within_s` seconds is given up: its attempt has failed,
+        and does not count.
+        """
+        self._lane(call.step).stop(call, within_s)
 
     @property
     def silent_s(self) -> float:

@@ -79,6 +79,8 @@ class TrialStore:
         company_ids: Sequence[int],
         call_id: str | None,  # noqa: ARG002
         inputs: Mapping[str, type[StepResult]],
+        *,
+        alone: bool = False,  # noqa: ARG002
     ) -> list[Attempt]:
         """An attempt for each company, with what is known of it."""
         return [
@@ -95,6 +97,18 @@ class TrialStore:
             )
             for i in company_ids
         ]
+
+    def are_suspect(self, step_name: str, company_ids: Sequence[int]) -> bool:  # noqa: ARG002
+        """No worker has died by them."""
+        return False
+
+    def release(self, step_name: str, company_ids: Sequence[int]) -> int:  # noqa: ARG002
+        """They are nobody else's."""
+        return 0
+
+    def release_begun(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
+        """They are nobody else's."""
+        return keys_of(attempts)
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
         """Nobody takes an attempt away."""

@@ -91,7 +91,8 @@ UNION ALL
 # Shares each step's capacity among its batches (max-min fair). Higher priorities come first. Within
 # a priority, each batch gets its rows up to one common level: a small batch is claimed whole beside
 # a large one, and no capacity is left over. If the split is uneven, the last rows go to one batch
-# each, in an order that changes with every tick.
+# each, in an order that changes with every tick. Rows that were lost with a worker are in calls of
+# their own, as small as their losses say.
 CLAIM = f"""
 WITH RECURSIVE {LEVELS}, share AS (
     SELECT step_name, batch_id, priority,
@@ -126,18 +127,21 @@ WITH RECURSIVE {LEVELS}, share AS (
         call_id = NULL, holder = %(holder)s, error = NULL, error_kind = NULL
     FROM enrichment_registry r
     WHERE w.ctid = ANY(ARRAY(SELECT ctid FROM chosen)) AND r.step_name = w.step_name
-    RETURNING w.company_id, w.step_name, w.batch_id, w.attempt
+    RETURNING w.company_id, w.step_name, w.batch_id, w.attempt,
+        least(w.losses, cardinality(%(group_sizes)s::int[])) AS losses
 ), numbered AS (
-    SELECT c.*, (row_number() OVER (PARTITION BY step_name ORDER BY batch_id, company_id) - 1)
-        / r.chunk_size AS chunk
+    SELECT c.*,
+        (row_number() OVER (PARTITION BY step_name, losses ORDER BY batch_id, company_id) - 1)
+        / least(r.chunk_size, (%(group_sizes)s::int[])[losses]) AS chunk
     FROM claimed c
     JOIN enrichment_registry r USING (step_name)
 ), chunks AS (
-    SELECT step_name, chunk, array_agg(company_id ORDER BY batch_id, company_id) AS company_ids,
+    SELECT step_name, losses, chunk,
+        array_agg(company_id ORDER BY batch_id, company_id) AS company_ids,
         array_agg(batch_id ORDER BY batch_id, company_id) AS batch_ids,
         array_agg(attempt ORDER BY batch_id, company_id) AS attempts
     FROM numbered
-    GROUP BY step_name, chunk
+    GROUP BY step_name, losses, chunk
 )
 SELECT step_name, r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.backoff_max_s,
     greatest(r.max_in_flight / r.chunk_size, %(few_calls)s) AS max_waiting,
@@ -145,5 +149,5 @@ SELECT step_name, r.app_name, r.function_name, r.chunk_size, r.backoff_s, r.back
 FROM chunks
 JOIN enrichment_registry r USING (step_name)
 LEFT JOIN throttles t USING (step_name)
-ORDER BY chunk, step_name
+ORDER BY losses, chunk, step_name
 """

@@ -11,6 +11,7 @@ TO_ADVANCE = f"""status IN ({listed(ADVANCING)}) AND NOT advanced"""
 AT_FAULT = f"""error IS NOT NULL
     AND status NOT IN ({listed((Status.NOT_FOUND, Status.SKIPPED, Status.CANCELLED))})"""
 
-# Rows that a worker host has which is gone, with all its processes.
+# Rows that a worker host has which is gone, with all its processes, or a process that is.
 ORPHANED = """lease_expires_at IS NOT NULL
-    AND holder LIKE %(family)s AND holder <> ALL(%(alive)s)"""
+    AND ((holder LIKE %(family)s AND split_part(holder, '.', 1) <> ALL(%(alive)s))
+        OR holder = ANY(%(gone)s))"""

@@ -5,14 +5,19 @@ from reconciler.contract.sql.held import SAME_ATTEMPT, held
 # begin: QUEUED -> IN_PROGRESS; returns the company's input in the same round trip
 # A call carries company ids alone. That is enough: a unique index allows one row in flight per
 # company and step. If the schema has another revision than the worker's code, nothing is taken.
-BEGIN = """
+# Nor are rows that were lost with a worker, unless this one works nothing else and the call is as
+# small as their losses say: an older, larger call may have their ids too.
+_SUSPECT = """w.losses > 0
+    AND cardinality(%(company_ids)s::bigint[])
+        <= (%(group_sizes)s::int[])[least(w.losses, cardinality(%(group_sizes)s::int[]))]"""
+BEGIN = f"""
 UPDATE workflow_states w
 SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL, error_kind = NULL,
-    call_id = coalesce(%(call_id)s, w.call_id),
+    call_id = coalesce(%(call_id)s, w.call_id), holder = coalesce(%(holder)s, w.holder),
     lease_expires_at = clock_timestamp() + make_interval(secs => r.lease_s)
 FROM companies c, enrichment_registry r
 WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
-  AND w.status = 'QUEUED'
+  AND w.status = 'QUEUED' AND (w.losses = 0 OR %(alone)s AND {_SUSPECT})
   AND (SELECT version_num FROM alembic_version) = %(revision)s
   AND c.id = w.company_id AND r.step_name = w.step_name
 RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
@@ -20,6 +25,36 @@ RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.att
 # Added to BEGIN for each of the step's inputs: the row of an earlier step's table, null if there is
 # none.
 INPUT = ", (SELECT to_json(earlier) FROM {table} earlier WHERE company_id = c.id)::text AS {name}"
+
+# Whether rows of a call that begins nothing are waiting for a worker that works nothing else.
+ARE_SUSPECT = f"""
+SELECT true AS found FROM workflow_states w
+WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
+  AND w.status = 'QUEUED' AND {_SUSPECT}
+LIMIT 1
+"""
+
+# release: QUEUED -> PENDING, the attempt refunded
+# The worker is told to end and has not begun them. A call arrives at one worker, so what of it is
+# QUEUED is that worker's; after a repeated claim it may be another's, which then finds nothing.
+RELEASE = """
+UPDATE workflow_states w
+SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, lease_expires_at = NULL,
+    call_id = NULL, holder = NULL
+WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s AND w.status = 'QUEUED'
+RETURNING w.company_id
+"""
+
+# release: IN_PROGRESS -> PENDING, the attempt refunded
+# The worker is told to end, and has not called the step for them.
+RELEASE_BEGUN = f"""
+UPDATE workflow_states w
+SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, started_at = NULL,
+    lease_expires_at = NULL, call_id = NULL, holder = NULL
+FROM {held()}
+WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS') AND w.error IS NULL
+RETURNING w.company_id, w.step_name
+"""
 
 # heartbeat: IN_PROGRESS -> IN_PROGRESS, the lease renewed from now
 # The lease of a failed attempt is not renewed: `fail` has ended it, so that the next tick judges

@@ -54,6 +54,7 @@ def a_long_life(world: RoleWorld) -> None:
         world.tick()
         for step in BLUEPRINT:
             world.work(step)
+            world.work(step)  # those that were lost with a worker, alone
     assert [row["rows"] for row in steering.failed(world.operator, batch)] == [1]
     steering.retry(world.operator, batch)
     steering.pause(world.operator, batch)
@@ -71,10 +72,21 @@ def a_long_life(world: RoleWorld) -> None:
     world.tick()
     assert world.spawner.cancelled == ["call-2"]
     assert overview(world.store)
+    release_all(world)
     room = Room({"normalize": 1}, holder="here-2", family="here-", alive=("here-2",))
     assert world.store.give_back(room, world.store.now()) == 0
     assert world.store.claim(world.store.now(), room) == []
     world.store.prune(world.store.now() + timedelta(days=9))
+
+
+def release_all(world: RoleWorld) -> None:
+    """A worker that is told to end releases what it has begun, and what not."""
+    batch = world.operator.batch(world.seed(2, name="released"))
+    world.tick()
+    first, second = world.ids()[:2]
+    assert len(world.worker.release_begun(world.worker.begin("normalize", [first]))) == 1
+    assert world.worker.release("normalize", [second]) == 1
+    steering.cancel(world.operator, batch)
 
 
 def fail_and_come_back(world: RoleWorld, now: datetime) -> None:

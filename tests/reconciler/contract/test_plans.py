@@ -98,11 +98,15 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         "call_id": None,
         "revision": SCHEMA_REVISION,
         "forgiving": [False] * 500,
+        "lost": [False] * 500,
+        "holder": None,
+        "alone": False,
         "rows": "[]",
     }
     statements = (
         *(claim.CLAIM, dispatch.CALLS_TO_CANCEL, dispatch.RECORD_CALLS, dispatch.RELEASE),
         *(dispatch.NOTE_UNKNOWN, tick.REAP, work.BEGIN, work.HEARTBEAT, work.FAIL),
+        *(work.RELEASE, work.RELEASE_BEGUN),
         _complete_statement(Normalized).as_string(),
     )
     for query in statements:

@@ -51,6 +51,13 @@ def release(world: World, attempt: int) -> object:
     return world.store.release([chunk(world, attempt)], [world.store.now()], ["refused"])
 
 
+def released(world: World, attempt: int) -> object:
+    """By the conductor what is QUEUED, by the worker what it has begun."""
+    if world.rows()[0]["status"] == Status.QUEUED:
+        return release(world, attempt)
+    return world.worker.release_begun([held(world, attempt)])
+
+
 def give_back(world: World, _: int) -> object:
     return world.store.give_back(Room(holder="here-2", family="here-"), world.store.now())
 
@@ -67,7 +74,7 @@ def reap(available: bool) -> Callable[[World, int], object]:
 
 # Verb -> (how it is done, where it takes the row); with a guard on the attempt or without one.
 FENCED: dict[tuple[str, Status], Callable[[World, int], object]] = {
-    ("release", Status.PENDING): release,
+    ("release", Status.PENDING): released,
     ("heartbeat", Status.IN_PROGRESS): lambda w, a: w.worker.heartbeat([held(w, a)]),
     ("complete", Status.COMPLETED): lambda w, a: w.worker.complete([held(w, a)], [Normalized()]),
     ("miss", Status.NOT_FOUND): fail(Status.NOT_FOUND),

@@ -155,7 +155,7 @@ def test_leftovers_that_were_written_down_are_ended(
     socket_of_host = workers_socket(tmp_path)
     socket_of_host.parent.mkdir()
     socket_of_host.touch()
-    assert stop_leftovers(tmp_path) == ["worker-host"]
+    assert stop_leftovers(tmp_path, 1.0) == ["worker-host"]
     assert program.wait(5) == -signal.SIGTERM
     assert load_stack(tmp_path) is None
     assert not of_a_run.exists()
@@ -168,12 +168,12 @@ def test_a_stranger_that_was_given_the_pid_is_left_alone(
     stranger = Running("prefect-server", program.pid, "another moment")
     write_stack(tmp_path, StackFile("http://x/api", stranger, [stranger]))
     assert read_stack(tmp_path) is None
-    assert stop_leftovers(tmp_path) == []
+    assert stop_leftovers(tmp_path, 1.0) == []
     assert program.poll() is None
 
 
 def test_without_a_stack_there_is_nothing_to_stop(tmp_path: Path) -> None:
-    assert stop_leftovers(tmp_path) == []
+    assert stop_leftovers(tmp_path, 1.0) == []
 
 
 def test_half_a_stack_file_counts_as_none(tmp_path: Path) -> None:

@@ -219,19 +219,20 @@ def test_results_survive_a_database_that_is_away_for_a_moment(
     assert world.work(doing(cut_off)) == WorkReport(begun=2, completed=2)
 
 
-def test_a_stopped_worker_writes_what_is_done_and_leaves_the_rest(world: World) -> None:
+def test_a_stopped_worker_writes_what_is_done_and_releases_the_rest(world: World) -> None:
     world.claimed(3)
     calls: SimpleQueue[Call] = SimpleQueue()
 
     def function(_: Company) -> Normalized:
-        runtime.stop(calls.get())
+        runtime.stop(calls.get(), 30)
         return Normalized()
 
     with closing(Runtime(world.worker)) as runtime:
         call = runtime.submit(doing(function, concurrency=1), world.ids())
         calls.put(call)
         assert call.done.result() == WorkReport(begun=3, completed=1)
-    assert world.statuses() == {"COMPLETED": 1, "IN_PROGRESS": 2}
+    assert world.statuses() == {"COMPLETED": 1, "PENDING": 2}
+    assert {row["attempt"] for row in world.rows("status = 'PENDING'")} == {0}
 
 
 def test_the_domain_row_of_a_second_batch_replaces_the_first(world: World) -> None:
@@ -268,8 +269,9 @@ def test_a_call_that_is_stopped_before_it_begins_begins_nothing(world: World) ->
         busy = runtime.submit(step, [first])
         called.wait(10)
         call = runtime.submit(step, [second, third])
-        runtime.stop(call)
+        runtime.stop(call, 30)
         assert call.done.result() == WorkReport()
         go_on.set()
         assert busy.done.result() == WorkReport(begun=1, completed=1)
-    assert world.statuses() == {"COMPLETED": 1, "QUEUED": 2}
+    assert world.statuses() == {"COMPLETED": 1, "PENDING": 2}
+    assert {row["attempt"] for row in world.rows("status = 'PENDING'")} == {0}

@@ -22,7 +22,7 @@ from tests.world import World, doing
 from workers import resources
 from workers.kit import NotFound, Step, resource, step
 from workers.resources import OPENERS
-from workers.runtime import lanes
+from workers.runtime import loop_lane
 from workers.runtime.calls import WorkReport
 from workers.runtime.runtime import Runtime
 from workers.steps.normalize import Normalized
@@ -127,7 +127,7 @@ def test_a_time_out_of_the_steps_own_is_its_own_error(world: World) -> None:
 def test_a_coroutine_that_goes_on_after_it_was_cancelled_is_left_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "GRACE_S", 0.2)
+    monkeypatch.setattr(loop_lane, "GRACE_S", 0.2)
     world.claimed(2)
     over = asyncio.Event()
 

@@ -46,7 +46,7 @@ def listening(home: Path, lacking: str | None = None) -> Iterator[Callable[[], N
     path = workers_socket(home)
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
-    worker_host = Host("postgresql://unused", 1, path.parent)
+    worker_host = Host("postgresql://unused", load_settings(), path.parent)
     worker_host._steps.pop(lacking, None)
     with _Server(path, worker_host) as host:
         serving = Thread(target=host.serve_forever, args=(0.01,))

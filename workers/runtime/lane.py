@@ -1,0 +1,232 @@
+"""The calls of one step in a worker process: which are begun, and how its function is called."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Condition, Lock
+from typing import Any
+
+import psycopg
+
+from reconciler.contract.errors import TracerError
+from reconciler.contract.worker_store import Attempt, Failure
+from workers.kit import Step
+from workers.resources import Resources
+from workers.runtime.calls import Call, Turn, Verbs
+from workers.runtime.heart import Heart
+from workers.runtime.isolation import Isolation
+from workers.runtime.ledger import Entry, Ledger
+from workers.runtime.outcome import TookTooLong, outcomes, taken
+from workers.runtime.patience import BEGIN_PATIENCE_S, patiently
+
+
+@dataclass
+class Process:
+    """What all lanes of a worker process share."""
+
+    store: Verbs
+    heart: Heart
+    ledger: Ledger
+    isolation: Isolation
+    loop: asyncio.AbstractEventLoop
+    resources: Resources
+    beginners: Executor
+    computing: Lock = field(default_factory=Lock)  # held by the one call that computes
+
+
+class Lane(ABC):
+    """The calls of one step.
+
+    A call is begun once fewer companies than `Step.companies_at_once` are in hand: so the functions
+    do not wait for the database, and what is begun is worked soon.
+    """
+
+    def __init__(self, step: Step, process: Process) -> None:
+        self.step = step
+        self._process = process
+        self._waiting: deque[Call] = deque()
+        self._ready: deque[Turn] = deque()
+        self._in_hand = 0  # companies of calls that are begun, or about to be
+        self._changed = Condition()
+        process.isolation.on_open(self._reopen)
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Call the function for what is ready, as far as there is room."""
+
+    @abstractmethod
+    def _give_up(self, call: Call) -> None:
+        """Wait no longer for functions that run for a call that was stopped."""
+
+    def submit(self, call: Call) -> None:
+        """Take a call; it begins when there is room."""
+        with self._changed:
+            self._waiting.append(call)
+            self._admit()
+
+    def stop(self, call: Call, within_s: float) -> None:
+        """Call the function for no more companies of the call: they go back to the database.
+
+        What still runs after `within_s` seconds is given up.
+        """
+        call.stopped = True
+        with self._changed:
+            waiting = call in self._waiting
+            if waiting:
+                self._waiting.remove(call)
+            dropped = [turn for turn in self._ready if turn.call is call]
+            self._ready = deque(turn for turn in self._ready if turn.call is not call)
+        if waiting or self._process.isolation.withdraw(call):
+            self._process.beginners.submit(self._hand_back, call)
+        self._drop(dropped)
+        if not call.done.done():
+            give_up = partial(self._process.loop.call_later, within_s, self._give_up, call)
+            self._process.loop.call_soon_threadsafe(give_up)
+
+    def _reopen(self) -> None:
+        with self._changed:
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._in_hand < self.step.companies_at_once:
+            if not self._process.isolation.enter(self._waiting[0]):
+                return
+            self._begin_soon(self._waiting.popleft())
+
+    def _begin_soon(self, call: Call) -> None:
+        self._in_hand += len(call.company_ids)
+        self._process.ledger.expect(len(call.company_ids))
+        self._process.beginners.submit(self._begin, call)
+
+    def _begin_alone(self, call: Call) -> None:
+        call.alone = True
+        with self._changed:
+            self._begin_soon(call)
+
+    def _begin(self, call: Call) -> None:
+        """Begin a call, and have its companies worked."""
+        given = len(call.company_ids)
+        try:
+            attempts = [] if call.stopped else self._begun(call)
+            isolate = not (attempts or call.stopped or call.alone) and self._is_suspect(call)
+        except BaseException as error:  # noqa: BLE001 - it is the call's to raise
+            self._release(given)
+            call.give_up(error)
+            return
+        self._release(given - len(attempts))
+        if call.stopped and not attempts:
+            self._hand_back(call)
+        elif isolate:
+            self._process.isolation.isolate(call, partial(self._begin_alone, call))
+        else:
+            self._take_up(call, attempts)
+
+    def _take_up(self, call: Call, attempts: Sequence[Attempt]) -> None:
+        call.begun(len(attempts))
+        turns = [Turn(attempt, call) for attempt in attempts]
+        self._process.heart.hold(turns)
+        self._ready_to_work(call, turns)
+        self._work()
+
+    def _begun(self, call: Call) -> list[Attempt]:
+        inputs = {wanted.parameter: wanted.table for wanted in self.step.inputs}
+        given = (self.step.name, call.company_ids, call.call_id, inputs)
+        begin = partial(self._process.store.begin, *given, alone=call.alone)
+        return patiently(begin, BEGIN_PATIENCE_S)
+
+    def _is_suspect(self, call: Call) -> bool:
+        asked = (self.step.name, call.company_ids)
+        return patiently(lambda: self._process.store.are_suspect(*asked), BEGIN_PATIENCE_S)
+
+    def _hand_back(self, call: Call) -> None:
+        """Release what of a call is not begun; if the database is away, its lease decides."""
+        with suppress(psycopg.Error, TracerError):
+            self._process.store.release(self.step.name, call.company_ids)
+        call.begun(0)
+
+    def _ready_to_work(self, call: Call, turns: Sequence[Turn]) -> None:
+        """Read the inputs; what cannot do without one has ended."""
+        ready, ended = list[Turn](), list[Entry]()
+        for turn in turns:
+            inputs = taken(self.step, turn.attempt)
+            if isinstance(inputs, Failure):
+                ended.append((turn, inputs))
+            else:
+                turn.inputs = inputs
+                ready.append(turn)
+        with self._changed:
+            if not call.stopped:  # else `stop` has looked already
+                self._ready += ready
+                ready = []
+        self._drop(ready)
+        self._end(ended)
+
+    def _take(self) -> list[Turn]:
+        """What the next call of the function is for; those that are ours no more are not paid for.
+
+        Call it with `_changed` held.
+        """
+        chosen, stale = list[Turn](), list[Turn]()
+        while self._ready and len(chosen) < (self.step.bulk or 1):
+            turn = self._ready.popleft()
+            (chosen if self._process.heart.holds(turn) else stale).append(turn)
+        if stale:
+            self._process.loop.call_soon_threadsafe(self._drop, stale)
+        return chosen
+
+    def _drop(self, turns: Sequence[Turn]) -> None:
+        """Let go of turns whose function was not called: another worker shall have them."""
+        if turns:
+            ours = [turn for turn in turns if self._process.heart.holds(turn)]
+            self._process.heart.release(turns)
+            self._process.beginners.submit(self._hand_over, turns, ours)
+
+    def _hand_over(self, turns: Sequence[Turn], ours: Sequence[Turn]) -> None:
+        with suppress(psycopg.Error, TracerError):  # then their leases decide
+            self._process.store.release_begun([turn.attempt for turn in ours])
+        for turn in turns:
+            turn.call.settle(1, stale=int(turn not in ours))
+        self._release(len(turns))
+
+    def _release(self, companies: int) -> None:
+        """Note that so many companies are in hand no more, without an outcome."""
+        self._process.ledger.expect(-companies)
+        with self._changed:
+            self._in_hand -= companies
+            self._admit()
+
+    def _end(self, entries: Sequence[Entry]) -> None:
+        """Have written what attempts came to; their place is free for others."""
+        self._process.ledger.put(entries)
+        with self._changed:
+            self._in_hand -= len(entries)
+            self._admit()
+
+    def _came_to(self, turns: Sequence[Turn], found: Any) -> Iterator[Entry]:
+        """What one call of the function came to, for each of its attempts."""
+        attempts = [turn.attempt for turn in turns]
+        return zip(turns, outcomes(self.step, attempts, found), strict=True)
+
+    def _leave_behind(self, turns: Sequence[Turn], why: Exception | None = None) -> None:
+        """Give up a call of the function that hangs, or that is to be stopped."""
+        turns[0].call.settle(0, left_behind=1)
+        self._end(list(self._came_to(turns, why or TookTooLong(self.step))))
+
+    def _subject(self, turns: Sequence[Turn]) -> Any:
+        """The function's first argument."""
+        companies = [turn.attempt.company for turn in turns]
+        return companies if self.step.bulk else companies[0]
+
+    def _inputs(self, turns: Sequence[Turn]) -> dict[str, Any]:
+        """The earlier results for one call of the function; of a bulk step, by company id."""
+        if not self.step.bulk:
+            return turns[0].inputs
+        return {
+            wanted.parameter: {t.attempt.company.id: t.inputs[wanted.parameter] for t in turns}
+            for wanted in self.step.inputs
+        }
