@@ -81,7 +81,8 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
     retried, failed = reap(store, now) if due.expired or given_back else (0, 0)
     advanced = store.advance(now) if due.to_advance else 0
     calls_cancelled = cancel_calls(store, spawner) if due.calls_to_cancel else 0
-    chunks = store.claim(now, room) if due.pending or advanced or retried or given_back else []
+    claimable = not room.closed and (due.pending or advanced or retried or given_back)
+    chunks = store.claim(now, room) if claimable else []
     dispatched = dispatch(store, spawner, chunks, now)
     # Without a check, a tick that claimed leaves this to the next check (`due.ended`).
     may_have_ended = (check_due or not chunks) and (advanced or failed)

@@ -21,7 +21,7 @@ GROUP_SIZES = (100, 10, 1)
 
 @dataclass(frozen=True)
 class Room:
-    """What workers can take now.
+    """What workers can take now; `closed`: nothing, since there are none.
 
     `rows`: at most so many companies, by step; a step that is not named has no limit. `holder`
     names the worker host that takes them; the names of all hosts of its place begin with `family`.
@@ -34,9 +34,11 @@ class Room:
     family: str | None = None
     alive: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    closed: bool = False
 
 
 NO_LIMIT = Room()
+CLOSED = Room(closed=True)
 
 
 @dataclass(frozen=True)

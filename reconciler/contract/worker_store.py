@@ -122,7 +122,7 @@ class WorkerStore(Database):
         return len(self.rows(queries.RELEASE, **asked))
 
     def release_begun(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
-        """Put back to PENDING, refunded, attempts for which the step was not called.
+        """Put back to PENDING, forgiven, attempts for which the step was not called.
 
         Returns the step and the company of each attempt that was still the same.
         """

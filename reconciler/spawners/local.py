@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reconciler.contract.claimed import NO_LIMIT, Chunk, Room
+from reconciler.contract.claimed import CLOSED, NO_LIMIT, Chunk, Room
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unanswered, Unknown
 
 NO_HOST = "no worker host is running: start `tracer up`, or `tracer workers`"
@@ -21,11 +21,17 @@ class LocalSpawner:
         self._timeout_s = timeout_s
 
     def room(self) -> Room:
-        """See `Spawner.room`; what the host answers, no limit without a host."""
+        """See `Spawner.room`: what the host answers. Closed without a host: it may be restarting,
+        and a refused call would throttle the step for other hosts too."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(self._timeout_s)
             try:
                 link.connect(str(self._path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return CLOSED
+            except OSError:
+                return NO_LIMIT
+            try:
                 link.sendall(b'{"room": true}\n')
                 found = json.loads(_line(link))
                 names = (tuple(found["alive"]), tuple(found["gone"]))

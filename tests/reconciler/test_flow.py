@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 from reconciler.contract.grants import CONDUCTOR
 from tests import browser as chromium
 from tests.reconciler.flows import Flows
+from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.reconciler.operator.report.reporting import make_past
 from tests.roles import as_role, granted
 from tests.world import World, wait_until
@@ -64,10 +65,11 @@ def test_each_run_leaves_a_version_of_the_table_and_its_line(
     make_past(world.operator, "prospects", 200)
     world.seed(3, ["normalize", "step_a"], name="newcomers")
     conductor = as_role(granted(url), CONDUCTOR)
-    flows.begin(conductor, {"prefect.artifact.FIRST_S": 0.1})
-    wait_until(lambda: ticked(world))
-    world.operator.set_polling(paused=True)
-    first, second = flows.end(), flows.run(conductor)
+    with listening(flows.home):
+        flows.begin(conductor, {"prefect.artifact.FIRST_S": 0.1})
+        wait_until(lambda: ticked(world))
+        world.operator.set_polling(paused=True)
+        first, second = flows.end(), flows.run(conductor)
     assert first["says"].startswith("Left because polling is paused: claimed 3, ")
     assert second["says"] == "Left because polling is paused: nothing to do"
     tables = [flows.artifacts(run) for run in (first, second)]
@@ -98,11 +100,12 @@ def test_a_loop_that_is_taken_over_after_an_outage_is_no_failure(
     flows.begin(as_role(granted(url), CONDUCTOR), {"prefect.artifact.FIRST_S": 0.1})
     wait_until(lambda: world.operator.polling()["ticked_at"])
     away, back = flows.logged(AWAY), flows.logged(BACK)
-    world.seed(2)
-    world.sql(BREAK)
-    wait_until(lambda: flows.logged(BACK) > back and ticked(world))
-    world.store.take_over()
-    run = flows.end()
+    with listening(flows.home):
+        world.seed(2)
+        world.sql(BREAK)
+        wait_until(lambda: flows.logged(BACK) > back and ticked(world))
+        world.store.take_over()
+        run = flows.end()
     assert run["state"] == "COMPLETED"
     assert run["says"].startswith("Left because a newer loop has taken over: claimed 2")
     assert flows.logged(AWAY) == away + 1

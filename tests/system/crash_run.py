@@ -2,10 +2,11 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +29,7 @@ from tests.system.crash import Death, Probe, Program, probing
 from tests.world import STEPS, World, work
 from workers.kit import Step
 from workers.runtime import ledger
+from workers.runtime.runtime import Runtime
 
 TURNS = 40  # of a tick and the work after it; the longest scenario takes 12
 # Longer than every lease, deadline and backoff in the registry: between two ticks all are over.
@@ -50,6 +52,7 @@ class Scenario:
     named: bool = False  # whether its calls have ids
     on_loop: bool = False  # whether the steps are coroutines
     hosted: bool = False  # whether the far side is a worker host, which has a name
+    stopped: bool = False  # whether the worker is told to end while its first company is worked
     # How many outcomes are written at a time; all of a call, if there are not so many. By the
     # product's own times, a slow machine would have other places to die than a fast one.
     flush_rows: int = 500
@@ -119,6 +122,7 @@ class Run:
         self.landed: set[tuple[int, str, int]] = set()
         self.paid: Counter[tuple[int, str, int]] = Counter()  # of what was green at the death
         self.calls_of: Counter[tuple[int, str]] = Counter()
+        self.stops = SimpleQueue[Callable[[], None]]()  # of the calls that a worker has
         self._stack = ExitStack()
         self.store, self.worker = world.store, world.worker
         doomed = probe.doomed[0].program if probe.doomed else ""
@@ -168,10 +172,23 @@ class Run:
         """A worker's call."""
         step = self.acted(STEPS[chunk.step_name])
         try:
-            work(self.worker, step, chunk.company_ids, call_id=call_id)
+            if self.scenario.stopped:
+                self.do_two(step, chunk.company_ids)
+            else:
+                work(self.worker, step, chunk.company_ids, call_id=call_id)
         except Death:
             self.worker, self.working = self.world.worker, None
             self.mourn()
+
+    def do_two(self, step: Step, company_ids: Sequence[int]) -> None:
+        """Two calls: the second is not begun while the first has companies."""
+        with closing(Runtime(self.worker)) as runtime:
+            first = runtime.submit(step, company_ids[:2])
+            second = runtime.submit(step, company_ids[2:])
+            self.stops.put(lambda: runtime.stop(second, 3600))
+            self.stops.put(lambda: runtime.stop(first, 3600))
+            for call in (first, second):
+                call.done.result()
 
     def mourn(self) -> None:
         """Look at what the dead program left, once the server has noticed that it is gone."""

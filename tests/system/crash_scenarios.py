@@ -63,6 +63,22 @@ def takes_a_beat(run: Run, _: Company, __: int) -> Normalized:
     return Normalized()
 
 
+def is_told_to_end(run: Run, _: Company, number: int) -> Normalized:
+    """First the call that is not begun is stopped, then the one that is."""
+    if number == 1 and run.turns == 1:
+        for pending in (1, 2):
+            run.stops.get(timeout=10)()
+            deadline = time.monotonic() + 10
+            while run.working and not run.working.dead and count(run, "PENDING") < pending:
+                assert time.monotonic() < deadline, "nothing is released"
+                time.sleep(0.002)
+    return Normalized()
+
+
+def count(run: Run, status: str) -> int:
+    return run.world.statuses().get(status, 0)
+
+
 def beats(run: Run) -> bool:
     return any(place.thread == HEART for place in run.probe.crossed)
 
@@ -132,6 +148,14 @@ SCENARIOS = [
         settings={"chunk_size": 1, "max_attempts": 2},
         answers=("spawned", "host dies"),
         hosted=True,
+    ),
+    Scenario(
+        "a worker is told to end",
+        {"normalize": {"COMPLETED": 3}},
+        batches={"batch": ("a", "b", "c")},
+        settings={"chunk_size": 3},
+        play={"normalize": is_told_to_end},
+        stopped=True,
     ),
     Scenario(
         "a lease ends while its worker goes on",

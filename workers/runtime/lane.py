@@ -5,15 +5,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Condition, Lock
 from typing import Any
 
-import psycopg
-
-from reconciler.contract.errors import TracerError
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
 from workers.resources import Resources
@@ -145,8 +141,10 @@ class Lane(ABC):
 
     def _hand_back(self, call: Call) -> None:
         """Release what of a call is not begun; if the database is away, its lease decides."""
-        with suppress(psycopg.Error, TracerError):
+        try:
             self._process.store.release(self.step.name, call.company_ids)
+        except BaseException as error:  # noqa: BLE001 - it is the call's to raise
+            call.give_up(error)
         call.begun(0)
 
     def _ready_to_work(self, call: Call, turns: Sequence[Turn]) -> None:
@@ -187,8 +185,11 @@ class Lane(ABC):
             self._process.beginners.submit(self._hand_over, turns, ours)
 
     def _hand_over(self, turns: Sequence[Turn], ours: Sequence[Turn]) -> None:
-        with suppress(psycopg.Error, TracerError):  # then their leases decide
+        try:
             self._process.store.release_begun([turn.attempt for turn in ours])
+        except BaseException as error:  # noqa: BLE001 - it is the calls' to raise
+            for turn in turns:
+                turn.call.give_up(error)
         for turn in turns:
             turn.call.settle(1, stale=int(turn not in ours))
         self._release(len(turns))

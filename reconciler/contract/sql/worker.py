@@ -45,11 +45,12 @@ WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s AND w.statu
 RETURNING w.company_id
 """
 
-# release: IN_PROGRESS -> PENDING, the attempt refunded
-# The worker is told to end, and has not called the step for them.
+# release: IN_PROGRESS -> PENDING, the attempt forgiven
+# The worker is told to end, and has not called the step for them. The attempt has begun, so its
+# number is not given again: it fences what this worker may still send.
 RELEASE_BEGUN = f"""
 UPDATE workflow_states w
-SET status = 'PENDING', attempt = w.attempt - 1, queued_at = NULL, started_at = NULL,
+SET status = 'PENDING', forgiven = w.forgiven + 1, queued_at = NULL, started_at = NULL,
     lease_expires_at = NULL, call_id = NULL, holder = NULL
 FROM {held()}
 WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS') AND w.error IS NULL

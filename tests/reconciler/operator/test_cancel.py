@@ -52,6 +52,7 @@ def test_no_call_is_cancelled_under_a_worker_that_came_to_cancelled_rows(
     world.claimed(1)
     batch = world.operator.batch("batch")
     values = {"step": "normalize", "company_ids": world.ids(), "call_id": None}
+    values |= {"holder": None, "alone": False, "group_sizes": [1]}
     with ThreadPoolExecutor(1) as threads, world.worker.transaction() as beginning:
         with world.operator.transaction() as cancelling:
             cancelling.execute(CANCEL_BATCH, {"batch_id": batch.id})

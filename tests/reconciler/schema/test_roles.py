@@ -54,7 +54,7 @@ def test_what_was_changed_by_hand_is_mended(
     policies = owner.execute(columns).fetchone()
     owner.execute(f"REVOKE ALL ON workflow_states FROM {CONDUCTOR}".encode())
     owner.execute(f"GRANT SELECT, DELETE ON companies TO {CONDUCTOR}".encode())
-    owner.execute(f"GRANT UPDATE (attempt) ON workflow_states TO {WORKER}".encode())
+    owner.execute(f"GRANT UPDATE (position) ON workflow_states TO {WORKER}".encode())
     owner.execute("ALTER POLICY worker_moves ON workflow_states USING (true)")
     owner.execute("DROP POLICY as_granted ON workflow_states")
     owner.execute("ALTER TABLE workflow_states DISABLE ROW LEVEL SECURITY")
@@ -63,7 +63,7 @@ def test_what_was_changed_by_hand_is_mended(
     for who, table, column, privilege, may in (
         (CONDUCTOR, "workflow_states", "status", "UPDATE", True),
         (CONDUCTOR, "companies", "attributes", "SELECT", False),
-        (WORKER, "workflow_states", "attempt", "UPDATE", False),
+        (WORKER, "workflow_states", "position", "UPDATE", False),
     ):
         assert owner.execute(ask, (who, table, column, privilege)).fetchone() == (may,)
     assert owner.execute(columns).fetchone() == policies

@@ -90,6 +90,7 @@ class Machine(RuleBasedStateMachine):
         # Attempts that began. A number that was refunded before is the next claim's again, so that
         # a worker who comes late begins under it rightly; one that began never comes back.
         self.spent: set[tuple[Key, int]] = set()
+        self.handed_back: set[tuple[Key, int]] = set()  # begun, and released again
         self.marks = self.planted = 0
         self.sound = False
         world.clean()
@@ -156,7 +157,9 @@ class Machine(RuleBasedStateMachine):
         assert self.seen.landed == self.landed
         for key, attempt in self.spent:
             now = self.seen.rows[key]["attempt"]
-            assert now == attempt or (now > attempt and (key, attempt) in self.seen.ended)
+            assert now == attempt or (
+                now > attempt and (key, attempt) in self.seen.ended | self.handed_back
+            )
         self.sound = True
 
     def moment(self, late: timedelta = timedelta(0)) -> datetime:

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
-from reconciler.contract.claimed import Chunk
+from reconciler.contract.claimed import GROUP_SIZES, Chunk
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import (
@@ -35,6 +35,8 @@ EDGES["cancel"] |= {(status, status) for status in ADVANCING}
 EDGES["note_unknown"] = {(Status.QUEUED, Status.QUEUED)}
 EDGES["record_calls"] = {(status, status) for status in Status}
 EDGES["cancel_calls"] = {(Status.CANCELLED, Status.CANCELLED)}
+# A worker's release, which may wait for others; a conductor's never does.
+EDGES["hand_back"] = {(status, Status.PENDING) for status in IN_FLIGHT}
 EDGES["time"] = {(s, s) for s in Status if s not in TERMINAL}
 TICK = (
     "give_back",
@@ -184,18 +186,22 @@ def check_moves(
         if old and (row["forgiven"] != old["forgiven"] or verbs == ("retry",)):
             check_forgiven(old, row, verbs)
         step = row["attempt"] - (old["attempt"] if old else 0)
-        refunds = "release" in verbs or ("give_back" in verbs and row["status"] == "PENDING")
-        least, most = -refunds, ("claim" in verbs)
+        queued = old and old["status"] == Status.QUEUED
+        came_back = row["status"] == Status.PENDING
+        released = {"release", "hand_back"} & set(verbs) or ("give_back" in verbs and came_back)
+        least, most = -bool(queued and released), ("claim" in verbs)
         steps = (least + most,) if len(verbs) == 1 else range(least, most + 1)
         assert step in steps, f"{key}: attempt {step:+} by {verbs}"
 
 
 def check_forgiven(old: Row, row: Row, verbs: tuple[str, ...]) -> None:
-    """An operator's retry forgives all attempts, a reap the one whose spawn had no answer."""
-    by = {"retry": old["attempt"], "reap": old["forgiven"] + 1}
+    """An operator's retry forgives all attempts, a reap the one whose spawn had no answer or whose
+    worker was lost with others, a release the one that it was told not to make."""
+    by = {"retry": old["attempt"], "reap": old["forgiven"] + 1, "hand_back": old["forgiven"] + 1}
     assert row["forgiven"] in [by[verb] for verb in verbs if verb in by]
     if verbs == ("reap",):
-        assert old["error_kind"] == ErrorKind.SPAWN_UNKNOWN
+        lost = row["losses"] == old["losses"] + 1 <= len(GROUP_SIZES)
+        assert lost or old["error_kind"] == ErrorKind.SPAWN_UNKNOWN
 
 
 def check_world(seen: Seen) -> None:

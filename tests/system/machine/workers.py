@@ -6,6 +6,7 @@ from functools import partial
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.database import Row
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Attempt, Failure
@@ -15,14 +16,18 @@ from tests.system.machine.model import RESULTS, Key, Seen
 
 
 class Workers(Machine):
-    @rule(by=sides, chunk=which, ids=st.none() | ids, ending=endings)
-    def begin(self, by: int, chunk: int, ids: list[int] | None, ending: str) -> None:
+    @rule(by=sides, chunk=which, ids=st.none() | ids, alone=st.booleans(), ending=endings)
+    def begin(
+        self, by: int, chunk: int, ids: list[int] | None, ending: str, alone: bool = True
+    ) -> None:
         if not self.chunks:
             return
         of = newest(self.chunks, chunk)
-        self.begin_by_ids(by, of.step_name, ids or of.company_ids, ending)
+        self.begin_by_ids(by, of.step_name, ids or of.company_ids, ending, alone)
 
-    def begin_by_ids(self, by: int, step: str, ids: Sequence[int], ending: str) -> None:
+    def begin_by_ids(
+        self, by: int, step: str, ids: Sequence[int], ending: str, alone: bool = True
+    ) -> None:
         worker = self.sides.workers[by]
 
         def land(attempts: list[Attempt], at: Seen) -> None:
@@ -35,10 +40,31 @@ class Workers(Machine):
                 self.spent.add(one)
             self.begun += [attempts] if attempts else []
 
-        def may(key: Key, _: Row | None) -> bool:
-            return key.step_name == step and key.company_id in ids
+        def may(key: Key, row: Row | None) -> bool:
+            losses = row["losses"] if row else 0
+            fits = len(ids) <= GROUP_SIZES[min(losses, len(GROUP_SIZES)) - 1]
+            lost_alone = not losses or (alone and fits)
+            return key.step_name == step and key.company_id in ids and lost_alone
 
-        self.do(worker, ("begin",), lambda: worker.begin(step, ids, "fc-9"), land, may, ending)
+        def act() -> list[Attempt]:
+            return worker.begin(step, ids, "fc-9", alone=alone)
+
+        self.do(worker, ("begin",), act, land, may, ending)
+
+    @rule(by=sides, chunk=which, ending=endings)
+    def release_unbegun(self, by: int, chunk: int, ending: str) -> None:
+        if not self.chunks:
+            return
+        worker, of = self.sides.workers[by], newest(self.chunks, chunk)
+
+        def may(key: Key, row: Row | None) -> bool:
+            queued = bool(row and row["status"] == Status.QUEUED)
+            return queued and key.step_name == of.step_name and key.company_id in of.company_ids
+
+        def act() -> int:
+            return worker.release(of.step_name, of.company_ids)
+
+        self.do(worker, ("hand_back",), act, may=may, ending=ending)
 
     @rule(by=sides, group=which, few=few, verb=reports, ending=endings)
     def report(self, by: int, group: int, few: int, verb: str, ending: str) -> None:
@@ -50,6 +76,7 @@ class Workers(Machine):
         mark, step = self.marks, attempts[0].step_name
         acts = {
             "heartbeat": partial(worker.heartbeat, attempts),
+            "hand_back": partial(worker.release_begun, attempts),
             "complete": partial(worker.complete, attempts, [RESULTS[step](mark) for _ in attempts]),
             "fail": partial(
                 worker.fail, attempts, [Failure("broken", retry_after_s=5)] * len(attempts)
@@ -66,7 +93,12 @@ class Workers(Machine):
         }
 
         def land(won: set[tuple[str, int]], at: Seen) -> None:
-            assert won == ours(at, attempts, failed=verb != "heartbeat")
+            assert won == ours(at, attempts, failed=verb not in ("heartbeat", "hand_back"))
+            if verb == "hand_back":
+                mine = held(attempts).items()
+                self.handed_back |= {
+                    one for one in mine if (one[0].step_name, one[0].company_id) in won
+                }
             if verb == "complete":
                 self.landed |= dict.fromkeys(won, str(mark))
 
