@@ -27,7 +27,18 @@ ColumnMap = Annotated[
     list[str] | None,
     typer.Option("--map", help="FIELD=COLUMN: the column of key, name or domain."),
 ]
-KeyColumn = Annotated[str | None, typer.Option(help="The column that is the company's key.")]
+KeyColumns = Annotated[
+    str | None,
+    typer.Option("--key", help="The columns that say which company a row is, best first: a,b,c."),
+]
+SharedHosts = Annotated[
+    str | None,
+    typer.Option(help="A file with more hosts that many companies share, one per line."),
+]
+System = Annotated[
+    str | None,
+    typer.Option("--source", help="The system that the ids in key columns are of, such as crm."),
+]
 FileFormat = Annotated[
     str | None,
     typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: by the file's suffix."),
@@ -44,7 +55,9 @@ def seed(
         str | None, typer.Option(help="The batch's name. Default: the file's name.")
     ] = None,
     map_: ColumnMap = None,
-    key: KeyColumn = None,
+    key: KeyColumns = None,
+    shared_hosts: SharedHosts = None,
+    system: System = None,
     priority: Annotated[
         int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
@@ -57,7 +70,15 @@ def seed(
     steps = [step.strip() for step in blueprint.split(",")]
     with (
         operator() as store,
-        open_seed_file(file, mapping=mapping, key=key, format=format_, encoding=encoding) as source,
+        open_seed_file(
+            file,
+            mapping=mapping,
+            key=key,
+            format=format_,
+            encoding=encoding,
+            shared=shared_hosts,
+            system=system,
+        ) as source,
     ):
         check_blueprint(steps, [row["step_name"] for row in store.steps()])
         batch = name or (Path(file).stem if file != "-" else "stdin")

@@ -13,7 +13,15 @@ from rich.text import Text
 
 from cli.completion import step_names
 from cli.render import AsJson, document, out, say, table
-from cli.seed import ColumnMap, Encoding, FileFormat, KeyColumn, parse_mapping
+from cli.seed import (
+    ColumnMap,
+    Encoding,
+    FileFormat,
+    KeyColumns,
+    SharedHosts,
+    System,
+    parse_mapping,
+)
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
 from reconciler.contract.secrets import log_masked, masked, masked_values
@@ -44,7 +52,9 @@ def try_(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many rows of the file.")] = LIMIT,
     map_: ColumnMap = None,
-    key: KeyColumn = None,
+    key: KeyColumns = None,
+    shared_hosts: SharedHosts = None,
+    system: System = None,
     format_: FileFormat = None,
     encoding: Encoding = "utf-8",
     as_json: AsJson = False,
@@ -67,7 +77,13 @@ def try_(
     else:
         mapping = dict(map(parse_mapping, map_ or []))
         with open_seed_file(
-            str(file), mapping=mapping, key=key, format=format_, encoding=encoding
+            str(file),
+            mapping=mapping,
+            key=key,
+            format=format_,
+            encoding=encoding,
+            shared=shared_hosts,
+            system=system,
         ) as source:
             first = enumerate(islice(source, limit), 1)
             given = [row_company(number, row) for number, row in first]

@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,9 +12,7 @@ from reconciler.contract.errors import BadInput
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 FIELDS = ("key", "name", "domain")
-
-# Postgres refuses index entries above 2,704 bytes, and a character may take four of them.
-KEY_LIMIT = 600
+TRIED = ("key", "domain", "name")  # the order in which they identify a row
 
 _WHO = "(?:company|organi[sz]ation|account|business|firm|employer|vendor|supplier|issuer|entity)"
 _WHICH = "(?:full|legal|official|registered|corporate|primary|main|current|public)"
@@ -37,13 +35,6 @@ _SYNONYMS = {
 }
 _PATTERNS = {field: [re.compile(each) for each in few] for field, few in _SYNONYMS.items()}
 
-_LABEL = r"[^\s.:/?#@,;<>\"'()\[\]]+"
-_ADDRESS = re.compile(
-    rf"(?:[a-z][a-z0-9+.-]*://|//|mailto:)?(?:[^/?#@]*@)?(?:www\.)?"
-    rf"((?:{_LABEL}\.)+{_LABEL})\.?(?::\d*)?(?:[/?#].*)?",
-    re.DOTALL,
-)
-
 
 @dataclass(frozen=True)
 class Columns:
@@ -51,73 +42,86 @@ class Columns:
 
     `mapped` has the column of each field: key always, name and domain if found. `attributes` has
     all columns in the file's order, since every column is kept. For JSON lines it grows while later
-    lines bring new names.
+    lines bring new names. `keys` are the columns that may identify a row, in the order in which
+    they are tried; the first one is the key in `mapped`.
     """
 
     mapped: dict[str, str]
     attributes: list[str]
-
-    @property
-    def key_is_domain(self) -> bool:
-        """Whether the domain is the key: then two spellings of one address are one company."""
-        return self.mapped["key"] == self.mapped.get("domain")
+    keys: list[str]
 
 
 def unique_names(header: Sequence[str]) -> list[str]:
     """Name every column once: an empty third name becomes "column_3", a second "Name" "Name_2"."""
     names: list[str] = []
-    given = {cell.strip() for cell in header}
+    taken, used = {cell.strip() for cell in header}, set[str]()
+    numbers: dict[str, int] = {}
     for place, cell in enumerate(header, 1):
-        name = cell.strip() or f"column_{place}"
-        taken = given | set(names) if name in names or not cell.strip() else set()
-        names.append(_numbered(name, taken) if name in taken else name)
+        given = cell.strip()
+        name = given or f"column_{place}"
+        if name in used or (not given and name in taken):
+            name = _numbered(name, taken, numbers)
+        names.append(name)
+        used.add(name)
+        taken.add(name)
     return names
 
 
-def _numbered(name: str, taken: set[str]) -> str:
-    number = 2
+def _numbered(name: str, taken: Collection[str], numbers: dict[str, int]) -> str:
+    # The search goes on where it ended for the last column of this name: 80,000 may have one.
+    number = numbers.get(name, 2)
     while f"{name}_{number}" in taken:
         number += 1
+    numbers[name] = number + 1
     return f"{name}_{number}"
 
 
 def map_columns(names: list[str], mapping: Mapping[str, str], key: str | None) -> Columns:
     """Find the column of each field: by `mapping` and `key` if given, else by the columns' names.
 
-    If no column is a key, the domain is the key, else the name. `names` is kept, not copied.
+    `key` is one column, or several with commas between. Without it, a row is identified by a column
+    that looks like a key, else by its domain, else by its name. `names` is kept, not copied.
 
     Raises:
-        BadInput: a field or a column does not exist, or no column can be the key.
+        BadInput: a field or a column does not exist, or no column can identify a row.
     """
-    asked = _asked(mapping, key)
+    asked, keys = _asked(mapping), _key_columns(names, _key(mapping, key))
+    squashed = [_squashed(name) for name in names]
     mapped = {field: find_column(names, column) for field, column in asked.items()}
     for field in FIELDS:
-        if field not in mapped and (found := _recognised(names, field)) is not None:
-            mapped[field] = found
-    if "key" not in mapped:
-        mapped["key"] = _stand_in(mapped, names)
-    return Columns({field: mapped[field] for field in FIELDS if field in mapped}, names)
-
-
-def _asked(mapping: Mapping[str, str], key: str | None) -> dict[str, str]:
-    unknown = [field for field in mapping if field not in FIELDS]
-    if unknown:
-        raise BadInput(f"No field is called {unknown[0]!r}: --map takes {', '.join(FIELDS)}.")
-    if key is None:
-        return dict(mapping)
-    if mapping.get("key", key) != key:
-        raise BadInput(f"The key is given twice, as {mapping['key']!r} and {key!r}: give it once.")
-    return {**mapping, "key": key}
-
-
-def _stand_in(mapped: Mapping[str, str], names: Sequence[str]) -> str:
-    column = mapped.get("domain") or mapped.get("name")
-    if column is None:
+        if field not in mapped and (place := _recognised(squashed, field)) is not None:
+            mapped[field] = names[place]
+    keys = keys or list(dict.fromkeys(mapped[field] for field in TRIED if field in mapped))
+    if not keys:
         raise BadInput(
             "No column looks like a company's key, domain or name: name one with --key COLUMN. "
             f"{_some(names)}"
         )
-    return column
+    mapped["key"] = keys[0]
+    return Columns({field: mapped[field] for field in FIELDS if field in mapped}, names, keys)
+
+
+def _key(mapping: Mapping[str, str], key: str | None) -> str | None:
+    if key is not None and mapping.get("key", key) != key:
+        raise BadInput(f"The key is given twice, as {mapping['key']!r} and {key!r}: give it once.")
+    return mapping.get("key", key)
+
+
+def _asked(mapping: Mapping[str, str]) -> dict[str, str]:
+    unknown = [field for field in mapping if field not in FIELDS]
+    if unknown:
+        raise BadInput(f"No field is called {unknown[0]!r}: --map takes {', '.join(FIELDS)}.")
+    return {field: column for field, column in mapping.items() if field != "key"}
+
+
+def _key_columns(names: Sequence[str], key: str | None) -> list[str]:
+    """The columns that `key` names; a column's own name may have commas in it."""
+    if key is None:
+        return []
+    parts = [part.strip() for part in key.split(",") if part.strip()]
+    if key in names or len(parts) < 2:
+        return [find_column(names, key)]
+    return list(dict.fromkeys(find_column(names, part) for part in parts))
 
 
 def find_column(names: Sequence[str], wanted: str) -> str:
@@ -139,11 +143,12 @@ def find_column(names: Sequence[str], wanted: str) -> str:
     raise BadInput(f"There is no column {wanted!r}. {hint}")
 
 
-def _recognised(names: Sequence[str], field: str) -> str | None:
+def _recognised(squashed: Sequence[str], field: str) -> int | None:
+    """The place of the column that is plainly this field, by its name reduced by `_squashed`."""
     for pattern in _PATTERNS[field]:
-        for name in names:
-            if pattern.fullmatch(_squashed(name)):
-                return name
+        for place, name in enumerate(squashed):
+            if pattern.fullmatch(name):
+                return place
     return None
 
 
@@ -171,9 +176,3 @@ def text_of(value: JSON) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return str(value)
-
-
-def host_of(text: str) -> str | None:
-    """The host of a web or e-mail address, in lower case, without "www."; None without a dot."""
-    found = _ADDRESS.fullmatch(text.strip().lower())
-    return found[1] if found else None

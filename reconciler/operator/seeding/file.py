@@ -11,18 +11,12 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from reconciler.contract.errors import BadInput
-from reconciler.operator.seeding.columns import (
-    FIELDS,
-    JSON,
-    KEY_LIMIT,
-    Columns,
-    host_of,
-    map_columns,
-    text_of,
-)
+from reconciler.operator.seeding.columns import Columns, map_columns
 from reconciler.operator.seeding.delimited import delimited_table
+from reconciler.operator.seeding.identity import Identity, Who
 from reconciler.operator.seeding.json_lines import json_table
 from reconciler.operator.seeding.rows import Rejection, Table
+from reconciler.operator.seeding.shared_hosts import shared_hosts
 from reconciler.operator.seeding.source import Source, check_encoding, lines_in
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -40,6 +34,7 @@ _SUFFIXES = {
 class Record(NamedTuple):
     """A company in the file. `line` is the line where its row starts (Parquet: the row's number).
 
+    `domain` is the company's own host in its one form; the cell is among the attributes.
     `attributes` is the whole row as the text of a JSON object.
     """
 
@@ -56,8 +51,9 @@ class SeedFile:
     Iterating raises BadInput if the file is damaged.
     """
 
-    def __init__(self, source: Source, columns: Columns, table: Table) -> None:
+    def __init__(self, source: Source, columns: Columns, table: Table, identity: Identity) -> None:
         self.columns = columns
+        self.identity = identity
         self._source = source
         self._table = table
 
@@ -73,7 +69,7 @@ class SeedFile:
         self._source.close()
 
     def __iter__(self) -> Iterator[Record | Rejection]:
-        return records(self._table, self.columns)
+        return records(self._table, self.identity)
 
     @property
     def name(self) -> str:
@@ -98,20 +94,26 @@ def open_seed_file(
     key: str | None,
     format: str | None = None,
     encoding: str = "utf-8",
+    shared: str | None = None,
+    system: str | None = None,
 ) -> SeedFile:
     """Open a file, or standard input for "-"; find its columns and read its first row.
 
     Args:
         path: the file. Its suffix gives the format; for a pipe, the first bytes do.
         mapping: the column of a field (key, name, domain); wins over the columns' names.
-        key: the column of the key, the same as `mapping={"key": …}`.
+        key: the column of the key, or several in the order in which they are tried; the same as
+            `mapping={"key": …}`.
         format: one of FORMATS; wins over suffix and bytes.
         encoding: of the text; a byte order mark is dropped. Not used for Parquet.
+        shared: a file with more hosts that many companies share.
+        system: where the values of key columns come from; one system's 1 is not another's.
 
     Raises:
         BadInput: no such file, format, encoding or column; no rows; text in another encoding.
     """
     check_encoding(encoding)
+    hosts = shared_hosts(shared)
     source = Source(path)
     try:
         table = _table(source, format or _format_of(path, source), encoding)
@@ -122,7 +124,8 @@ def open_seed_file(
     except BaseException:
         source.close()
         raise
-    return SeedFile(source, columns, table._replace(rows=chain([first], table.rows)))
+    identity = Identity(columns, table.pick, hosts, system)
+    return SeedFile(source, columns, table._replace(rows=chain([first], table.rows)), identity)
 
 
 def _format_of(path: str, source: Source) -> str:
@@ -155,38 +158,16 @@ def _table(source: Source, format: str, encoding: str) -> Table:
     raise BadInput(f"No format is called {format!r}: use {', '.join(FORMATS)}.")
 
 
-def records(table: Table, columns: Columns) -> Iterator[Record | Rejection]:
-    """Make a record of each row; a row without a usable key becomes a rejection."""
-    picks = {field: table.pick(column) for field, column in columns.mapped.items()}
-    key_of, name_of, domain_of = (picks.get(field, _nothing) for field in FIELDS)
-    to_key = host_of if columns.key_is_domain else _as_given
+def records(table: Table, identity: Identity) -> Iterator[Record | Rejection]:
+    """Make a record of each row; a row that nothing identifies becomes a rejection."""
     for row in table.rows:
         if isinstance(row, Rejection):
             yield row
             continue
         line, values = row
-        given = text_of(key_of(values))
-        key = to_key(given) if given is not None else None
-        if key is None or len(key) > KEY_LIMIT:
-            yield Rejection(line, _without_key(key_of(values), columns.mapped["key"], key))
-            continue
-        name, domain = text_of(name_of(values)), text_of(domain_of(values))
-        yield Record(line, key, name, domain, table.as_json(values))
-
-
-def _nothing(_: object) -> None:
-    return None
-
-
-def _as_given(text: str) -> str:
-    return text
-
-
-def _without_key(cell: JSON, column: str, key: str | None) -> str:
-    if key is not None:
-        return f"the key in column {column!r} is longer than {KEY_LIMIT} characters"
-    given = text_of(cell)
-    if given is not None:
-        return f"no host in key column {column!r}: {given[:80]!r}"
-    blank = cell is None or isinstance(cell, str)
-    return f"no value{'' if blank else ' that is text or a number'} in key column {column!r}"
+        who = identity.of(values)
+        yield (
+            Record(line, *who, table.as_json(values))
+            if isinstance(who, Who)
+            else Rejection(line, who)
+        )

@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.file import SeedFile
+from reconciler.operator.seeding.identity import by_column, by_kind
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
 
@@ -65,6 +66,8 @@ def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
         "duplicate_rows": seeded.duplicates,
         "rejected": [asdict(rejection) for rejection in rows.rejected],
         "columns": asdict(source.columns),
+        "identified_by": by_kind(source.identity.counts),
+        "identified_by_column": by_column(source.identity.counts),
     }
 
 

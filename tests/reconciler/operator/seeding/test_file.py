@@ -29,7 +29,7 @@ def test_a_header_with_spaces_and_other_case_maps_by_itself_and_every_column_is_
     assert columns.attributes == ["COMPANY name", website, "Sector"]
     attributes = {"COMPANY name": " Apple Inc. ", website: "https://www.Apple.com/"}
     assert records == [
-        (2, "apple.com", "Apple Inc.", "https://www.Apple.com/", {**attributes, "Sector": "Tech"})
+        (2, "apple.com", "Apple Inc.", "apple.com", {**attributes, "Sector": "Tech"})
     ]
     assert rejected == []
 
@@ -62,7 +62,7 @@ def test_lines_are_counted_through_quoted_newlines_and_blank_lines(tmp_path: Pat
 
 def test_rows_that_are_no_company_are_rejected_with_their_line_and_reason(tmp_path: Path) -> None:
     rows = ["id,name", "1,a,b", "2", ",c", 'x,"q"r', "4,\0", "5,e,,", "9" * 601 + ",f", "6,g"]
-    _, records, rejected = read(saved(tmp_path, "\n".join(rows)))
+    _, records, rejected = read(saved(tmp_path, "\n".join(rows)), key="id")
     assert [(each.line, each.key) for each in records] == [(7, "5"), (9, "6")]
     assert [each.line for each in rejected] == [2, 3, 4, 5, 6, 8]
     assert [each.reason for each in rejected] == [
@@ -91,16 +91,6 @@ def test_rows_after_an_endless_quote_are_read_again(tmp_path: Path) -> None:
     _, records, rejected = read(saved(tmp_path, text))
     assert records[-1].key == "2"
     assert "longer than 16,777,216 characters" in rejected[0].reason
-
-
-def test_a_key_from_a_domain_column_is_its_host(tmp_path: Path) -> None:
-    text = "name,website\nA,https://www.Apple.com/\nB,apple.com:443/x\nC,n/a\nD,\n"
-    _, records, rejected = read(saved(tmp_path, text))
-    assert [record.key for record in records] == ["apple.com", "apple.com"]
-    assert rejected == [
-        Rejection(4, "no host in key column 'website': 'n/a'"),
-        Rejection(5, "no value in key column 'website'"),
-    ]
 
 
 def test_two_hundred_columns_and_a_value_of_ten_megabytes_are_kept(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_json_lines_that_cannot_be_kept_exactly_are_rejected(tmp_path: Path) -> 
         ('{"name": "x"}', "no value in key column 'id'"),
     ]
     text = "\n".join([line for line, _ in bad] + ['{"id": "last", "x": "\\\\u0000"}'])
-    _, records, rejected = read(saved(tmp_path, text, "seed.ndjson"))
+    _, records, rejected = read(saved(tmp_path, text, "seed.ndjson"), key="id")
     assert [each.line for each in rejected] == list(range(1, len(bad) + 1))
     for each, (_, reason) in zip(rejected, bad, strict=True):
         assert reason in each.reason
