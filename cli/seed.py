@@ -12,6 +12,7 @@ from cli.render import AsJson, cut_middle, document, err, say
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
 from reconciler.operator.seeding.blueprint import check_blueprint
+from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import FORMATS, SeedFile, open_seed_file
 from reconciler.operator.seeding.load import load
 from reconciler.operator.steering import HIGHEST, LOWEST
@@ -58,6 +59,10 @@ def seed(
     key: KeyColumns = None,
     shared_hosts: SharedHosts = None,
     system: System = None,
+    duplicates: Annotated[
+        Duplicates,
+        typer.Option(help="Of rows with one key: fill the first from the others, or which counts."),
+    ] = Duplicates.FILL,
     priority: Annotated[
         int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
@@ -84,7 +89,10 @@ def seed(
         batch = name or (Path(file).stem if file != "-" else "stdin")
         with Reading(source) as shown:
             report = load(
-                *(store, source, batch, steps, priority), on_rows=shown.rows, on_phase=shown.phase
+                *(store, source, batch, steps, priority),
+                duplicates=duplicates,
+                on_rows=shown.rows,
+                on_phase=shown.phase,
             )
     if as_json:
         document(report)

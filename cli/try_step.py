@@ -22,6 +22,7 @@ from cli.seed import (
     System,
     parse_mapping,
 )
+from reconciler.contract.attributes import own_row
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
 from reconciler.contract.secrets import log_masked, masked, masked_values
@@ -132,9 +133,8 @@ def as_known(
         for key in found:
             with suppress(BadInput):
                 known = known_company(store, key)
-                row = found[key]
-                attributes = known.attributes | row.attributes
-                found[key] = row.model_copy(update={"id": known.id, "attributes": attributes})
+                row = own_row(found[key].model_dump(), known.model_dump())
+                found[key] = found[key].model_copy(update={"id": known.id, **row})
         return list(found.values()), stored_rows(store, found.values(), steps)
     return list(found.values()), {}
 

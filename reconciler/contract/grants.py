@@ -28,7 +28,11 @@ GRANTS: dict[str, dict[str, str]] = {
         OPERATOR: "SELECT, INSERT (key, name, domain, attributes),"
         " UPDATE (name, domain, attributes)",
     },
-    "batch_companies": {CONDUCTOR: "", WORKER: "", OPERATOR: "SELECT, INSERT"},
+    "batch_companies": {
+        CONDUCTOR: "",
+        WORKER: "SELECT",
+        OPERATOR: "SELECT, INSERT, UPDATE (name, domain, attributes)",
+    },
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
         " forgiven, losses, available_at, lease_expires_at, call_id, holder, error, error_kind,"

@@ -74,14 +74,26 @@ class Company(ContractTable, table=True):
 
 
 class BatchCompany(ContractTable, table=True):
-    """Membership: the company is in the batch."""
+    """Membership: the company is in the batch, with the row that the batch's file has for it.
+
+    All three columns are null where `companies` has that row as it is: nearly everywhere. Before a
+    seeding changes a company, it writes the row as it was into the batches that rely on it.
+    """
 
     __tablename__ = "batch_companies"
+    __table_args__ = (
+        CheckConstraint(
+            "attributes IS NOT NULL OR (name IS NULL AND domain IS NULL)", name="own_row"
+        ),
+    )
 
     batch_id: int = Field(primary_key=True, foreign_key="batches.id", ondelete="CASCADE")
     company_id: int = Field(
         primary_key=True, foreign_key="companies.id", ondelete="CASCADE", sa_type=BigInteger
     )
+    name: str | None = None
+    domain: str | None = None
+    attributes: dict[str, Any] | None = Field(sa_column=Column(JSONB, nullable=True))
 
 
 class WorkflowState(ContractTable, table=True):

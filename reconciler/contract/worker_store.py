@@ -7,9 +7,10 @@ from functools import cache
 
 from psycopg import sql
 
+from reconciler.contract.attributes import own_row
 from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
-from reconciler.contract.database import Database
+from reconciler.contract.database import Database, Row
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.grants import WORKER
 from reconciler.contract.results import Company, StepResult
@@ -99,7 +100,7 @@ class WorkerStore(Database):
         return [
             Attempt(
                 company=Company(
-                    **{name: row[name] for name in ("id", "key", "name", "domain", "attributes")},
+                    **_company(row),
                     idempotency_key=f"tracer-{row['batch_id']}-{step_name}-{row['id']}",
                 ),
                 step_name=step_name,
@@ -183,6 +184,12 @@ class WorkerStore(Database):
             retry_after_s=[float(failure.retry_after_s) for failure in failures],
         )
         return {(row["step_name"], row["company_id"]) for row in rows}
+
+
+def _company(row: Row) -> dict[str, Any]:
+    """The company as its batch has it: the row of the batch's own file over what is known."""
+    known = {name: row[name] for name in ("id", "key", "name", "domain", "attributes")}
+    return known if row["own"] is None else known | own_row(row["own"], known)
 
 
 def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, str]:

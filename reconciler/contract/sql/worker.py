@@ -7,6 +7,7 @@ from reconciler.contract.sql.held import SAME_ATTEMPT, held
 # company and step. If the schema has another revision than the worker's code, nothing is taken.
 # Nor are rows that were lost with a worker, unless this one works nothing else and the call is as
 # small as their losses say: an older, larger call may have their ids too.
+# `own` is the row of the batch's own file, null where the company has it as it is.
 _SUSPECT = """w.losses > 0
     AND cardinality(%(company_ids)s::bigint[])
         <= (%(group_sizes)s::int[])[least(w.losses, cardinality(%(group_sizes)s::int[]))]"""
@@ -20,7 +21,10 @@ WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
   AND w.status = 'QUEUED' AND (w.losses = 0 OR %(alone)s AND {_SUSPECT})
   AND (SELECT version_num FROM alembic_version) = %(revision)s
   AND c.id = w.company_id AND r.step_name = w.step_name
-RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes
+RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes,
+    (SELECT json_build_object('name', m.name, 'domain', m.domain, 'attributes', m.attributes)
+     FROM batch_companies m
+     WHERE m.batch_id = w.batch_id AND m.company_id = c.id AND m.attributes IS NOT NULL) AS own
 """
 # Added to BEGIN for each of the step's inputs: the row of an earlier step's table, null if there is
 # none.

@@ -1,12 +1,15 @@
 """Loads a seed file into a batch, and reports each row and column: used, duplicate or rejected."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
+from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
+from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.identity import by_column, by_kind
 from reconciler.operator.seeding.rows import Rejection
@@ -22,6 +25,7 @@ def load(
     steps: list[str],
     priority: int = 0,
     limit: int | None = None,
+    duplicates: Duplicates = Duplicates.FILL,
     on_rows: Callable[[int], None] = lambda _: None,
     on_phase: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def load(
             columns=source.columns.attributes,
             file=source.name,
             priority=priority,
+            duplicates=duplicates,
             on_phase=on_phase,
         )
     except BadInput as error:
@@ -52,18 +57,29 @@ def load(
         first = rows.rejected[0]
         says = f"{error.says} Line {first.line}: {first.reason}."
         raise BadInput(says, error.fix) from error
+    if duplicates is Duplicates.REJECT:
+        rows.reject(seeded.members.duplicates)
+        seeded = replace(seeded, members=replace(seeded.members, duplicates=[]))
     return report(source, rows, seeded)
 
 
 def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
-    """The report of `seed --json`: counts of rows, all duplicates, rejections and columns."""
+    """The report of `seed --json`: counts of rows, all duplicates, rejections and columns.
+
+    Of the changed cells of known companies it has the first; `changed_columns` counts all of them.
+    """
+    members = seeded.members
     return {
         "batch": seeded.batch,
         "rows": rows.count,
-        "companies_new": seeded.companies_new,
-        "companies_known": seeded.companies_known,
-        "duplicates": len(seeded.duplicates),
-        "duplicate_rows": seeded.duplicates,
+        "companies_new": members.new,
+        "companies_known": members.known,
+        "companies_changed": members.changes.companies,
+        "changed_columns": members.changes.columns,
+        "changes": members.changes.cells,
+        "changes_left_out": members.changes.left_out,
+        "duplicates": len(members.duplicates),
+        "duplicate_rows": members.duplicates,
         "rejected": [asdict(rejection) for rejection in rows.rejected],
         "columns": asdict(source.columns),
         "identified_by": by_kind(source.identity.counts),
@@ -80,6 +96,13 @@ class Rows:
         self._source = source
         self._limit = limit
         self._on_rows = on_rows
+
+    def reject(self, duplicates: Iterable[Row]) -> None:
+        """Add duplicates to the rejections."""
+        for row in duplicates:
+            reason = f"line {row['kept_line']} has the key {row['key']!r} too"
+            self.rejected.append(Rejection(row["line"], reason))
+        self.rejected.sort(key=attrgetter("line"))
 
     def __iter__(self) -> Iterator[SeedRow]:
         for row in islice(self._source, self._limit):

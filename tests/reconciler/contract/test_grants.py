@@ -127,7 +127,7 @@ def test_what_is_not_granted_is_denied(
 
 SECRETS = [
     *product([CONDUCTOR], ["companies", "batch_companies", *(t for t in COLUMNS if "." in t)]),
-    *product([WORKER], ["batches", "batch_companies", "attempts", "polling", "ticks", "throttles"]),
+    *product([WORKER], ["batches", "attempts", "polling", "ticks", "throttles"]),
 ]
 
 
