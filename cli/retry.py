@@ -10,6 +10,7 @@ from cli.render import AsJson, BatchName, answer
 from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.contract.states import BatchStatus
 from reconciler.operator import steering
+from reconciler.operator.batch import known_key
 from reconciler.operator.connect import operator
 from reconciler.operator.wording import operand, plural
 
@@ -37,7 +38,7 @@ def retry(
             known = f" It has: {', '.join(found.blueprint)}."
             near = did_you_mean(step, found.blueprint) or known
             raise BadInput(f"{batch} has no step {step!r}.{near}")
-        selection = steering.Selection(step, error, company)
+        selection = steering.Selection(step, error, company and known_key(store, company))
         failed = steering.failed(store, found, selection)
         if not failed:
             nothing = f"{batch}: no failed row matches. Nothing was done."

@@ -8,7 +8,8 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.completion import step_names
-from cli.render import AsJson, cut_middle, document, err, say
+from cli.render import AsJson, document, err, say
+from cli.seed_report import brief, changed, duplicate, identified, other_system
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
 from reconciler.operator.seeding.blueprint import check_blueprint
@@ -19,7 +20,6 @@ from reconciler.operator.steering import HIGHEST, LOWEST
 from reconciler.operator.wording import operand, plural
 
 COLUMNS = 60  # the report for people lists this many column names; --json has all
-NAME_CELLS = 60  # each name is cut to this many cells
 SHOWN = 20  # the report for people lists this many rejected rows; --json has all
 FIELDS = ("key", "name", "domain")
 
@@ -63,6 +63,9 @@ def seed(
         Duplicates,
         typer.Option(help="Of rows with one key: fill the first from the others, or which counts."),
     ] = Duplicates.FILL,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what seeding would do, and write nothing.")
+    ] = False,
     priority: Annotated[
         int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
@@ -91,6 +94,7 @@ def seed(
             report = load(
                 *(store, source, batch, steps, priority),
                 duplicates=duplicates,
+                dry_run=dry_run,
                 on_rows=shown.rows,
                 on_phase=shown.phase,
             )
@@ -152,7 +156,9 @@ class Reading:
 
 def print_report(report: dict[str, Any], wanted: str) -> None:
     """Print the report for people on stderr: rows, columns, duplicates and rejections."""
-    if report["batch"] != wanted:
+    if report["dry_run"]:
+        say("Nothing was written. Seeding this file would do this:")
+    elif report["batch"] != wanted:
         say(f"There is a batch {wanted} already, so this one is {report['batch']}.")
     say(
         f"Batch {report['batch']}: {plural(report['rows'], 'row', 'rows')}, "
@@ -166,19 +172,14 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     kept = columns["attributes"]
     more = [f"… and {len(kept) - COLUMNS} more; --json lists all"] if len(kept) > COLUMNS else []
     say(f"Kept as attributes ({len(kept)}): {', '.join([*map(brief, kept[:COLUMNS]), *more])}")
-    some(
-        [
-            f"Line {d['line']} is a duplicate: line {d['first_line']} has the key {d['key']!r}"
-            for d in report["duplicate_rows"]
-        ]
-    )
+    say(identified(report))
+    some(list(map(duplicate, report["duplicate_rows"])))
+    some(list(changed(report)))
+    if warning := other_system(report):
+        say(warning)
     some([f"Rejected line {r['line']}: {r['reason']}" for r in report["rejected"]])
-    say(f"Watch it: tracer inspect --watch {operand(report['batch'])}")
-
-
-def brief(name: str) -> str:
-    """A column's name in one line, cut to `NAME_CELLS`."""
-    return cut_middle(" ".join(name.split()), NAME_CELLS)
+    if not report["dry_run"]:
+        say(f"Watch it: tracer inspect --watch {operand(report['batch'])}")
 
 
 def some(lines: list[str]) -> None:

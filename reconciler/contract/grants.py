@@ -42,8 +42,8 @@ GRANTS: dict[str, dict[str, str]] = {
         " holder, error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
         WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, forgiven, losses,"
         " available_at, call_id, holder, error),"
-        " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder, error,"
-        " error_kind, queued_at, started_at, finished_at)",
+        " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder,"
+        " error, error_kind, queued_at, started_at, finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, error_kind,"
         " advanced, finished_at)",

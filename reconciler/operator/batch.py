@@ -5,14 +5,24 @@ from datetime import datetime
 
 from reconciler.contract.database import Database
 from reconciler.contract.errors import BadInput
+from reconciler.operator.seeding.identity import spellings
 
-# Up to three keys that contain the given text, of one batch or of all.
+# The first of these keys that there is.
+KNOWN_KEY = """
+SELECT key FROM companies
+WHERE key = ANY(%(keys)s::text[])
+ORDER BY array_position(%(keys)s::text[] COLLATE "C", key)
+LIMIT 1
+"""
+
+# Up to three keys, of one batch or of all, whose key or name contains the text, or is part of it.
 SIMILAR_KEYS = """
 SELECT key FROM companies c
-WHERE strpos(lower(key), lower(%(key)s)) > 0
+WHERE (strpos(lower(key), lower(%(text)s)) > 0 OR strpos(lower(name), lower(%(text)s)) > 0
+       OR (length(key) > 3 AND strpos(lower(%(text)s), lower(key)) > 0))
   AND (%(batch_id)s::int IS NULL OR (SELECT true FROM batch_companies m
                                      WHERE m.batch_id = %(batch_id)s AND m.company_id = c.id))
-ORDER BY length(key), key
+ORDER BY abs(length(key) - length(%(text)s)), key
 LIMIT 3
 """
 
@@ -34,9 +44,18 @@ class BatchView:
     now: datetime
 
 
+def known_key(database: Database, text: str) -> str:
+    """The key of the company that a person means by a text: by www.acme.com, acme.com.
+
+    It is the text itself if there is no such company.
+    """
+    found = database.rows(KNOWN_KEY, keys=spellings(text))
+    return str(found[0]["key"]) if found else text
+
+
 def no_company(database: Database, batch: BatchView | None, key: str) -> BadInput:
     """The error for an unknown key, in the batch or in all; it names similar keys."""
-    found = database.rows(SIMILAR_KEYS, key=key, batch_id=batch.id if batch else None)
+    found = database.rows(SIMILAR_KEYS, text=key, batch_id=batch.id if batch else None)
     near = f" Did you mean {' or '.join(repr(row['key']) for row in found)}?" if found else ""
     where = f"Batch {batch.name!r} has" if batch else "There is"
     return BadInput(f"{where} no company with the key {key!r}.{near}")

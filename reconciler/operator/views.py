@@ -14,7 +14,7 @@ from reconciler.contract.progress import by_batch, by_status, totals
 from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator import failures as messages
-from reconciler.operator.batch import BatchView, no_company
+from reconciler.operator.batch import BatchView, known_key, no_company
 from reconciler.operator.diagnosis.row_facts import LoopFacts
 from reconciler.operator.diagnosis.rules.loop import halted
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
@@ -78,12 +78,15 @@ def progress(
 def timeline(store: OperatorStore, batch: BatchView | None, key: str) -> tuple[Row, list[Row]]:
     """A company, and its rows in the batch, or in all batches, the oldest batch first.
 
-    Each row has its batch's name and its earlier `attempts`.
+    Each row has its batch's name and its earlier `attempts`. `key` may be another spelling of the
+    company's key.
 
     Raises:
         BadInput: there is no such company, or the batch does not have it.
     """
-    found = store.rows(views.COMPANY, key=key)
+    found = store.rows(views.COMPANY, key=key) or store.rows(
+        views.COMPANY, key=known_key(store, key)
+    )
     if not found:
         raise no_company(store, batch, key)
     batch_id = batch.id if batch else None

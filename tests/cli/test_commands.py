@@ -24,8 +24,24 @@ def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> 
         "rows": 5,
         "companies_new": 2,
         "companies_known": 0,
+        "companies_changed": 0,
+        "changed_columns": {},
+        "changes": [],
+        "changes_left_out": 0,
         "duplicates": 1,
-        "duplicate_rows": [{"line": 6, "key": "66740", "first_line": 2}],
+        "duplicate_rows": [
+            {
+                "line": 6,
+                "key": "66740",
+                "first_line": 2,
+                "kept_line": 2,
+                "filled": [],
+                "differs": {
+                    "Security": {"kept": "3M", "dropped": "3M again"},
+                    "Company Website Full": {"kept": "https://www.3m.com/", "dropped": "3m.com"},
+                },
+            }
+        ],
         "rejected": [
             {"line": 4, "reason": "no value in key column 'CIK'"},
             {"line": 5, "reason": "2 fields, the header has 3"},
@@ -33,7 +49,12 @@ def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> 
         "columns": {
             "mapped": {"key": "CIK", "name": "Security", "domain": "Company Website Full"},
             "attributes": ["Security", "Company Website Full", "CIK"],
+            "keys": ["CIK"],
         },
+        "source": None,
+        "identified_by": {"key": 3, "domain": 0, "page": 0, "name": 0},
+        "identified_by_column": {"CIK": 3},
+        "dry_run": False,
     }
 
 
@@ -42,7 +63,7 @@ def test_seed_keeps_every_column_and_maps_by_itself(
 ) -> None:
     tracer("seed", file, *SEED)
     company = world.sql("SELECT * FROM companies WHERE key = '66740'")[0]
-    assert (company["name"], company["domain"]) == ("3M", "https://www.3m.com/")
+    assert (company["name"], company["domain"]) == ("3M", "3m.com")
     assert company["attributes"] == {
         "Security": "3M",
         "Company Website Full": "https://www.3m.com/",

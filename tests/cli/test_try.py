@@ -123,6 +123,15 @@ def test_a_file_with_a_known_company_uses_what_is_stored(tracer: Terminal, world
     assert found[0]["ran_first"] == []
 
 
+def test_an_empty_cell_of_a_file_leaves_what_is_known(tracer: Terminal, world: World) -> None:
+    world.seed(["acme.com"], ["normalize"])
+    Path("known.csv").write_text("key,Given,More\nacme.com,,1\n")
+    (found,) = tracer.json("try", "step_a", "known.csv")
+    assert found["result"] == {"attribute_count": 3}
+    (found,) = tracer.json("try", "step_b", "known.csv")
+    assert found["result"] == {"greeting": "Hello, acme.com Inc."}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

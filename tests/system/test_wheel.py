@@ -145,6 +145,7 @@ def test_the_wheel_has_what_commands_read_and_no_tests(wheel: Path) -> None:
     assert tops == {"cli", "reconciler", "tracer_command.py", "workers"}
     assert {f"{part}/py.typed" for part in ("cli", "reconciler", "workers")} <= names
     assert "reconciler/prefect/prefect.yaml" in names
+    assert "reconciler/operator/seeding/shared_hosts.txt" in names
     for revision in (ROOT / "alembic" / "versions").glob("*.py"):
         assert f"reconciler/schema/revisions/versions/{revision.name}" in names
     assert not [name for name in names if name.endswith((".pyc", ".env"))]

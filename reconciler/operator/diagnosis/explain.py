@@ -8,7 +8,7 @@ from reconciler.contract.database import Connection, Database
 from reconciler.contract.settings import Settings
 from reconciler.contract.states import BatchStatus, Status
 from reconciler.contract.store import claim_values
-from reconciler.operator.batch import BatchView, no_company
+from reconciler.operator.batch import BatchView, known_key, no_company
 from reconciler.operator.diagnosis.observers import observe
 from reconciler.operator.diagnosis.reason import Reason
 from reconciler.operator.diagnosis.row_facts import COUNTED, NextClaim, RowFacts
@@ -52,6 +52,8 @@ def read_and_observe(store: Database, settings: Settings, batch: BatchView, key:
 def read_row(store: Database, batch: BatchView, key: str) -> RowFacts:
     """The company's newest row in the batch, with the facts that the database has.
 
+    `key` may be another spelling of the company's key.
+
     Raises:
         BadInput: the batch has no such company.
     """
@@ -63,6 +65,8 @@ def read_row(store: Database, batch: BatchView, key: str) -> RowFacts:
             if pending.only_the_claim_decides(row):
                 return replace(row, next_claim=_next_claim(connection, row))
             return row
+    if (meant := known_key(store, key)) != key:
+        return read_row(store, batch, meant)
     raise no_company(store, batch, key)
 
 

@@ -43,13 +43,14 @@ def seed_batch(
     priority: int = 0,
     file: str | None = None,
     duplicates: Duplicates = Duplicates.FILL,
+    dry_run: bool = False,
     on_phase: Callable[[str], None] = lambda _: None,
 ) -> Seeded:
     """Seed a batch in one transaction: all of it or nothing.
 
     `columns` may still grow while `rows` are read. The history notes the `file`. `duplicates` says
     which of several rows with one key counts. `on_phase` gets what Postgres does next, after `rows`
-    were read: "sorts companies in".
+    were read: "sorts companies in". With `dry_run`, nothing of it is kept.
 
     Raises:
         BadInput: there is no row to seed, or a step comes before one that it needs.
@@ -58,10 +59,13 @@ def seed_batch(
     try:
         with store.transaction() as connection:
             given = (name, blueprint, columns, priority, file, duplicates, on_phase)
-            return _seed(connection, rows, *given, store.who)
+            seeded = _seed(connection, rows, *given, store.who)
+            if dry_run:
+                raise psycopg.Rollback
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         reason = str(error).splitlines()[0]
         raise WorkFailed(f"Nothing was seeded: the database refused it: {reason}.") from error
+    return seeded
 
 
 def _seed(

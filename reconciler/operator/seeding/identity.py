@@ -60,16 +60,17 @@ NO_SITE = Site()
 class Identity:
     """Identifies the rows of one file, and counts them by what identified them.
 
-    `source` scopes the values of key columns, so that the ids of two systems do not meet.
+    `system` scopes the values of key columns, so that the ids of two systems do not meet.
     """
 
     def __init__(
-        self, columns: Columns, pick: Pick, shared: SharedHosts, source: str | None = None
+        self, columns: Columns, pick: Pick, shared: SharedHosts, system: str | None = None
     ) -> None:
         self.counts: Counter[tuple[By, str]] = Counter()
         self._columns = columns
         self._shared = shared
-        self._prefix = f"{source}:" if source else ""
+        self.system = system
+        self._prefix = f"{system}:" if system else ""
         self._name, self._domain = (
             pick(columns.mapped[field]) if field in columns.mapped else _nothing
             for field in FIELDS[1:]

@@ -26,13 +26,14 @@ def load(
     priority: int = 0,
     limit: int | None = None,
     duplicates: Duplicates = Duplicates.FILL,
+    dry_run: bool = False,
     on_rows: Callable[[int], None] = lambda _: None,
     on_phase: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Seed a batch from the first `limit` rows, or all; returns the report of `seed --json`.
 
-    `on_rows` gets the number of rows read so far. `on_phase` gets what Postgres does next: that
-    takes longer than reading.
+    With `dry_run`, nothing of it is kept. `on_rows` gets the number of rows read so far. `on_phase`
+    gets what Postgres does next: that takes longer than reading.
 
     Raises:
         BadInput: no row can be used, the file is damaged, or a step comes before one that it needs.
@@ -49,6 +50,7 @@ def load(
             file=source.name,
             priority=priority,
             duplicates=duplicates,
+            dry_run=dry_run,
             on_phase=on_phase,
         )
     except BadInput as error:
@@ -60,7 +62,7 @@ def load(
     if duplicates is Duplicates.REJECT:
         rows.reject(seeded.members.duplicates)
         seeded = replace(seeded, members=replace(seeded.members, duplicates=[]))
-    return report(source, rows, seeded)
+    return {**report(source, rows, seeded), "dry_run": dry_run}
 
 
 def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
         "duplicate_rows": members.duplicates,
         "rejected": [asdict(rejection) for rejection in rows.rejected],
         "columns": asdict(source.columns),
+        "source": source.identity.system,
         "identified_by": by_kind(source.identity.counts),
         "identified_by_column": by_column(source.identity.counts),
     }
