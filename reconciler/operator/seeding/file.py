@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from reconciler.contract.errors import BadInput
 from reconciler.operator.seeding.columns import Columns, map_columns
 from reconciler.operator.seeding.delimited import delimited_table
-from reconciler.operator.seeding.identity import Identity, Who
+from reconciler.operator.seeding.identity import Identity
 from reconciler.operator.seeding.json_lines import json_table
 from reconciler.operator.seeding.rows import Rejection, Table
 from reconciler.operator.seeding.shared_hosts import shared_hosts
@@ -166,8 +166,7 @@ def records(table: Table, identity: Identity) -> Iterator[Record | Rejection]:
             continue
         line, values = row
         who = identity.of(values)
-        yield (
-            Record(line, *who, table.as_json(values))
-            if isinstance(who, Who)
-            else Rejection(line, who)
-        )
+        if isinstance(who, str):
+            yield Rejection(line, who)
+        else:
+            yield Record(line, *who, table.as_json(values))

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from reconciler.operator.seeding.addresses import address_in, page_of, visible
 from reconciler.operator.seeding.columns import FIELDS, JSON, Columns, text_of
@@ -38,23 +38,12 @@ class By(StrEnum):
     NAME = "name"
 
 
-class Who(NamedTuple):
-    """Which company a row is; its name as written, and its own host."""
-
-    key: str
-    name: str | None
-    domain: str | None
-
-
-class Site(NamedTuple):
-    """What an address says: the company's own host, and its key; each may be None."""
-
-    domain: str | None = None
-    key: str | None = None
-    by: By = By.DOMAIN
-
-
-NO_SITE = Site()
+# Which company a row is: its key, its name as written, and its own host. What an address says: the
+# company's own host, its key, and by what. Both are bare tuples: an object of each for every row
+# took a tenth of the reading time.
+Who: TypeAlias = tuple[str, str | None, str | None]
+Site: TypeAlias = tuple[str | None, str | None, By]
+NO_SITE: Site = None, None, By.DOMAIN
 
 
 class Identity:
@@ -85,15 +74,15 @@ class Identity:
         """Which company a row is, or why nobody can tell."""
         name = text_of(self._name(values))
         address = text_of(self._domain(values))
-        site = NO_SITE if address is None else site_of(address, name, self._shared)
+        domain, at, site_by = NO_SITE if address is None else site_of(address, name, self._shared)
         for column, kind, cell in self._keys:
             if kind is By.DOMAIN:
-                key, by = site.key, site.by
+                key, by = at, site_by
             else:
                 key, by = self._key(kind, text_of(cell(values))), kind
             if key is not None and len(key) <= KEY_LIMIT:
                 self.counts[by, column] += 1
-                return Who(key, name, site.domain)
+                return key, name, domain
         return "; ".join(_reason(column, kind, cell(values)) for column, kind, cell in self._keys)
 
     def _key(self, kind: By, text: str | None) -> str | None:
@@ -102,8 +91,8 @@ class Identity:
             return None
         if kind is By.NAME:
             return visible(text) or None
-        site = site_of(text, None, self._shared) if _AS_ADDRESS.match(text) else NO_SITE
-        key = site.key or visible(text)
+        _, at, _ = site_of(text, None, self._shared) if _AS_ADDRESS.match(text) else NO_SITE
+        key = at or visible(text)
         return self._prefix + key if key else None
 
 
@@ -125,7 +114,7 @@ def site_of(text: str, name: str | None, shared: SharedHosts) -> Site:
         return NO_SITE
     entry = sharing(address.host, shared)
     if entry is None:
-        return Site(address.host, address.host)
+        return address.host, address.host, By.DOMAIN
     user = entry.users and address.host != entry.host
     page = page_of(
         address,
@@ -136,8 +125,8 @@ def site_of(text: str, name: str | None, shared: SharedHosts) -> Site:
     if page is None and user and not address.mailbox:
         page = address.host
     if page is None and not address.mailbox and _owns(name, address.host):
-        return Site(address.host, address.host)
-    return Site(None, page, By.PAGE)
+        return address.host, address.host, By.DOMAIN
+    return None, page, By.PAGE
 
 
 def _owns(name: str | None, host: str) -> bool:
@@ -149,8 +138,8 @@ def _owns(name: str | None, host: str) -> bool:
 
 def spellings(text: str) -> list[str]:
     """The keys that a person may mean by a text, the likeliest first."""
-    site = site_of(text, None, bundled())
-    found = (text, visible(text), site.key, site.domain)
+    domain, at, _ = site_of(text, None, bundled())
+    found = (text, visible(text), at, domain)
     return list(dict.fromkeys(key for key in found if key))
 
 

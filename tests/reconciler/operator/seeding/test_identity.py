@@ -117,11 +117,11 @@ def test_a_key_that_is_too_long_for_an_index_leaves_the_row_to_the_next_column(
 
 
 def test_rows_are_counted_by_what_identified_them(tmp_path: Path) -> None:
-    text = "name,website\nA,a.com\nB,\nC,x.com/c\nD,\nE,e.com\n,\n"
+    text = "id,name,website\n,A,a.com\n,B,\n,C,x.com/c\n,D,\n7,E,e.com\n,,\n"
     with open_seed_file(str(saved(tmp_path, text)), mapping={}, key=None) as seed:
         list(seed)
-    assert by_kind(seed.identity.counts) == {"key": 0, "domain": 2, "page": 1, "name": 2}
-    assert by_column(seed.identity.counts) == {"website": 3, "name": 2}
+    assert by_kind(seed.identity.counts) == {"key": 1, "domain": 1, "page": 1, "name": 2}
+    assert by_column(seed.identity.counts) == {"id": 1, "website": 2, "name": 2}
 
 
 def test_a_list_of_ones_own_adds_hosts_and_takes_some_off(tmp_path: Path) -> None:
