@@ -11,7 +11,10 @@ def says(cell: Any) -> bool:
 
 def over(row: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """A row over what is known; an empty cell covers nothing."""
-    return {**row, **known, **{name: cell for name, cell in row.items() if says(cell)}}
+    return {
+        **known,
+        **{name: cell for name, cell in row.items() if says(cell) or not says(known.get(name))},
+    }
 
 
 def own_row(own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

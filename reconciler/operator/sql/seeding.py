@@ -191,7 +191,6 @@ WHERE m.ctid = ANY(ARRAY(
         SELECT ctid FROM batch_companies
         WHERE batch_id = w.batch_id AND company_id = l.id AND attributes IS NULL LIMIT 1
     ) AS known
-    WHERE NOT l.new
 ))
 """
 

@@ -225,6 +225,7 @@ def test_an_empty_cell_never_overwrites_and_what_changes_is_said(world: World) -
     later = [
         ("a", None, None, {"Phone": " ", "City": None, "Note": "new", "More": ""}),
         ("b", "Zebra", "zebra.com", {"Phone": "2", "Note": "z"}),
+        ("c", "C", None, {"Phone": ""}),
         ("c", "C", None, {"Phone": "3"}),
     ]
     changes = seeded(world, later).members.changes
