@@ -174,7 +174,8 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     say(f"Kept as attributes ({len(kept)}): {', '.join([*map(brief, kept[:COLUMNS]), *more])}")
     say(identified(report))
     some(list(map(duplicate, report["duplicate_rows"])))
-    some(list(changed(report)))
+    for line in changed(report):
+        say(line)
     if warning := other_system(report):
         say(warning)
     some([f"Rejected line {r['line']}: {r['reason']}" for r in report["rejected"]])

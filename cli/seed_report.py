@@ -8,6 +8,7 @@ from reconciler.contract.attributes import says
 from reconciler.operator.wording import plural
 
 NAME_CELLS = 60  # each name is cut to this many cells
+SHOWN_CELLS = 20  # so many changed cells are listed; --json has more
 SHOWN_COLUMNS = 8  # of a row: so many columns are named, the others are counted
 
 
@@ -42,9 +43,15 @@ def changed(report: dict[str, Any]) -> Iterator[str]:
     columns = [f"{brief(name)} of {rows:,}" for name, rows in report["changed_columns"].items()]
     companies = plural(report["companies_changed"], "known company", "known companies")
     yield f"Changed: {companies}: {listed(columns)}."
-    for cell in report["changes"]:
-        was = "" if not says(cell["before"]) else f", was {shown(cell['before'])}"
+    cells = report["changes"][:SHOWN_CELLS]
+    for cell in cells:
+        was = f", was {shown(cell['before'])}" if says(cell["before"]) else ""
         yield f"{brief(cell['key'])}: {brief(cell['column'])} is {shown(cell['after'])}{was}"
+    if more := sum(report["changed_columns"].values()) - len(cells):
+        listed_cells = (
+            f"the first {len(report['changes']):,}" if report["changes_left_out"] else "all"
+        )
+        yield f"… and {more:,} more; --json lists {listed_cells}."
 
 
 def other_system(report: dict[str, Any]) -> str | None:

@@ -85,6 +85,18 @@ def test_ids_of_two_systems_are_warned_of_and_kept_apart_by_source(
     assert keys == ["1", "crm:1"]
 
 
+def test_a_person_sees_the_first_changes_and_how_many_there_are(
+    tracer: Terminal, tmp_path: Path
+) -> None:
+    path = tmp_path / "many.csv"
+    for value in "ab":
+        path.write_text("id,x\n" + "".join(f"{number},{value}\n" for number in range(30)))
+        tracer("seed", str(path), *BLUEPRINT)
+    assert "Changed: 30 known companies: x of 30." in tracer.err
+    assert tracer.err.count("x is 'b', was 'a'") == 20
+    assert "… and 10 more; --json lists all." in tracer.err
+
+
 def test_what_a_person_types_finds_the_company(tracer: Terminal, world: World, leads: str) -> None:
     tracer("seed", leads, *BLUEPRINT, "--name", "leads")
     world.sql("UPDATE workflow_states SET status = 'FAILED', finished_at = now(), error = 'no'")

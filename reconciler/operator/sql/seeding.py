@@ -67,7 +67,7 @@ SELECT %(batch_id)s, id FROM made
 KEYS = "SELECT count(DISTINCT key) AS keys FROM seed_rows"
 
 # The one row of each key that several rows have. `line`: the row that it is, or begins with.
-# `sources`: the line that each of its cells is from.
+# `sources`: the line that each of its cells is from, if it says something.
 SETTLED = """
 CREATE TEMPORARY TABLE settled (
     key text COLLATE "C" PRIMARY KEY, first_line bigint NOT NULL, line bigint NOT NULL, name text,
@@ -93,7 +93,8 @@ WITH repeated AS MATERIALIZED (
     CROSS JOIN LATERAL jsonb_each(r.attributes) cell
     ORDER BY r.key, cell.key COLLATE "C", NOT ({says("cell.value")}), r.line
 ), filled AS (
-    SELECT key, jsonb_object_agg(name, value) AS attributes, jsonb_object_agg(name, line) AS sources
+    SELECT key, jsonb_object_agg(name, value) AS attributes,
+        jsonb_object_agg(name, line) FILTER (WHERE {says("value")}) AS sources
     FROM cells
     GROUP BY key
 )
@@ -118,16 +119,17 @@ ORDER BY key, line {order}
 """
 
 # The rows that are not the one of their key: which columns they filled, and which of their values
-# are dropped, since the one row has others.
+# are dropped, since the one row has others. Cells are joined, not looked up: a look-up reads the
+# whole row, and with 80,000 columns there would be 80,000 of them.
 DUPLICATES = f"""
 SELECT r.line, r.key, s.first_line, s.line AS kept_line,
     ARRAY(SELECT source.key FROM jsonb_each(s.sources) source
-          WHERE source.value = to_jsonb(r.line) AND {says("s.attributes -> source.key")}
-          ORDER BY 1) AS filled,
-    (SELECT coalesce(jsonb_object_agg(cell.key, jsonb_build_object(
-         'kept', s.attributes -> cell.key, 'dropped', cell.value)), '{{}}')
+          WHERE source.value = to_jsonb(r.line) ORDER BY 1) AS filled,
+    (SELECT coalesce(jsonb_object_agg(
+         cell.key, jsonb_build_object('kept', kept.value, 'dropped', cell.value)), '{{}}')
      FROM jsonb_each(r.attributes) cell
-     WHERE {says("cell.value")} AND cell.value IS DISTINCT FROM s.attributes -> cell.key) AS differs
+     LEFT JOIN jsonb_each(s.attributes) kept ON kept.key = cell.key
+     WHERE {says("cell.value")} AND cell.value IS DISTINCT FROM kept.value) AS differs
 FROM seed_rows r
 JOIN settled s ON s.key = r.key
 WHERE r.line <> s.line
@@ -223,7 +225,9 @@ CHANGED_CELLS = """
 SELECT l.key, cell.name AS column, cell.before, cell.after
 FROM learned l
 CROSS JOIN LATERAL (
-    SELECT key AS name, l.before -> key AS before, value AS after FROM jsonb_each(l.attributes)
+    SELECT now.key AS name, was.value AS before, now.value AS after
+    FROM jsonb_each(l.attributes) now
+    LEFT JOIN jsonb_each(l.before) was ON was.key = now.key
     UNION ALL
     SELECT field.name, to_jsonb(field.before), to_jsonb(field.after)
     FROM (VALUES ('company.name', l.name_before, l.name),
