@@ -123,8 +123,10 @@ def is_container(value: Any) -> bool:
 
 
 class Company(BaseModel, frozen=True):
-    """A company as a step function gets it: read from `companies` when the attempt begins.
+    """A company as a step function gets it, read when the attempt begins.
 
+    `name`, `domain` and `attributes` are those of the batch's own file, over what other files have
+    said. `domain` is the company's own host, bare and in one form.
     `idempotency_key` is the same for all attempts of this step at this company in this batch, and
     different for anything else. An API that gets it can tell a repetition from a new order.
     A test of a step needs to name the `key` alone.

@@ -115,7 +115,8 @@ def seed(url: str, file: Path, home: Path) -> tuple[float, float]:
 def by_statement(log: str) -> dict[str, float]:
     """Seconds by statement of the seeding, as the server's log has them."""
     constants = [(n, text) for n, text in vars(seeding).items() if isinstance(text, str)]
-    statements = {name: " ".join(text.split()) for name, text in constants if name.isupper()}
+    words = ((name, text.split()) for name, text in constants if name.isupper())
+    statements = {name: " ".join(found) for name, found in words if found}
     starts = {re.split(r"%\(|\{", text)[0]: name for name, text in statements.items()}
     starts["COMMIT"] = "COMMIT"
     found: dict[str, float] = {}

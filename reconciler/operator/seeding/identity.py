@@ -5,6 +5,7 @@ identifies nobody by itself: there a page on it does, else the next column.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -25,7 +26,8 @@ _AS_ADDRESS = re.compile(r"https?:|mailto:|www\.", re.IGNORECASE)
 # What may follow a host's name in the name of the company that owns it: "Etsy, Inc.".
 _OWNER = re.compile(
     r"(?:com|inc|incorporated|corp|corporation|co|company|ltd|limited|llc|plc|gmbh|ag|se|sa|nv|bv"
-    r"|ab|group|holdings?|international|technolog(?:y|ies))*"
+    r"|ab|group|holdings?|international|technolog(?:y|ies)|communications|entertainment|networks?"
+    r"|platforms|software|systems)*"
 )
 
 
@@ -101,10 +103,10 @@ def _nothing(_: object) -> None:
 
 
 def is_filler(text: str) -> bool:
-    """Whether a text stands for nothing: "N/A", "-", "?"."""
-    if text.isalnum():
-        return text.lower() in _FILLERS
-    return text.isascii() and (text.lower() in _FILLERS or not any(map(str.isalnum, text)))
+    """Whether a text stands for nothing: "N/A", or no more than signs such as "-"."""
+    if text.lower() in _FILLERS:
+        return True
+    return not text.isalnum() and all(unicodedata.category(char)[0] in "PZ" for char in text)
 
 
 def site_of(text: str, name: str | None, shared: SharedHosts) -> Site:
@@ -124,13 +126,15 @@ def site_of(text: str, name: str | None, shared: SharedHosts) -> Site:
     )
     if page is None and user and not address.mailbox:
         page = address.host
-    if page is None and not address.mailbox and _owns(name, address.host):
+    if page is None and not address.mailbox and _owns(name, address.host, entry.host):
         return address.host, address.host, By.DOMAIN
     return None, page, By.PAGE
 
 
-def _owns(name: str | None, host: str) -> bool:
+def _owns(name: str | None, host: str, shared: str) -> bool:
     """Whether a company of that name is the one that the shared host belongs to: Etsy, etsy.com."""
+    if host != shared:
+        return False
     plain = "".join(filter(str.isalnum, (name or "").lower()))
     label = host.partition(".")[0].replace("-", "")
     return plain.startswith(label) and _OWNER.fullmatch(plain, len(label)) is not None

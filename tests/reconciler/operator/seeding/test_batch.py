@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,16 @@ def test_a_row_is_kept_once_where_the_company_has_it(world: World) -> None:
     assert world.sql(own) == [{"rows": 0}]
     seeded(world, [("a", "A", None, {"x": "2", "y": ""})], "changed")
     assert world.sql(own) == [{"rows": 2}]
+
+
+def test_rows_of_many_columns_are_compared_in_linear_time(world: World) -> None:
+    """With a look-up for each cell, these took a minute and more."""
+    first, later = ({f"column {n}": value for n in range(40_000)} for value in "ab")
+    seeded(world, [("a", None, None, first)])
+    started = time.monotonic()
+    members = seeded(world, [("a", None, None, later), ("a", None, None, first)]).members
+    assert time.monotonic() - started < 15
+    assert len(members.duplicates[0]["differs"]) == len(members.changes.columns) == 40_000
 
 
 VALUES = st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_size=2)

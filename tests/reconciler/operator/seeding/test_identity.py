@@ -38,6 +38,7 @@ def test_hosts_that_many_share_identify_nobody(tmp_path: Path) -> None:
         "N,bob.wixsite.com",
         '"Etsy, Inc.",https://www.etsy.com',
         "Etsy Pottery,etsy.com",
+        "DE Group,de.linkedin.com",
     )
     _, records, _ = read(saved(tmp_path, "name,website\n" + "\n".join(rows) + "\n"))
     assert [(record.key, record.domain) for record in records] == [
@@ -58,6 +59,7 @@ def test_hosts_that_many_share_identify_nobody(tmp_path: Path) -> None:
         ("bob.wixsite.com", None),
         ("etsy.com", "etsy.com"),
         ("Etsy Pottery", None),
+        ("DE Group", None),
     ]
     assert records[0].attributes["website"] == "https://www.linkedin.com/company/a"
 
@@ -72,6 +74,15 @@ def test_a_row_is_its_key_else_its_domain_else_its_name(tmp_path: Path) -> None:
         "no value in key column 'id'; many companies share the host gmail.com in key column"
         " 'website'; 'unknown' in key column 'name' names no company",
     ]
+
+
+def test_signs_and_words_for_nothing_name_no_company(tmp_path: Path) -> None:
+    nothing = ("-", "?", "—", "n/a", "#N/A", "NULL", "None", "Unknown", " . ")
+    names = ("3M", "+", "NA", "Nonesuch", "N/A Ltd", "\\N", "❤", "C++")
+    text = "name\n" + "\n".join((*nothing, *names)) + "\n"
+    found = keys(tmp_path, text)
+    assert found[len(nothing) :] == list(names)
+    assert all("names no company" in reason for reason in found[: len(nothing)])
 
 
 def test_a_list_of_columns_is_tried_in_its_order_and_no_other_column(tmp_path: Path) -> None:
