@@ -220,10 +220,13 @@ ORDER BY c.id
 
 CHANGED = "SELECT count(*) AS companies FROM learned WHERE NOT new"
 
-# A company's name and domain follow from its cells; they are named only where no cell changes.
-CHANGED_CELLS = """
+
+def _changed_cells(companies: str) -> str:
+    """The cells that change. A company's name and domain follow from its cells; they are named only
+    where no cell changes."""
+    return f"""
 SELECT l.key, cell.name AS column, cell.before, cell.after
-FROM learned l
+FROM ({companies}) AS l
 CROSS JOIN LATERAL (
     SELECT now.key AS name, was.value AS before, now.value AS after
     FROM jsonb_each(l.attributes) now
@@ -234,13 +237,21 @@ CROSS JOIN LATERAL (
                  ('company.domain', l.domain_before, l.domain)) AS field (name, before, after)
     WHERE l.before = l.attributes
 ) AS cell
-WHERE NOT l.new AND cell.before IS DISTINCT FROM cell.after
+WHERE cell.before IS DISTINCT FROM cell.after
 """
-CHANGES = f"{CHANGED_CELLS} ORDER BY l.key, cell.name LIMIT %(most)s"
+
+
+_KNOWN = "SELECT * FROM learned WHERE NOT new"
 CHANGED_COLUMNS = f"""
-SELECT "column", count(*) AS companies FROM ({CHANGED_CELLS}) AS cells
+SELECT "column", count(*) AS companies FROM ({_changed_cells(_KNOWN)}) AS cells
 GROUP BY "column"
 ORDER BY companies DESC, "column"
+"""
+# Each of these companies has a cell at least, so that the first of them have the first cells.
+CHANGES = f"""
+{_changed_cells(f"{_KNOWN} ORDER BY key LIMIT %(most)s")}
+ORDER BY l.key, cell.name
+LIMIT %(most)s
 """
 
 # seed: -> PENDING

@@ -41,8 +41,9 @@ CROSS JOIN LATERAL (SELECT CASE
     ELSE 'COMPLETED' END AS status) s
 """
 READ = """
-SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'workflow_states'
+SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = %(table)s
 """
+STATES = "workflow_states"
 PLANNED = ("custom", "generic", "never analyzed")
 
 
@@ -71,6 +72,6 @@ def begin(connection: Connection, planned: str) -> None:
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
-def scans(connection: Connection) -> int:
-    row = connection.execute(READ).fetchone()
+def scans(connection: Connection, table: str = STATES) -> int:
+    row = connection.execute(READ, {"table": table}).fetchone()
     return int(row["seq_scan"]) if row else 0
