@@ -10,6 +10,7 @@ from enum import StrEnum
 from psycopg import sql
 
 from reconciler.contract.database import Connection, Row
+from reconciler.operator.sql import learning
 from reconciler.operator.sql import seeding as statements
 
 SHOWN_CHANGES = 10_000  # changed cells that a report has; all are counted
@@ -89,15 +90,15 @@ def learn(connection: Connection, batch_id: int, *, everything: bool) -> Changes
     `everything`: not only rows that had duplicates may be about a company that there was.
     """
     rows = sql.Identifier("seed_rows" if everything else "settled")
-    connection.execute(statements.LEARNED)
-    query = sql.SQL(statements.LEARN).format(rows=rows)
+    connection.execute(learning.LEARNED)
+    query = sql.SQL(learning.LEARN).format(rows=rows)
     if not connection.execute(query, {"batch_id": batch_id}).rowcount:
         return Changes()
-    connection.execute(statements.KEEP)
-    connection.execute(statements.TEACH)
-    companies = connection.execute(statements.CHANGED).fetchall()[0]["companies"]
+    connection.execute(learning.KEEP)
+    connection.execute(learning.TEACH)
+    companies = connection.execute(learning.CHANGED).fetchall()[0]["companies"]
     if not companies:
         return Changes()
-    columns = connection.execute(statements.CHANGED_COLUMNS).fetchall()
-    cells = connection.execute(statements.CHANGES, {"most": SHOWN_CHANGES}).fetchall()
+    columns = connection.execute(learning.CHANGED_COLUMNS).fetchall()
+    cells = connection.execute(learning.CHANGES, {"most": SHOWN_CHANGES}).fetchall()
     return Changes(companies, {row["column"]: row["companies"] for row in columns}, cells)

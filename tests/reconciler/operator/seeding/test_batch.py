@@ -23,8 +23,8 @@ from reconciler.operator.seeding import companies as seeding_companies
 from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.delimited import texts_as_json
-from reconciler.operator.sql.seeding import WHITESPACE
-from reconciler.operator.sql.seeding import says as sql_says
+from reconciler.operator.sql.cells import WHITESPACE
+from reconciler.operator.sql.cells import says as sql_says
 from reconciler.operator.store import OperatorStore
 from tests.roles import role_world
 from tests.system.machine.sides import line, side
