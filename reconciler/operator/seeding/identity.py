@@ -22,7 +22,7 @@ KEY_LIMIT = 600
 
 # What people and programs write where they know nothing. All rows with it would be one company.
 _FILLERS = frozenset(("n/a", "#n/a", "n.a.", "none", "null", "nan", "unknown"))
-_AS_ADDRESS = re.compile(r"https?:|mailto:|www\.", re.IGNORECASE)
+_AS_ADDRESS = re.compile(r"https?:|mailto:|www\.|[^\s@/]+@[^\s@/]+$", re.IGNORECASE)
 # What may follow a host's name in the name of the company that owns it: "Etsy, Inc.".
 _OWNER = re.compile(
     r"(?:com|inc|incorporated|corp|corporation|co|company|ltd|limited|llc|plc|gmbh|ag|se|sa|nv|bv"
@@ -93,8 +93,7 @@ class Identity:
             return None
         if kind is By.NAME:
             return visible(text) or None
-        _, at, _ = site_of(text, None, self._shared) if _AS_ADDRESS.match(text) else NO_SITE
-        key = at or visible(text)
+        key = _address_key(text, self._shared) if _AS_ADDRESS.match(text) else visible(text)
         return self._prefix + key if key else None
 
 
@@ -131,13 +130,23 @@ def site_of(text: str, name: str | None, shared: SharedHosts) -> Site:
     return None, page, By.PAGE
 
 
+def _address_key(text: str, shared: SharedHosts) -> str:
+    """The key of an address in a key column: its host or page, else the mailbox or the text."""
+    _, key, _ = site_of(text, None, shared)
+    seen = visible(text)
+    return key or (seen.lower().removeprefix("mailto:") if "@" in seen else seen)
+
+
 def _owns(name: str | None, host: str, shared: str) -> bool:
     """Whether a company of that name is the one that the shared host belongs to: Etsy, etsy.com."""
     if host != shared:
         return False
     plain = "".join(filter(str.isalnum, (name or "").lower()))
-    label = host.partition(".")[0].replace("-", "")
-    return plain.startswith(label) and _OWNER.fullmatch(plain, len(label)) is not None
+    bare = host.replace("-", "")
+    return any(
+        plain.startswith(own) and _OWNER.fullmatch(plain, len(own))
+        for own in (bare.replace(".", ""), bare.partition(".")[0])
+    )
 
 
 def spellings(text: str) -> list[str]:

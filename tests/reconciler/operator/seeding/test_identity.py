@@ -39,6 +39,7 @@ def test_hosts_that_many_share_identify_nobody(tmp_path: Path) -> None:
         '"Etsy, Inc.",https://www.etsy.com',
         "Etsy Pottery,etsy.com",
         "DE Group,de.linkedin.com",
+        "Apollo.io,apollo.io",
     )
     _, records, _ = read(saved(tmp_path, "name,website\n" + "\n".join(rows) + "\n"))
     assert [(record.key, record.domain) for record in records] == [
@@ -60,6 +61,7 @@ def test_hosts_that_many_share_identify_nobody(tmp_path: Path) -> None:
         ("etsy.com", "etsy.com"),
         ("Etsy Pottery", None),
         ("DE Group", None),
+        ("apollo.io", "apollo.io"),
     ]
     assert records[0].attributes["website"] == "https://www.linkedin.com/company/a"
 
@@ -111,6 +113,8 @@ def test_the_domain_is_the_bare_host_and_the_cell_stays(tmp_path: Path) -> None:
 def test_an_address_in_a_key_column_is_one_in_all_its_spellings(tmp_path: Path) -> None:
     text = "LinkedIn\nhttps://www.linkedin.com/company/Acme/\nhttp://linkedin.com/company/acme\n"
     assert keys(tmp_path, text, key="LinkedIn") == ["linkedin.com/company/acme"] * 2
+    text = "Email\nInfo@Acme.com\nmailto:sales@acme.com\nAcme@Gmail.com\nmailto:acme@gmail.com\n"
+    assert keys(tmp_path, text, key="Email") == ["acme.com"] * 2 + ["acme@gmail.com"] * 2
     assert keys(tmp_path, "key\nnode.js\nBooking.com\n") == ["node.js", "Booking.com"]
 
 
