@@ -93,7 +93,9 @@ class Identity:
             return None
         if kind is By.NAME:
             return visible(text) or None
-        key = _address_key(text, self._shared) if _AS_ADDRESS.match(text) else visible(text)
+        if _AS_ADDRESS.match(text):
+            return _address_key(text, self._shared)  # the same in every system
+        key = visible(text)
         return self._prefix + key if key else None
 
 

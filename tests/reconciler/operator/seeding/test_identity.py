@@ -111,6 +111,7 @@ def test_the_domain_is_the_bare_host_and_the_cell_stays(tmp_path: Path) -> None:
 
 
 def test_an_address_in_a_key_column_is_one_in_all_its_spellings(tmp_path: Path) -> None:
+    assert keys(tmp_path, "id\nhttps://acme.com\n1\n", system="crm") == ["acme.com", "crm:1"]
     text = "LinkedIn\nhttps://www.linkedin.com/company/Acme/\nhttp://linkedin.com/company/acme\n"
     assert keys(tmp_path, text, key="LinkedIn") == ["linkedin.com/company/acme"] * 2
     text = "Email\nInfo@Acme.com\nmailto:sales@acme.com\nAcme@Gmail.com\nmailto:acme@gmail.com\n"
