@@ -75,28 +75,20 @@ def seed(
 ) -> None:
     """Make a batch from a CSV, TSV, JSON lines or Parquet file."""
     mapping = dict(map(parse_mapping, map_ or []))
+    known_by: dict[str, Any] = {"key": key, "shared": shared_hosts, "system": system}
     steps = [step.strip() for step in blueprint.split(",")]
     with (
         operator() as store,
         open_seed_file(
-            file,
-            mapping=mapping,
-            key=key,
-            format=format_,
-            encoding=encoding,
-            shared=shared_hosts,
-            system=system,
+            file, mapping=mapping, format=format_, encoding=encoding, **known_by
         ) as source,
     ):
         check_blueprint(steps, [row["step_name"] for row in store.steps()])
         batch = name or (Path(file).stem if file != "-" else "stdin")
         with Reading(source) as shown:
             report = load(
-                *(store, source, batch, steps, priority),
-                duplicates=duplicates,
-                dry_run=dry_run,
-                on_rows=shown.rows,
-                on_phase=shown.phase,
+                *(store, source, batch, steps, priority, None, duplicates, dry_run),
+                *(shown.rows, shown.phase),
             )
     if as_json:
         document(report)

@@ -77,14 +77,9 @@ def try_(
             stored = stored_rows(store, found, steps.values())
     else:
         mapping = dict(map(parse_mapping, map_ or []))
+        known_by: dict[str, Any] = {"key": key, "shared": shared_hosts, "system": system}
         with open_seed_file(
-            str(file),
-            mapping=mapping,
-            key=key,
-            format=format_,
-            encoding=encoding,
-            shared=shared_hosts,
-            system=system,
+            str(file), mapping=mapping, format=format_, encoding=encoding, **known_by
         ) as source:
             first = enumerate(islice(source, limit), 1)
             given = [row_company(number, row) for number, row in first]

@@ -30,14 +30,11 @@ PARQUET_ROWS = 10_000  # rows of a row group; one group is held in memory
 # {results} joins the domain tables of the batch's steps, {fields} lists what is read from them.
 # The input is that of the batch's own file; another file may have changed the company since.
 EXPORT = """
-SELECT c.key, own.name, own.domain, own.attributes{fields}
+SELECT c.key, CASE WHEN m.attributes IS NULL THEN c.name ELSE m.name END AS name,
+    CASE WHEN m.attributes IS NULL THEN c.domain ELSE m.domain END AS domain,
+    coalesce(m.attributes, c.attributes) AS attributes{fields}
 FROM batch_companies m
 JOIN companies c ON c.id = m.company_id
-CROSS JOIN LATERAL (
-    SELECT m.name, m.domain, m.attributes WHERE m.attributes IS NOT NULL
-    UNION ALL
-    SELECT c.name, c.domain, c.attributes WHERE m.attributes IS NULL
-) AS own
 {results}
 WHERE m.batch_id = %(batch_id)s
 ORDER BY c.id

@@ -119,7 +119,7 @@ def _key_columns(names: Sequence[str], key: str | None) -> list[str]:
     if key is None:
         return []
     parts = [part.strip() for part in key.split(",") if part.strip()]
-    if key in names or len(parts) < 2:
+    if len(parts) < 2 or any(_squashed(name) == _squashed(key) for name in names):
         return [find_column(names, key)]
     return list(dict.fromkeys(find_column(names, part) for part in parts))
 

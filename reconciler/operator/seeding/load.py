@@ -40,19 +40,11 @@ def load(
         WorkFailed: the database refused the rows.
     """
     rows = Rows(source, limit, on_rows)
+    about: dict[str, Any] = {"name": name, "file": source.name, "priority": priority}
+    how: dict[str, Any] = {"duplicates": duplicates, "dry_run": dry_run, "on_phase": on_phase}
+    columns = source.columns.attributes
     try:
-        seeded = seed_batch(
-            store,
-            rows,
-            name=name,
-            blueprint=steps,
-            columns=source.columns.attributes,
-            file=source.name,
-            priority=priority,
-            duplicates=duplicates,
-            dry_run=dry_run,
-            on_phase=on_phase,
-        )
+        seeded = seed_batch(store, rows, **about, blueprint=steps, columns=columns, **how)
     except BadInput as error:
         if not rows.rejected:
             raise

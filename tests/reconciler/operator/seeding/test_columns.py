@@ -67,6 +67,7 @@ def test_column_names_are_unique_whatever_the_header(header: list[str]) -> None:
         ("CIK", ["CIK"]),
         ("cik, Website ,CIK", ["CIK", "Website"]),
         ("Revenue (EUR, millions)", ["Revenue (EUR, millions)"]),
+        ("revenue (eur,millions)", ["Revenue (EUR, millions)"]),
         ("Website,", ["Website"]),
     ],
 )
