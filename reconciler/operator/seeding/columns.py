@@ -119,7 +119,9 @@ def _key_columns(names: Sequence[str], key: str | None) -> list[str]:
     if key is None:
         return []
     parts = [part.strip() for part in key.split(",") if part.strip()]
-    if len(parts) < 2 or any(_squashed(name) == _squashed(key) for name in names):
+    known = set(map(_squashed, names))
+    several = all(_squashed(part) in known for part in parts) or _squashed(key) not in known
+    if key in names or len(parts) < 2 or not several:
         return [find_column(names, key)]
     return list(dict.fromkeys(find_column(names, part) for part in parts))
 

@@ -69,12 +69,13 @@ def test_column_names_are_unique_whatever_the_header(header: list[str]) -> None:
         ("Revenue (EUR, millions)", ["Revenue (EUR, millions)"]),
         ("revenue (eur,millions)", ["Revenue (EUR, millions)"]),
         ("Website,", ["Website"]),
+        ("C,IK", ["C", "IK"]),
     ],
 )
 def test_several_columns_may_be_the_key_and_a_column_may_have_commas_in_its_name(
     key: str, keys: list[str]
 ) -> None:
-    names = ["Name", "Website", "CIK", "Revenue (EUR, millions)"]
+    names = ["Name", "Website", "CIK", "C", "IK", "Revenue (EUR, millions)"]
     found = map_columns(names, {}, key)
     assert (found.keys, found.mapped["key"]) == (keys, keys[0])
 
