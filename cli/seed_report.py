@@ -40,7 +40,7 @@ def changed(report: dict[str, Any]) -> Iterator[str]:
     """What changes about known companies: the number by column, then the cells."""
     if not report["companies_changed"]:
         return
-    columns = [f"{brief(name)} of {rows:,}" for name, rows in report["changed_columns"].items()]
+    columns = [f"{brief(name)} ({rows:,})" for name, rows in report["changed_columns"].items()]
     companies = plural(report["companies_changed"], "known company", "known companies")
     yield f"Changed: {companies}: {listed(columns)}."
     cells = report["changes"][:SHOWN_CELLS]

@@ -70,7 +70,7 @@ def test_ids_of_two_systems_are_warned_of_and_kept_apart_by_source(
     assert [row["name"] for row in tracer.json("batches")] == ["first"]
     tracer("seed", str(second), *BLUEPRINT, "--dry-run")
     assert "Nothing was written. Seeding this file would do this:" in tracer.err
-    assert "Changed: 1 known company: Company of 1, Website of 1." in tracer.err
+    assert "Changed: 1 known company: Company (1), Website (1)." in tracer.err
     assert "1: Company is 'Zebra', was 'A'" in tracer.err
     assert "1: Website is 'zebra.com'\n" in tracer.err
     assert "1 was 'A', and is 'Zebra' now." in tracer.err
@@ -92,7 +92,7 @@ def test_a_person_sees_the_first_changes_and_how_many_there_are(
     for value in "ab":
         path.write_text("id,x\n" + "".join(f"{number},{value}\n" for number in range(30)))
         tracer("seed", str(path), *BLUEPRINT)
-    assert "Changed: 30 known companies: x of 30." in tracer.err
+    assert "Changed: 30 known companies: x (30)." in tracer.err
     assert tracer.err.count("x is 'b', was 'a'") == 20
     assert "… and 10 more; --json lists all." in tracer.err
 
