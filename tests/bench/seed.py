@@ -24,6 +24,7 @@ from pathlib import Path
 import psycopg
 
 from reconciler.local.postgres import supervisor
+from reconciler.operator.seeding import batch
 from reconciler.operator.sql import learning, seeding
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
@@ -114,7 +115,7 @@ def seed(url: str, file: Path, home: Path) -> tuple[float, float]:
 
 def by_statement(log: str) -> dict[str, float]:
     """Seconds by statement of the seeding, as the server's log has them."""
-    constants = (vars(seeding) | vars(learning)).items()
+    constants = (vars(batch) | vars(seeding) | vars(learning)).items()
     texts = [(n, text) for n, text in constants if isinstance(text, str) and n.isupper()]
     statements = {name: " ".join(text.split()) for name, text in texts}
     starts = {re.split(r"%\(|\{", text)[0]: name for name, text in statements.items()}
