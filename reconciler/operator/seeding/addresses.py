@@ -104,14 +104,13 @@ def page_of(address: Address, host: str, *, case: bool, parameters: frozenset[st
     """
     if address.mailbox:
         return None
-    parts = [part for part in re.split(r"[/\\]+", _unquoted(address.path)) if part]
+    parts = [part for part in map(visible, re.split(r"[/\\]+", _unquoted(address.path))) if part]
     pairs = (pair.partition("=") for pair in _unquoted(address.query).split("&"))
-    kept = sorted(
-        f"{name.lower()}={value}" for name, _, value in pairs if name.lower() in parameters
-    )
+    named = [(name.lower(), value) for name, _, value in pairs if value]
+    kept = sorted(f"{name}={value}" for name, value in named if name in parameters)
     if not parts and not kept:
         return None
-    page = visible("/".join(parts))
+    page = "/".join(parts)
     query = f"?{'&'.join(kept)}" if kept else ""
     return f"{host}/{page if case else page.lower()}{query}"
 

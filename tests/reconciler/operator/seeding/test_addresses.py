@@ -82,6 +82,8 @@ def test_a_cell_of_megabytes_takes_no_time(text: str) -> None:
         ("x.com/?id=7", False, "linkedin.com/?id=7"),
         ("x.com/%00", False, "linkedin.com/%00"),
         ("x.com/", False, None),
+        ("x.com/%20/", False, None),
+        ("x.com/?id=", False, None),
         ("x.com?utm=y", False, None),
         ("info@x.com/a", False, None),
     ],
