@@ -8,8 +8,11 @@ from sqlalchemy import create_engine, pool
 
 from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
 from reconciler.contract.column_types import SCHEMA_TURN, ContractTable
-from reconciler.contract.database import connect, libpq_url
+from reconciler.contract.database import connect
+from reconciler.contract.database_url import libpq_url
 from reconciler.contract.errors import UPGRADE, BadInput
+from reconciler.contract.revision import MOVE, VERSION_TABLE
+from reconciler.contract.session import LIFT
 from reconciler.contract.settings import load_settings
 
 # Without the domain tables: they are in another schema, and `tracer steps sync` creates them.
@@ -30,25 +33,39 @@ def engine_options() -> dict[str, Any]:
     return {
         "creator": lambda: psycopg.connect(libpq_url(url()), client_encoding="utf8"),
         "poolclass": pool.NullPool,
+        # What another upgrade has just made must be seen once it has ended.
+        "isolation_level": "READ COMMITTED",
     }
 
 
 def run() -> None:
-    """Run all revisions in one transaction: all of them are applied, or none."""
+    """Run all revisions in one transaction: all of them are applied, or none.
+
+    They take as long as they need, and one program runs them at a time.
+    """
     with create_engine("postgresql+psycopg://", **engine_options()).connect() as connection:
         context.configure(
             connection=connection,
             target_metadata=TARGET,
+            version_table=VERSION_TABLE,
             compare_type=True,
             compare_server_default=True,
         )
         with context.begin_transaction():
-            connection.exec_driver_sql(SCHEMA_TURN)
+            for statement in (LIFT, SCHEMA_TURN, MOVE):
+                connection.exec_driver_sql(statement)
+            found = context.get_context().get_current_revision()
+            context.config.attributes["before"] = found
             context.run_migrations()
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=TARGET, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=TARGET,
+        version_table=VERSION_TABLE,
+        literal_binds=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 else:

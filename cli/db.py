@@ -7,9 +7,11 @@ import typer
 from cli.render import AsJson, answer, document, say
 from cli.steps import UP_TO_DATE
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import connect, location, revision
+from reconciler.contract.database import connect
+from reconciler.contract.database_url import location
 from reconciler.contract.errors import BadInput
 from reconciler.contract.grants import ROLES
+from reconciler.contract.revision import is_current, revision
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, existing_database_url
 from reconciler.schema.migrate import upgrade_schema
@@ -40,14 +42,12 @@ def status(as_json: AsJson = False) -> None:
     """Show the database's revision; exit code 1 if it is not the one that this Tracer needs."""
     url = existing_database_url(load_settings())
     with connect(url) as connection:
-        found = revision(connection)
+        found, current = revision(connection), is_current(connection)
     if as_json:
-        document(
-            {"revision": found, "needed": SCHEMA_REVISION, "current": found == SCHEMA_REVISION}
-        )
+        document({"revision": found, "needed": SCHEMA_REVISION, "current": current})
     else:
         say(f"The {location(url)} is at revision {found or 'none'}; needed is {SCHEMA_REVISION}.")
-    if found != SCHEMA_REVISION:
+    if not current:
         if not as_json:
             newer = found is not None and found > SCHEMA_REVISION
             say("Update Tracer." if newer else "Run `tracer db upgrade`.")

@@ -31,6 +31,7 @@ from cli import (
     steps,
     try_step,
     up,
+    wait,
     workers,
 )
 from cli.init.command import init
@@ -38,8 +39,8 @@ from cli.inspect import command
 from cli.render import out, say
 from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.outage import first_line
+from reconciler.contract.session import ENDED_ALONE, TakesNoWrites
 
-TOOK_TOO_LONG = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)
 EXIT_CODES = (
     "Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input, 3 a service that is needed "
     "is not reachable, 130 ended by Ctrl-C."
@@ -86,6 +87,7 @@ put(START, "try", try_step.try_, "tracer try normalize companies.csv --limit 3")
 put(START, "down", down.down, "tracer down")
 put(SEE, "batches", batches.batches, "tracer batches")
 put(SEE, "inspect", command.inspect, "tracer inspect companies --watch")
+put(SEE, "wait", wait.wait, "tracer wait companies --timeout 2h")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
 put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")
 put(SEE, "report", report.report, "tracer report companies -o report.html")
@@ -147,7 +149,10 @@ def check_working_directory() -> None:
 
 def _database_error(error: psycopg.OperationalError) -> int:
     """Report a time-out in the database (exit code 1), or its loss (exit code 3)."""
-    if isinstance(error, TOOK_TOO_LONG):
+    if isinstance(error, TakesNoWrites):
+        say(str(error))
+        return 3
+    if isinstance(error, ENDED_ALONE):
         says = f"The database ended the statement: {first_line(error)}."
         say(f"{says} Try again, or raise that time-out.")
         return 1

@@ -1,32 +1,46 @@
-"""Opens a command's output: stdout, or a file that appears only when it is complete."""
+"""Opens a command's output: stdout, or a file or URL that appears only when it is complete."""
 
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from reconciler.contract.errors import BadInput
+from reconciler.operator.remote import is_remote, put_remote
 
-STDOUT = Path("-")
+STDOUT = "-"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for writing; at the end of the block it replaces `path`, and keeps its mode.
 
     A symbolic link is kept: its target is replaced. A device or a pipe is written directly. `-` is
-    stdout.
+    stdout. What is for a URL is first written to a temporary file.
 
     Raises:
         BadInput: it cannot be written; an earlier file at `path` is unchanged.
     """
     if path == STDOUT:
         yield sys.stdout.buffer
-        return
+    elif is_remote(str(path)):
+        with tempfile.NamedTemporaryFile() as whole:
+            yield cast(BinaryIO, whole)
+            whole.flush()
+            put_remote(whole.name, str(path))
+    else:
+        with _local(Path(path)) as file:
+            yield file
+
+
+@contextmanager
+def _local(path: Path) -> Iterator[BinaryIO]:
     try:
+        with suppress(FileNotFoundError):
+            path.stat()  # a link that leads to itself: from Python 3.13 on, `resolve` lets it pass
         path = path.resolve()
         if path.exists() and not path.is_file() and not path.is_dir():
             with path.open("wb") as stream:
@@ -34,9 +48,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         else:
             with _replacing(path) as file:
                 yield file
-    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
-        why = error.strerror if isinstance(error, OSError) else error
-        raise BadInput(f"Cannot write {path}: {why}.") from error
+    except OSError as error:
+        raise BadInput(f"Cannot write {path}: {error.strerror}.") from error
 
 
 @contextmanager

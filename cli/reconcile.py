@@ -1,16 +1,18 @@
 """`tracer reconcile`: ticks without Prefect, for cron or by hand."""
 
 import signal
+from shlex import quote
 from threading import Event
 from typing import Annotated
 
 import typer
 
 from cli.render import AsJson, answer, say
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import load_settings
 from reconciler.contract.store import Store
 from reconciler.dispatch import until_answered, wait_for_answers
+from reconciler.failures import failed_since, newest
 from reconciler.local.worker_host import running_host
 from reconciler.operator.connect import database_url
 from reconciler.operator.diagnosis.rules.loop import POLLING_PAUSED
@@ -26,7 +28,10 @@ def reconcile(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run ticks without Prefect: one, or until every batch is done."""
+    """Run ticks without Prefect: one, or until every batch is done.
+
+    With --until-done, exit code 1 if rows of these batches have failed.
+    """
     if once == until_done:
         raise BadInput("Add either --once or --until-done.")
     settings = load_settings()
@@ -48,5 +53,20 @@ def reconcile(
         stop = Event()
         signal.signal(signal.SIGINT, lambda *_: stop.set())
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        since = newest(store)
         loop = poll(store, spawner, stop, say, until_done=True)
-        answer(as_json, {"left": loop.reason, **loop.totals}, str(loop))
+        failures = failed_since(store, since) if loop.reason.is_done else {}
+        answer(as_json, {"left": loop.reason, **loop.totals, "failures": failures}, str(loop))
+    require_none(failures)
+
+
+def require_none(failures: dict[str, int]) -> None:
+    """Do nothing if no batch has failed rows.
+
+    Raises:
+        WorkFailed: some have.
+    """
+    if failures:
+        told = ", ".join(f"{count:,} of batch {name!r}" for name, count in failures.items())
+        first = quote(next(iter(failures)))
+        raise WorkFailed(f"Rows have failed: {told}. To see why", f"tracer inspect {first}")

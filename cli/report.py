@@ -31,7 +31,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a report of a batch as one HTML file: throughput, latency, failures and attempts."""
-    to_file = not as_json and output != STDOUT
+    to_file = not as_json and str(output) != STDOUT
     replaced = to_file and check(output, force)
     with read_only_store(ViewStore) as store:
         found = store.batch(batch)
@@ -41,7 +41,7 @@ def report(
         document({"batch": found.name, "steps": steps, **vars(summed)})
         return
     text = render_report(found, steps, summed)
-    with opened(output) as file:
+    with opened(str(output)) as file:
         file.write(text.encode())
     if to_file:
         size = f"{len(text.encode()) / 1e6:.1f} MB"

@@ -1,6 +1,5 @@
 """`tracer seed`: make a batch from a file, and report every row of it."""
 
-from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -8,47 +7,39 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.completion import step_names
+from cli.output_file import STDOUT
+from cli.reading import (
+    ColumnMap,
+    Delimiter,
+    Encoding,
+    FileFormat,
+    KeyColumns,
+    QuotesOption,
+    SharedHosts,
+    Sheet,
+    SkipLines,
+    System,
+    open_file,
+)
+from cli.rejects import rejects_file
 from cli.render import AsJson, document, err, say
 from cli.seed_report import brief, changed, duplicate, identified, other_system
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
 from reconciler.operator.seeding.blueprint import check_blueprint
 from reconciler.operator.seeding.companies import Duplicates
-from reconciler.operator.seeding.file import FORMATS, SeedFile, open_seed_file
+from reconciler.operator.seeding.dialect import Quotes
+from reconciler.operator.seeding.file import SeedFile, batch_name
 from reconciler.operator.seeding.load import load
 from reconciler.operator.steering import HIGHEST, LOWEST
 from reconciler.operator.wording import operand, plural
 
 COLUMNS = 60  # the report for people lists this many column names; --json has all
 SHOWN = 20  # the report for people lists this many rejected rows; --json has all
-FIELDS = ("key", "name", "domain")
-
-# The options that say how a file of companies is read.
-ColumnMap = Annotated[
-    list[str] | None,
-    typer.Option("--map", help="FIELD=COLUMN: the column of key, name or domain."),
-]
-KeyColumns = Annotated[
-    str | None,
-    typer.Option("--key", help="The columns that say which company a row is, best first: a,b,c."),
-]
-SharedHosts = Annotated[
-    str | None,
-    typer.Option(help="A file with more hosts that many companies share, one per line."),
-]
-System = Annotated[
-    str | None,
-    typer.Option("--source", help="The system that the ids in key columns are of, such as crm."),
-]
-FileFormat = Annotated[
-    str | None,
-    typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: by the file's suffix."),
-]
-Encoding = Annotated[str, typer.Option(help="The encoding of the text.")]
 
 
 def seed(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The file, or - for stdin.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file, its URL, or - for stdin.")],
     blueprint: Annotated[
         str, typer.Option(help="The steps in their order: a,b,c.", autocompletion=step_names)
     ],
@@ -69,43 +60,35 @@ def seed(
     priority: Annotated[
         int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many rows of the file. Default: all.")
+    ] = None,
+    rejects: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the rejected rows to this file, as CSV."),
+    ] = None,
     format_: FileFormat = None,
     encoding: Encoding = "utf-8",
+    delimiter: Delimiter = None,
+    quotes: QuotesOption = Quotes.DOUBLED,
+    skip_lines: SkipLines = None,
+    sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a batch from a CSV, TSV, JSON lines or Parquet file."""
-    mapping = dict(map(parse_mapping, map_ or []))
-    known_by: dict[str, Any] = {"key": key, "shared": shared_hosts, "system": system}
+    """Make a batch from a CSV, TSV, JSON, JSON lines, Parquet or Excel file."""
+    if as_json and rejects == STDOUT:
+        raise BadInput("With --json, stdout is for the document: give --rejects a file.")
     steps = [step.strip() for step in blueprint.split(",")]
-    with (
-        operator() as store,
-        open_seed_file(
-            file, mapping=mapping, format=format_, encoding=encoding, **known_by
-        ) as source,
-    ):
+    known_by = (map_, key, shared_hosts, system)
+    read_as = (*known_by, format_, encoding, delimiter, quotes, skip_lines, sheet)
+    with operator() as store, open_file(file, *read_as) as source:
         check_blueprint(steps, [row["step_name"] for row in store.steps()])
-        batch = name or (Path(file).stem if file != "-" else "stdin")
-        with Reading(source) as shown:
-            report = load(
-                *(store, source, batch, steps, priority, None, duplicates, dry_run),
-                *(shown.rows, shown.phase),
-            )
-    if as_json:
-        document(report)
-    else:
-        print_report(report, wanted=batch)
-
-
-def parse_mapping(text: str) -> tuple[str, str]:
-    """The field and the column of `field=Column`.
-
-    Raises:
-        BadInput: the text has another form, or the field is unknown.
-    """
-    field, separator, column = text.partition("=")
-    if not separator or field not in FIELDS:
-        raise BadInput(f"--map {text!r}: write FIELD=COLUMN, with key, name or domain as FIELD.")
-    return field, column
+        batch = name or batch_name(file)
+        with rejects_file(rejects, source.columns.attributes) as reject, Reading(source) as shown:
+            how = (priority, limit, duplicates, dry_run)
+            told = (shown.rows, shown.phase, reject)
+            report = load(store, source, batch, steps, *how, *told)
+    document(report) if as_json else print_report(report, wanted=batch)
 
 
 class Reading:
@@ -159,6 +142,9 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
         f"{plural(report['duplicates'], 'duplicate', 'duplicates')}, "
         f"{len(report['rejected']):,} rejected."
     )
+    if skipped := report["skipped_lines"]:
+        lines = "Line 1 comes" if skipped == 1 else f"Lines 1 to {skipped} come"
+        say(f"{lines} before the header: passed over. To say where it is, add --skip-lines.")
     columns = report["columns"]
     say("Mapped: " + ", ".join(f"{f} = {brief(c)!r}" for f, c in columns["mapped"].items()))
     kept = columns["attributes"]

@@ -12,16 +12,20 @@ import typer
 from rich.text import Text
 
 from cli.completion import step_names
-from cli.render import AsJson, document, out, say, table
-from cli.seed import (
+from cli.reading import (
     ColumnMap,
+    Delimiter,
     Encoding,
     FileFormat,
     KeyColumns,
+    QuotesOption,
     SharedHosts,
+    Sheet,
+    SkipLines,
     System,
-    parse_mapping,
+    open_file,
 )
+from cli.render import AsJson, document, out, say, table
 from reconciler.contract.attributes import own_row
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
@@ -30,7 +34,7 @@ from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import views
 from reconciler.operator.read_only import ViewStore, read_only_store
-from reconciler.operator.seeding.file import open_seed_file
+from reconciler.operator.seeding.dialect import Quotes
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
 from reconciler.operator.wording import plural
@@ -58,6 +62,10 @@ def try_(
     system: System = None,
     format_: FileFormat = None,
     encoding: Encoding = "utf-8",
+    delimiter: Delimiter = None,
+    quotes: QuotesOption = Quotes.DOUBLED,
+    skip_lines: SkipLines = None,
+    sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a step now, on the first rows of a file or on one company, and write nothing.
@@ -76,11 +84,9 @@ def try_(
             found = [known_company(store, company)]
             stored = stored_rows(store, found, steps.values())
     else:
-        mapping = dict(map(parse_mapping, map_ or []))
-        known_by: dict[str, Any] = {"key": key, "shared": shared_hosts, "system": system}
-        with open_seed_file(
-            str(file), mapping=mapping, format=format_, encoding=encoding, **known_by
-        ) as source:
+        known_by = (map_, key, shared_hosts, system)
+        read_as = (*known_by, format_, encoding, delimiter, quotes, skip_lines, sheet)
+        with open_file(str(file), *read_as) as source:
             first = enumerate(islice(source, limit), 1)
             given = [row_company(number, row) for number, row in first]
         found, stored = as_known(given, steps.values())

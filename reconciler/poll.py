@@ -9,7 +9,8 @@ from time import monotonic
 
 import psycopg
 
-from reconciler.contract.outage import Outage
+from reconciler.contract.outage import Outage, first_line
+from reconciler.contract.session import CONFLICTS, ENDED_ALONE
 from reconciler.contract.store import Intervals, Store
 from reconciler.spawners.protocol import Spawner
 from reconciler.tick import TickReport, tick
@@ -36,6 +37,7 @@ QUIET_SHARE = 1 / 16
 QUICK_S = 0.03
 REST = 3
 MANY_ROWS = 25
+ENDED_WAIT_S = 1.0  # until the tick after one whose statement was ended
 
 
 class LeaveReason(StrEnum):
@@ -46,6 +48,11 @@ class LeaveReason(StrEnum):
     TAKEN_OVER = "taken_over"
     WINDOW_CLOSED = "window_closed"
     STOPPED = "stopped"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all work is done."""
+        return self is LeaveReason.DONE
 
 
 LEAVE_TEXTS = {
@@ -89,13 +96,14 @@ def poll(
     With `until_done` it has no window, does not take over, and leaves when no batch is left to run.
     The intervals are read before every tick.
     """
-    generation = None if until_done else store.take_over()
-    store.prune(store.now())
+    generation = begun = None
     opened, checked, wait_s, totals = monotonic(), 0.0, 0.0, Counter[str]()
     moved = opened
     outage, away = Outage(log), False
     while not stop.wait(wait_s):
         try:
+            if begun is None:
+                generation, begun = begin(store, log, until_done), True
             polling = store.beat()
             if away:
                 away, wait_s = False, min(outage.duration_s + CONNECT_S, HEADSTART_S)
@@ -106,13 +114,12 @@ def poll(
             check_due = started - checked >= CHECK_EVERY_S
             report = tick(store, spawner, polling.now, check_due)
         except psycopg.OperationalError as error:
-            away, wait_s = True, outage.wait(error)
+            away = away or not isinstance(error, (*CONFLICTS, *ENDED_ALONE))
+            wait_s = outage.wait(error) if away else wait_after(error, log)
             continue
         outage.over()
-        if not report:
-            checked = 0.0
-        elif check_due:
-            checked = monotonic()
+        if check_due or not report:
+            checked = monotonic() if report else 0.0
         totals.update(report.counts())
         if report:
             on_tick(report) if on_tick else log(str(report))
@@ -120,6 +127,27 @@ def poll(
         moved = ended if report else moved
         wait_s = next_wait(report, polling, wait_s, ended - started, ended - moved)
     return LoopReport(LeaveReason.STOPPED, totals)
+
+
+def begin(store: Store, log: Callable[[str], None], until_done: bool) -> int | None:
+    """Become the newest loop, unless it is `until_done`, and tidy the logs; returns its number."""
+    if store.session.warning:
+        log(store.session.warning)
+    generation = None if until_done else store.take_over()
+    store.prune(store.now())
+    return generation
+
+
+def wait_after(error: psycopg.OperationalError, log: Callable[[str], None]) -> float:
+    """The seconds until the tick after one that failed, though the database is there.
+
+    That tick finds all of it again. A conflict with another program's transaction is nothing to
+    speak of.
+    """
+    if isinstance(error, CONFLICTS):
+        return QUICK_S
+    log(f"The database ended a statement, and the next tick repeats it: {first_line(error)}")
+    return ENDED_WAIT_S
 
 
 def why_leave(

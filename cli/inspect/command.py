@@ -12,6 +12,7 @@ from cli.completion import batch_names
 from cli.inspect.company import show_company
 from cli.inspect.live import Screen
 from cli.inspect.progress import Overview, headlines, overview
+from cli.outcome import require_success
 from cli.render import AsJson, document, one_line, out, say
 from reconciler.contract.errors import BadInput
 from reconciler.contract.states import BatchStatus
@@ -65,13 +66,19 @@ def inspect(
 
 
 def follow(store: OperatorStore, name: str, as_json: bool) -> None:
-    """Show a batch until it has ended, or until Ctrl-C."""
+    """Show a batch until it has ended, or until Ctrl-C.
+
+    Raises:
+        WorkFailed: it has ended, and rows of it have failed, or it was cancelled.
+    """
     found = watched(store, name)
     moves = out.is_terminal and not out.is_dumb_terminal and sys.stdout.isatty()
     try:
-        draw(found) if moves and not as_json else write(found, as_json)
+        last = draw(found) if moves and not as_json else write(found, as_json)
     except KeyboardInterrupt:
         say("The batch goes on.")
+        return
+    require_success(last)
 
 
 def watched(store: OperatorStore, name: str) -> Iterator[Refresh]:
@@ -96,17 +103,22 @@ def watched(store: OperatorStore, name: str) -> Iterator[Refresh]:
             return
 
 
-def draw(found: Iterator[Refresh]) -> None:
-    """Draw each refresh over the last one until the batch has ended; the last picture stays."""
+def draw(found: Iterator[Refresh]) -> dict[str, Any]:
+    """Draw each refresh over the last one until the batch has ended; the last picture stays.
+
+    Returns the last progress.
+    """
     first = next(found)
-    if ended(first[0]):
-        out.print(picture(first[0]))
-        return
-    with Screen(picture(first[0])) as screen:
-        for progress, rest_s in chain([first], found):
-            screen.draw(picture(progress))
-            if not ended(progress):
+    last = first[0]
+    if ended(last):
+        out.print(picture(last))
+        return last
+    with Screen(picture(last)) as screen:
+        for last, rest_s in chain([first], found):
+            screen.draw(picture(last))
+            if not ended(last):
                 screen.rest(rest_s)
+    return last
 
 
 def picture(progress: dict[str, Any]) -> Overview:
@@ -119,8 +131,12 @@ def ended(progress: dict[str, Any]) -> bool:
     return bool(progress["status"] != BatchStatus.RUNNING)
 
 
-def write(found: Iterator[Refresh], as_json: bool) -> None:
-    """Write a line for every change, at most one a second: for a file, or another program."""
+def write(found: Iterator[Refresh], as_json: bool) -> dict[str, Any]:
+    """Write a line for every change, at most one a second: for a file, or another program.
+
+    Returns the last progress.
+    """
+    progress: dict[str, Any] = {}
     last = None
     for progress, rest_s in found:
         changed = [progress[name] for name in ("steps", "status", "paused", "polling_paused")]
@@ -130,6 +146,7 @@ def write(found: Iterator[Refresh], as_json: bool) -> None:
             last = changed
         if not ended(progress):
             time.sleep(max(LINE_S, rest_s))
+    return progress
 
 
 def line(progress: dict[str, Any]) -> str:

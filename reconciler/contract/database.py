@@ -1,22 +1,31 @@
 """A small pool of connections to Postgres, and clear errors if it cannot be reached."""
 
 import os
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import psycopg
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import IsolationLevel, sql
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.connection_errors import refusal
+from reconciler.contract.database_url import libpq_url, location
 from reconciler.contract.denial import explain_denial
-from reconciler.contract.errors import BadInput, NoRevision, Unreachable, WrongSchema
+from reconciler.contract.errors import BadInput, Unreachable
+from reconciler.contract.revision import check_revision
+from reconciler.contract.session import (
+    CONFLICTS,
+    ENDED_ALONE,
+    LIFT,
+    Session,
+    TakesNoWrites,
+    find_end,
+    read_session,
+    why_read_only,
+)
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[DictRow]
@@ -29,40 +38,14 @@ OPTIONS: dict[str, Any] = {
     # Over the server's setting and PGCLIENTENCODING: with SQL_ASCII, text would arrive as bytes.
     "client_encoding": "utf8",
 }
+# Postgres has ended the connection because it took too long.
+ENDED_BY_POSTGRES = (
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
 # psycopg reads timestamps in ISO form only, and a database or a user may have another DateStyle.
 # libpq reads this variable alone, and sends it as it connects, which poolers allow.
 os.environ["PGDATESTYLE"] = "ISO"
-# An unencoded special character ends the password early. The rest is then read as host, port or
-# database, and messages name those: a part of the password would be shown.
-NOT_A_URL = (
-    "DATABASE_URL is not a Postgres URL or connection string. Write special characters of the user "
-    "and the password percent-encoded: @ is %40, / is %2F, a space is %20."
-)
-# A second @ before the query: the password has an unencoded one.
-UNENCODED_AT = re.compile(r"postgres(ql)?(\+\w+)?://([^/?]*@[^/?]*@|[^?]*/[^?]*@)")
-
-
-def libpq_url(url: str) -> str:
-    """`url` for libpq; accepts SQLAlchemy's `postgresql+psycopg://` too."""
-    scheme, separator, rest = url.partition("://")
-    return f"postgresql://{rest}" if separator and "+" in scheme else url
-
-
-def location(url: str) -> str:
-    """The database and host of `url`, for messages; never a password.
-
-    Raises:
-        BadInput: `url` is not a URL, or its host may be a part of an unencoded password.
-    """
-    try:
-        parts = conninfo_to_dict(libpq_url(url))
-    except (psycopg.ProgrammingError, UnicodeDecodeError):
-        raise BadInput(NOT_A_URL) from None  # the error quotes the URL; a traceback would show it
-    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
-    name, port = parts.get("dbname") or "of the default name", parts.get("port") or 5432
-    if not re.fullmatch(r"[\d,]+", str(port)) or UNENCODED_AT.match(url):
-        raise BadInput(NOT_A_URL)
-    return f"database {name} at {host}:{port}"
 
 
 def connect(url: str) -> Connection:
@@ -104,48 +87,23 @@ def behind_pooler(connection: Connection) -> bool:
     return row is None or row["pid"] != connection.info.backend_pid
 
 
-def revision(connection: Connection) -> str | None:
-    """The schema's revision, None if no migration has run.
-
-    Raises:
-        NoRevision: the tables are there, and their revision is not.
-    """
-    there = connection.execute(
-        "SELECT to_regclass('alembic_version') IS NOT NULL AS revisions,"
-        " to_regclass('workflow_states') IS NOT NULL AS tables"
-    ).fetchone()
-    assert there is not None  # a SELECT without FROM has one row
-    versions = "SELECT version_num FROM alembic_version"
-    found = connection.execute(versions).fetchone() if there["revisions"] else None
-    if not found and there["tables"]:
-        raise NoRevision(SCHEMA_REVISION)
-    return found["version_num"] if found else None
-
-
-def check_revision(connection: Connection) -> None:
-    """Refuse a schema with another revision than this code, before anything is written.
-
-    Raises:
-        WrongSchema: the schema is missing, older or newer.
-        NoRevision: see `revision`.
-    """
-    found = revision(connection)
-    if found == SCHEMA_REVISION:
-        return
-    raise WrongSchema(found, SCHEMA_REVISION)
-
-
 class Database:
     """Connections to one database whose schema has this code's revision.
 
     Each subclass has the verbs of one side: conductor, workers or operator. A verb is one
     transaction and leaves nothing in its session: through a pooler, the next verb may run in
-    another session. `role` is the Postgres role with exactly the privileges of that side.
+    another session. `role` is the Postgres role with exactly the privileges of that side. With
+    `lifts_limits`, its statements take as long as they need: see `session`. It waits `reconnect_s`
+    for a new connection in place of one that has ended while idle: longer, and it is an outage.
     """
 
     role: ClassVar[str]
+    lifts_limits: ClassVar[bool] = True
+    reconnect_s: ClassVar[float] = 1.0
 
     def __init__(self, url: str, max_size: int, *, prepare: bool) -> None:
+        self._where = location(url)
+        self.session = Session()
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             libpq_url(url),
             connection_class=psycopg.Connection[DictRow],
@@ -177,7 +135,9 @@ class Database:
                 check_revision(connection)
             # Asked once per pool: after a failover, the URL leads to the same pooler.
             prepare = not behind_pooler(connection)
+            session = read_session(connection)
         database = cls(url, max_size, prepare=prepare)
+        database.session = session
         database._pool.open()
         return database
 
@@ -210,24 +170,57 @@ class Database:
                 program was silent.
         """
         with self._connection() as connection, connection.transaction():
+            if self.lifts_limits and self.session.is_limited:
+                connection.execute(LIFT)
             yield connection
 
     def rows(self, query: str | sql.Composed, **parameters: Any) -> list[Row]:
         """Run one statement in its own transaction; returns its rows, [] if it has no result."""
-        with self._connection() as connection:
-            statement = query.encode() if isinstance(query, str) else query
+        statement = query.encode() if isinstance(query, str) else query
+        with self._alone() as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def _alone(self) -> AbstractContextManager[Connection]:
+        """A connection for one statement."""
+        undo = self.lifts_limits and self.session.spoils_statements
+        return self.transaction() if undo else self._connection()
+
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with self._pool.connection() as connection, explain_denial(connection.info.user, self.role):
+        with self._live() as connection, explain_denial(connection.info.user, self.role):
+            if self.session.is_isolated:
+                connection.isolation_level = IsolationLevel.READ_COMMITTED
             try:
                 yield connection
+            except (*CONFLICTS, *ENDED_ALONE):
+                # Another setting than at first may be the reason: the next try knows it.
+                self.session = read_session(connection)
+                raise
             except psycopg.errors.ReadOnlySqlTransaction as error:
                 # The old primary after a failover, or a server with a full disk. It takes no
                 # writes, so treat it as away: the next connection may lead to a server that does.
+                says = why_read_only(connection, self._where)
                 connection.close()
+                raise TakesNoWrites(says) from error
+            except ENDED_BY_POSTGRES as error:
                 raise psycopg.OperationalError(str(error)) from error
-            except psycopg.errors.IdleInTransactionSessionTimeout as error:
-                raise psycopg.OperationalError(str(error)) from error
+
+    @contextmanager
+    def _live(self) -> Iterator[Connection]:
+        """A connection of the pool that the server has not ended while it was idle.
+
+        The pool can check this too, but waits a second after each one that has ended.
+
+        Raises:
+            psycopg.OperationalError: it has ended them all, and takes no new ones.
+        """
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._pool.connection())
+            while (end := find_end(connection)) is not None:
+                stack.close()
+                try:
+                    connection = stack.enter_context(self._pool.connection(self.reconnect_s))
+                except PoolTimeout:
+                    raise end from None
+            yield connection

@@ -79,10 +79,10 @@ class NoRevision(BadInput):
     """The database has Tracer's tables, and no longer says at which revision they are."""
 
     def __init__(self, needed: str) -> None:
-        made = "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)"
-        row = f"INSERT INTO alembic_version VALUES ('{needed}')"
+        made = "CREATE TABLE IF NOT EXISTS tracer_version (version_num varchar(32) PRIMARY KEY)"
+        row = f"INSERT INTO tracer_version VALUES ('{needed}')"
         super().__init__(
-            "The database has Tracer's tables, and `alembic_version` has lost the row with their "
+            "The database has Tracer's tables, and `tracer_version` has lost the row with their "
             "revision. Restore it from a backup. If this version of Tracer was the last to migrate",
             f'psql "$(tracer db url)" -c "{made}" -c "{row}"',
         )
@@ -101,7 +101,7 @@ class WrongSchema(BadInput):
 def _wrong_schema(found: str | None, needed: str) -> tuple[str, str | None]:
     if found is None:
         return "The database has no Tracer schema yet.", UPGRADE
-    if found < needed:
+    if found <= needed:  # the same one, where it is not kept where this code looks for it
         says = f"The schema is too old: it has revision {found}, and this Tracer needs {needed}."
         return says, UPGRADE
     says = (

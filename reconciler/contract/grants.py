@@ -14,7 +14,7 @@ _ATTEMPT = "queued_at, started_at, ended_at, call_id, error, error_kind"
 # some column. `ctid` is granted like a column. ON CONFLICT DO UPDATE reads the columns that it
 # compares.
 GRANTS: dict[str, dict[str, str]] = {
-    "alembic_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
+    "tracer_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
     "batches": {
         CONDUCTOR: "SELECT (id, name, blueprint, status, priority, paused, created_at),"
         " UPDATE (status, finished_at)",
@@ -140,6 +140,9 @@ ROLES_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.roles'))"
 GRANT_CONNECT = "GRANT CONNECT ON DATABASE {database} TO {roles}"
 GRANT_TEMPORARY = "GRANT TEMPORARY ON DATABASE {database} TO {role}"
 GRANT_SCHEMA = "GRANT USAGE ON SCHEMA {schema} TO {roles}"
+# The statements name no schema: the roles look for the tables where the owner has them.
+SET_SCHEMA = "ALTER ROLE {role} IN DATABASE {database} SET search_path TO {schema}, {public}"
+PUBLIC = "public"
 REVOKE = "REVOKE ALL ON {table} FROM {roles}"
 GRANT = "GRANT {privileges} ON {table} TO {role}"
 REVOKE_SEQUENCE = "REVOKE ALL ON SEQUENCE {sequence} FROM {roles}"

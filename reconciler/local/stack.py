@@ -10,6 +10,7 @@ from typing import Self
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings, load_settings, workers_socket
 from reconciler.local.lifeline import GRACE_S, end_all
+from reconciler.local.postgres.install import make_home
 from reconciler.local.postgres.supervisor import acquire
 from reconciler.local.python import PYTHON
 from reconciler.local.service import HOST, Service, environment, free_port
@@ -127,8 +128,10 @@ class Stack:
                 "tracer down",
             )
         stop_leftovers(home, settings.grace_s)
+        make_home(home)
         for name in ("logs", "tmp"):
-            (home / name).mkdir(parents=True, exist_ok=True)
+            (home / name).mkdir(exist_ok=True)
+            (home / name).chmod(0o700)
         self._home = home
         self._environment = environment(settings, database_url)
 

@@ -3,6 +3,7 @@
 import getpass
 import os
 
+from reconciler.contract.database_url import libpq_url
 from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.postgres.install import locate
@@ -12,7 +13,8 @@ from reconciler.operator.store import OperatorStore
 
 def database_url(settings: Settings) -> str:
     """DATABASE_URL if set, else the URL of TRACER_HOME's embedded Postgres, which it starts."""
-    return settings.database_url or acquire(settings.home)
+    given = settings.database_url
+    return libpq_url(given) if given else acquire(settings.home)
 
 
 def existing_database_url(settings: Settings) -> str:

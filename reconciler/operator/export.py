@@ -1,33 +1,32 @@
-"""Writes a batch's companies with their results to a file: streamed; flat or nested."""
+"""Reads a batch's companies with their results, for an export: streamed; flat or nested."""
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from itertools import islice
-from types import SimpleNamespace
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 from psycopg import sql
-from sqlalchemy import Boolean, Float, Integer, Table
+from sqlalchemy import Table
 
 from reconciler.contract.database import Row
+from reconciler.contract.session import LIFT_TIME
 from reconciler.operator.batch import BatchView
+from reconciler.operator.exact_json import read_exactly
 from reconciler.operator.seeding.columns import unique_names
 from reconciler.operator.store import OperatorStore
 
-# A step (None: the input file) and a column. For a step, column None is its status; (None, None) is
-# the key.
+# A step (None: the input file) and a column. For a step, column None is its status, and ERROR its
+# error; (None, None) is the key.
 Source: TypeAlias = "tuple[str | None, str | None]"
 Columns: TypeAlias = Mapping[str, Source]
 Tables: TypeAlias = Mapping[str, Table]  # each step's domain table
 
 WRITTEN_BY_US = {"company_id"}
-CRLF = "\r\n"
+ERROR = ""  # no column has this name
+_STATE = {None: "status", ERROR: "error"}
 EXPORT_ROWS = 2000  # fetched at a time
-PARQUET_ROWS = 10_000  # rows of a row group; one group is held in memory
 
-# {results} joins the domain tables of the batch's steps, {fields} lists what is read from them.
+# {results} joins the domain tables of the steps, {fields} lists what is read from them, {chosen}
+# says which companies.
 # The input is that of the batch's own file; another file may have changed the company since.
 EXPORT = """
 SELECT c.key, CASE WHEN m.attributes IS NULL THEN c.name ELSE m.name END AS name,
@@ -36,10 +35,11 @@ SELECT c.key, CASE WHEN m.attributes IS NULL THEN c.name ELSE m.name END AS name
 FROM batch_companies m
 JOIN companies c ON c.id = m.company_id
 {results}
-WHERE m.batch_id = %(batch_id)s
+WHERE m.batch_id = %(batch_id)s AND {chosen}
 ORDER BY c.id
 """
-EXPORT_FIELDS = ", {state}.status AS {status_name}, row_to_json({result}.*) AS {result_name}"
+EXPORT_FIELDS = """, {state}.status AS {status_name}, {state}.error AS {error_name},
+    row_to_json({result}.*) AS {result_name}"""
 EXPORT_JOIN = """
 LEFT JOIN workflow_states {state}
     ON {state}.company_id = c.id AND {state}.batch_id = m.batch_id AND {state}.step_name = {step}
@@ -47,23 +47,12 @@ LEFT JOIN {table} {result} ON {result}.company_id = c.id AND {state}.status = 'C
 """
 
 
-class Format(StrEnum):
-    """The format of an export: flat rows in CSV and Parquet, nested ones in JSON lines."""
+class Which(StrEnum):
+    """Which companies: all, those that have reached a step, those that have failed in one."""
 
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-
-def write_batch(
-    store: OperatorStore, batch: BatchView, tables: Tables, format_: Format, file: BinaryIO
-) -> int:
-    """Write the batch's companies to `file`; returns their number."""
-    rows = read_companies(store, batch, tables)
-    if format_ is Format.JSONL:
-        return _write_jsonl(file, rows, tables)
-    write = _write_csv if format_ is Format.CSV else _write_parquet
-    return write(file, rows, columns_of(batch, tables), tables)
+    ALL = "true"
+    REACHED = "{state}.status IS NOT NULL"
+    FAILED = "{state}.status = 'FAILED'"
 
 
 def flat_rows(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterator[Row]:
@@ -73,17 +62,26 @@ def flat_rows(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterato
         yield {name: value(row, source) for name, source in columns.items()}
 
 
-def read_companies(store: OperatorStore, batch: BatchView, tables: Tables) -> Iterator[Row]:
-    """One row per company of the batch, streamed.
+def read_companies(
+    store: OperatorStore, batch: BatchView, tables: Tables, which: Which = Which.ALL
+) -> Iterator[Row]:
+    """One row per company of the batch, streamed; `which` is about the steps of `tables`.
 
-    Each has key, name, domain, attributes, and per step `STEP.status` and `STEP.result`.
+    Each has key, name, domain, attributes, and per step `STEP.status`, `STEP.error` and
+    `STEP.result`.
     """
-    parts = [_step_sql(n, step, tables[step]) for n, step in enumerate(batch.blueprint)]
+    parts = [_step_sql(n, step, table) for n, (step, table) in enumerate(tables.items())]
+    chosen = [
+        sql.SQL(which.value).format(state=sql.Identifier(f"s{n}")) for n in range(len(tables))
+    ]
     query = sql.SQL(EXPORT).format(
         fields=sql.SQL("").join(fields for fields, _ in parts),
         results=sql.SQL("").join(join for _, join in parts),
+        chosen=sql.SQL("({})").format(sql.SQL(" OR ").join(chosen)),
     )
     with store.transaction() as connection, connection.cursor("export") as cursor:
+        connection.execute(LIFT_TIME)  # a view keeps to limits, an export takes its time
+        read_exactly(cursor)
         cursor.itersize = EXPORT_ROWS
         cursor.execute(query, {"batch_id": batch.id})
         yield from cursor
@@ -96,6 +94,7 @@ def _step_sql(number: int, step: str, table: Table) -> tuple[sql.Composed, sql.C
         state=state,
         result=result,
         status_name=sql.Identifier(f"{step}.status"),
+        error_name=sql.Identifier(f"{step}.error"),
         result_name=sql.Identifier(f"{step}.result"),
     )
     domain_table = sql.Identifier(str(table.schema), table.name)
@@ -105,17 +104,18 @@ def _step_sql(number: int, step: str, table: Table) -> tuple[sql.Composed, sql.C
     return fields, join
 
 
-def columns_of(batch: BatchView, tables: Tables) -> dict[str, Source]:
+def columns_of(batch: BatchView, tables: Tables, errors: bool = False) -> dict[str, Source]:
     """The columns of the flat form, each name once, with their sources.
 
-    They are: key, the input's columns, and per step `STEP.status` and `STEP.COLUMN`. An input
-    column whose name is taken gets a number: `key_2`.
+    They are: key, the input's columns, and per step `STEP.status`, with `errors` `STEP.error`, and
+    `STEP.COLUMN`. A column whose name is taken gets a number: `key_2`.
     """
+    first: tuple[str | None, ...] = (None, ERROR) if errors else (None,)
     results: list[Source] = []
     for step, table in tables.items():
         names = [c.name for c in table.columns if c.name not in WRITTEN_BY_US]
-        results += [(step, None), *((step, name) for name in names)]
-    of_results = [f"{step}.{column or 'status'}" for step, column in results]
+        results += [(step, name) for name in (*first, *names)]
+    of_results = [f"{step}.{_STATE.get(column, column)}" for step, column in results]
     names = unique_names(["key", *of_results, *batch.columns])
     sources = [(None, None), *results, *((None, column) for column in batch.columns)]
     by_name, ours = dict(zip(names, sources, strict=True)), 1 + len(results)
@@ -129,66 +129,7 @@ def value(row: Row, source: Source) -> Any:
             return row["key"]
         case (None, column):
             return row["attributes"].get(column)
-        case (step, None):
-            return row[f"{step}.status"]
+        case (step, None | "" as column):
+            return row[f"{step}.{_STATE[column]}"]
         case (step, column):
             return (row[f"{step}.result"] or {}).get(column)
-
-
-def _write_csv(file: BinaryIO, rows: Iterable[Row], columns: Columns, _: Tables) -> int:
-    # With CRLF as line end, the csv module quotes cells that contain CR or LF. The file gets LF.
-    lines = SimpleNamespace(write=lambda line: file.write(f"{line.removesuffix(CRLF)}\n".encode()))
-    writer = csv.writer(lines, lineterminator=CRLF)
-    writer.writerow(columns)
-    count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007 - counted
-        cells = (value(row, source) for source in columns.values())
-        writer.writerow(_text(cell) if isinstance(cell, dict | list) else cell for cell in cells)
-    return count
-
-
-def _write_jsonl(file: BinaryIO, rows: Iterable[Row], tables: Tables) -> int:
-    count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007 - counted
-        steps = {s: {"status": row[f"{s}.status"], "result": row[f"{s}.result"]} for s in tables}
-        given = {name: row[name] for name in ("key", "name", "domain", "attributes")}
-        file.write(json.dumps({**given, "steps": steps}, ensure_ascii=False).encode() + b"\n")
-    return count
-
-
-def _write_parquet(file: BinaryIO, rows: Iterable[Row], columns: Columns, tables: Tables) -> int:
-    import pyarrow as arrow  # takes 0.25 s, and the other formats do not need it
-    from pyarrow import parquet
-
-    kinds = {name: _kind(tables, source) for name, source in columns.items()}
-    schema = arrow.schema([arrow.field(name, kind) for name, kind in kinds.items()])
-    count, rows = 0, iter(rows)
-    with parquet.ParquetWriter(file, schema) as writer:
-        while group := list(islice(rows, PARQUET_ROWS)):
-            found = [
-                {n: _typed(value(row, columns[n]), kinds[n]) for n in columns} for row in group
-            ]
-            writer.write_table(arrow.Table.from_pylist(found, schema))
-            count += len(group)
-    return count
-
-
-def _kind(tables: Tables, source: Source) -> str:
-    """Arrow's type of a column: bool, int64 or float64 for such results, else string."""
-    step, column = source
-    if step is None or column is None:
-        return "string"
-    column_type = tables[step].columns[column].type
-    kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
-    return next((kind for sql, kind in kinds if isinstance(column_type, sql)), "string")
-
-
-def _typed(cell: Any, kind: str) -> Any:
-    return _text(cell) if kind == "string" else cell
-
-
-def _text(cell: Any) -> str | None:
-    """A cell as text: a value that is not text is written as JSON."""
-    if cell is None or isinstance(cell, str):
-        return cell
-    return json.dumps(cell, ensure_ascii=False)

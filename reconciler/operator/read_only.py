@@ -7,9 +7,10 @@ from typing import ClassVar, Self
 import psycopg
 from psycopg import sql
 
-from reconciler.contract.database import Connection, check_revision, connect
+from reconciler.contract.database import Connection, connect
 from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import TracerError
+from reconciler.contract.revision import check_revision
 from reconciler.operator.connect import operator
 from reconciler.operator.sql.health import HOLDERS
 from reconciler.operator.store import OperatorStore
@@ -27,6 +28,7 @@ class ReadOnlyStore(OperatorStore):
     """The operator's store for a diagnosis, with a lock timeout on each statement."""
 
     patience_s: ClassVar[float] = 3.0
+    lifts_limits: ClassVar[bool] = False  # who only looks keeps to them
 
     @classmethod
     def connect(cls, url: str, max_size: int = 2) -> Self:

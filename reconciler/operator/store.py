@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from reconciler.contract.database import Database, Row
+from reconciler.contract.database import CONNECT_TIMEOUT_S, Database, Row
 from reconciler.contract.errors import BadInput, NoPolling, did_you_mean
 from reconciler.contract.grants import OPERATOR
 from reconciler.operator.batch import BatchView
@@ -65,6 +65,7 @@ class OperatorStore(Database):
     """The database as the operator uses it."""
 
     role = OPERATOR
+    reconnect_s = CONNECT_TIMEOUT_S  # a command does not wait for an outage to end
     who = "unknown"  # the user's name in the history
 
     def batch(self, name: str) -> BatchView:

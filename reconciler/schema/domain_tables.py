@@ -13,10 +13,11 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reconciler.contract.column_types import SCHEMA_TURN
-from reconciler.contract.database import libpq_url
+from reconciler.contract.database_url import libpq_url
 from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
+from reconciler.contract.session import LIFT
 
 
 def sync_tables(url: str, tables: Iterable[type[StepResult]]) -> list[str]:
@@ -32,9 +33,11 @@ def sync_tables(url: str, tables: Iterable[type[StepResult]]) -> list[str]:
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(libpq_url(url), client_encoding="utf8"),
         poolclass=pool.NullPool,
+        isolation_level="READ COMMITTED",
     )
     try:
         with as_owner(url), engine.begin() as connection:
+            connection.exec_driver_sql(LIFT)
             connection.exec_driver_sql(SCHEMA_TURN)
             context = MigrationContext.configure(connection, opts=COMPARISON | only(tables))
             changes = list(_flat(compare_metadata(context, StepResult.metadata)))

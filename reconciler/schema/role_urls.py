@@ -13,7 +13,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from reconciler.contract import grants as queries
-from reconciler.contract.database import Connection, libpq_url
+from reconciler.contract.database import Connection
+from reconciler.contract.database_url import libpq_url
 from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import BadInput
 from reconciler.contract.grants import ROLES

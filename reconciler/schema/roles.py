@@ -1,16 +1,21 @@
 """Makes the roles and grants their privileges, for `tracer db roles` and `tracer steps sync`."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg
 from psycopg import sql
 
 from reconciler.contract import grants as queries
-from reconciler.contract.database import Connection, Row, check_revision, connect
+from reconciler.contract.database import Connection, Row, connect
 from reconciler.contract.denial import explain_denial
 from reconciler.contract.errors import GRANT, NotAllowed, WorkFailed
 from reconciler.contract.grants import OPERATOR, ROLES
 from reconciler.contract.results import RESULTS_SCHEMA
+from reconciler.contract.revision import check_revision
+from reconciler.contract.session import LIFT
+
+PLAIN = re.compile("[a-z_][a-z0-9_]*")
 
 
 def make_roles(connection: Connection) -> list[str]:
@@ -43,7 +48,21 @@ def make_roles(connection: Connection) -> list[str]:
             GRANT,
         ) from error
     grant_all(connection, owner)
+    if owner["schema"] != queries.PUBLIC:
+        _set_schema(connection, owner)
     return made
+
+
+def _set_schema(connection: Connection, owner: Row) -> None:
+    """Let the roles find the owner's schema, which may be in that role's settings alone.
+
+    Raises:
+        NotAllowed: another role made the roles.
+    """
+    names = {"database": owner["database"], "schema": owner["schema"], "public": queries.PUBLIC}
+    with explain_denial(connection.info.user, "the role that made Tracer's roles"):
+        for role in ROLES:
+            connection.execute(_filled(queries.SET_SCHEMA, role=role, **names))
 
 
 def sync_roles(url: str) -> None:
@@ -78,6 +97,7 @@ def grant_all(connection: Connection, owner: Row) -> None:
     found = connection.execute(queries.DOMAIN_TABLES, {"schema": RESULTS_SCHEMA})
     statements = grants(owner["schema"], owner["database"], [row["name"] for row in found])
     with explain_denial(connection.info.user), connection.transaction():
+        connection.execute(LIFT)
         connection.execute(queries.ROLES_TURN)
         connection.execute(sql.SQL(";\n").join(statements))
         try:
@@ -145,12 +165,17 @@ def secure(connection: Connection) -> None:
         connection.execute(queries.SECURE)
 
 
+def _as_typed(name: str) -> str:
+    """A name as a person types it: quoted only if it must be."""
+    return name if PLAIN.fullmatch(name) else sql.Identifier(name).as_string()
+
+
 def shortcomings(connection: Connection) -> list[str]:
     """A sentence for each wrong privilege that `grant_all` cannot fix."""
     owner = ownership(connection)
     values = {"roles": list(ROLES), "operator": OPERATOR, "schema": owner["schema"]}
     missing = connection.execute(queries.MISSING, values).fetchall()
-    tables = [f"{owner['schema']}.{table}" for table in queries.GRANTS]
+    tables = [f"{_as_typed(owner['schema'])}.{table}" for table in queries.GRANTS]
     beyond = connection.execute(
         queries.SURPLUS, {"roles": list(ROLES), "tables": tables}
     ).fetchall()

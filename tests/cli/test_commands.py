@@ -42,6 +42,7 @@ def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> 
                 },
             }
         ],
+        "skipped_lines": 0,
         "rejected": [
             {"line": 4, "reason": "no value in key column 'CIK'"},
             {"line": 5, "reason": "2 fields, the header has 3"},

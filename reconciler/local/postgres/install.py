@@ -49,6 +49,19 @@ def locate(home: Path) -> Cluster:
     return Cluster(data, _binaries(account), account)
 
 
+def make_home(home: Path) -> None:
+    """Create the home, which others cannot read; one that exists keeps its mode.
+
+    Where root runs Postgres, its user must pass through.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        home.mkdir(exist_ok=True)  # raises if it is no directory
+    else:
+        home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
 def create(home: Path, cluster: Cluster) -> None:
     """Create the cluster, whole or not at all, and a symbolic link in the home if it is elsewhere.
 
@@ -92,6 +105,13 @@ def socket_directory(home: Path, account: tuple[int, int] | None) -> Path:
     if account:
         os.chown(path, *account)
     return path
+
+
+def private_log(path: Path) -> IO[bytes]:
+    """Open the log, which has failed statements in it: for its owner alone, whatever it was."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(fd, 0o600)
+    return os.fdopen(fd, "a+b")
 
 
 def fatal_line(log: IO[bytes], start: int = 0) -> str:

@@ -26,7 +26,14 @@ from urllib.parse import quote
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.local.postgres import reaper
-from reconciler.local.postgres.install import create, fatal_line, locate, socket_directory
+from reconciler.local.postgres.install import (
+    create,
+    fatal_line,
+    locate,
+    make_home,
+    private_log,
+    socket_directory,
+)
 from reconciler.local.postgres.reaper import LIMIT_S, Cluster, answers, is_file_at, try_exclusive
 
 LOG_LIMIT_BYTES = 1_000_000
@@ -49,7 +56,7 @@ def acquire(home: Path, *, grace_s: float = 30) -> str:
     """
     home = home.resolve()
     with _guard, _explain_os_errors(home):
-        home.mkdir(parents=True, exist_ok=True)
+        make_home(home)
         _become_user(home)
         with _start_turn(home):
             cluster = locate(home)
@@ -192,7 +199,7 @@ def _start(home: Path, cluster: Cluster, sockets: Path, deadline: float) -> None
     path = home / "postgres.log"
     if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
         path.replace(home / "postgres.log.1")
-    with path.open("a+b") as log:
+    with private_log(path) as log:
         tries, written = 1, log.seek(0, os.SEEK_END)
         while not cluster.start(sockets, log) and not cluster.postmaster():
             reason = fatal_line(log, written)

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import psycopg
 
 from reconciler.contract.column_types import ContractTable
-from reconciler.contract.database import Connection, check_revision, connect, location
+from reconciler.contract.database import Connection, connect
+from reconciler.contract.database_url import location
 from reconciler.contract.errors import GRANT, NoRevision, TracerError, WrongSchema
 from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROLES, WORKER
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
+from reconciler.contract.revision import check_revision
+from reconciler.contract.session import DISK_FULL
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import existing_database_url
 from reconciler.operator.diagnosis.reason import Code, Reason
@@ -25,7 +28,6 @@ PRIVILEGE = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
 ROLE_URLS = f"{GRANT} --urls roles.env"
 OTHER_URL = "export DATABASE_URL='postgresql://USER:PASSWORD@HOST:5432/DATABASE'"
 SHOW_READ_ONLY = "psql \"$(tracer db url)\" -c 'SHOW default_transaction_read_only'"
-READ_ONLY = "default_transaction_read_only is on; hosts set it when the disk is full"
 Columns = Mapping[str, Iterable[str]]
 Tables = Callable[[], Mapping[str, type[StepResult]]]  # the steps whose code is here
 
@@ -50,7 +52,7 @@ def database() -> str | Reason:
         says = f"{location(url)} is a copy that follows another server"
         return Reason(Code.DATABASE_READ_ONLY, says, OTHER_URL)
     if row["read_only"] == "on":
-        says = f"{location(url)} takes no writes: {READ_ONLY}"
+        says = f"{location(url)} takes no writes: {DISK_FULL}"
         return Reason(Code.DATABASE_READ_ONLY, says, SHOW_READ_ONLY)
     return f"{location(url)}, Postgres {version // 10000}, as {role}"
 

@@ -5,11 +5,13 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeAlias
 
 from reconciler.contract.errors import BadInput
 
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+# A Decimal is a number that a float would round: see `exact_json`.
+JSON: TypeAlias = "bool | int | float | Decimal | str | list[JSON] | dict[str, JSON] | None"
 
 FIELDS = ("key", "name", "domain")
 TRIED = ("key", "domain", "name")  # the order in which they identify a row
@@ -154,6 +156,13 @@ def _recognised(squashed: Sequence[str], field: str) -> int | None:
     return None
 
 
+def looks_like_header(cells: Sequence[str]) -> bool:
+    """Whether some cell is the name of a column that is known, and no two cells are the same."""
+    names = [cell.strip() for cell in cells if cell.strip()]
+    known = any(_recognised(list(map(_squashed, names)), field) is not None for field in FIELDS)
+    return known and len(set(names)) == len(names)
+
+
 def _squashed(name: str) -> str:
     folded = unicodedata.normalize("NFKC", name).casefold()
     # A header of symbols alone must not become empty: it would equal every other such header.
@@ -175,6 +184,8 @@ def text_of(value: JSON) -> str | None:
         return value.strip() or None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return str(int(value))
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     return str(value)

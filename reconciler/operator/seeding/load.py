@@ -29,17 +29,19 @@ def load(
     dry_run: bool = False,
     on_rows: Callable[[int], None] = lambda _: None,
     on_phase: Callable[[str], None] = lambda _: None,
+    on_reject: Callable[[Rejection], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Seed a batch from the first `limit` rows, or all; returns the report of `seed --json`.
 
     With `dry_run`, nothing of it is kept. `on_rows` gets the number of rows read so far. `on_phase`
-    gets what Postgres does next: that takes longer than reading.
+    gets what Postgres does next: that takes longer than reading. `on_reject`
+    gets each rejection with its row.
 
     Raises:
         BadInput: no row can be used, the file is damaged, or a step comes before one that it needs.
         WorkFailed: the database refused the rows.
     """
-    rows = Rows(source, limit, on_rows)
+    rows = Rows(source, limit, on_rows, on_reject)
     about: dict[str, Any] = {"name": name, "file": source.name, "priority": priority}
     how: dict[str, Any] = {"duplicates": duplicates, "dry_run": dry_run, "on_phase": on_phase}
     columns = source.columns.attributes
@@ -74,7 +76,8 @@ def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
         "changes_left_out": members.changes.left_out,
         "duplicates": len(members.duplicates),
         "duplicate_rows": members.duplicates,
-        "rejected": [asdict(rejection) for rejection in rows.rejected],
+        "rejected": [{"line": each.line, "reason": each.reason} for each in rows.rejected],
+        "skipped_lines": source.lines_skipped,
         "columns": asdict(source.columns),
         "source": source.identity.system,
         "identified_by": by_kind(source.identity.counts),
@@ -85,12 +88,19 @@ def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
 class Rows:
     """Iterates over the usable rows of a source; counts all rows, and keeps the rejections."""
 
-    def __init__(self, source: SeedFile, limit: int | None, on_rows: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        source: SeedFile,
+        limit: int | None,
+        on_rows: Callable[[int], None],
+        on_reject: Callable[[Rejection], None],
+    ) -> None:
         self.count = 0
         self.rejected: list[Rejection] = []
         self._source = source
         self._limit = limit
         self._on_rows = on_rows
+        self._on_reject = on_reject
 
     def reject(self, duplicates: Iterable[Row]) -> None:
         """Add duplicates to the rejections."""
@@ -105,6 +115,7 @@ class Rows:
             if self.count % REPORT_EVERY == 0:
                 self._on_rows(self.count)
             if isinstance(row, Rejection):
-                self.rejected.append(row)
+                self._on_reject(row)
+                self.rejected.append(replace(row, row=None))  # there may be a million of them
             else:
                 yield row

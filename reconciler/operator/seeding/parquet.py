@@ -1,14 +1,9 @@
 """Reads a Parquet file, one record batch at a time, into values that JSON has.
 
-Dates and times become ISO 8601 text, decimals text, durations seconds, NaN null, maps lists of
-pairs. Bytes become text if they are UTF-8: older writers store text so. JSON cannot keep other
-bytes, or Infinity, so their row is rejected.
+JSON cannot keep bytes that are no text, or Infinity, so their row is rejected.
 """
 
-import datetime as dt
-import math
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from itertools import count
 from typing import Any, BinaryIO
 
@@ -16,8 +11,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from reconciler.contract.errors import BadInput
-from reconciler.operator.seeding.columns import JSON, unique_names
+from reconciler.operator.seeding.columns import unique_names
 from reconciler.operator.seeding.rows import Rejection, Row, Table, checked
+from reconciler.operator.seeding.values import as_json
 
 # 2,000 rows of 200 columns of text stay under 100 MB; larger batches were no faster.
 _BATCH = 2_000
@@ -92,44 +88,8 @@ def _row(number: int, values: dict[str, Any], odd: list[str]) -> Row | Rejection
         try:
             values[name] = as_json(values[name])
         except ValueError as error:
-            return Rejection(number, f"column {name!r} {error}")
+            return Rejection(number, f"column {name!r} {error}", values)
     return checked(number, values)
-
-
-def as_json(value: Any) -> JSON:
-    """The value that JSON has for a Python value of pyarrow's.
-
-    Raises:
-        ValueError: JSON has no such value; the message continues the words "column x".
-    """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, list | tuple):
-        return [as_json(each) for each in value]
-    if isinstance(value, dict):
-        return {str(name): as_json(each) for name, each in value.items()}
-    return _text(value)
-
-
-def _number(value: float) -> float | None:
-    if math.isinf(value):
-        raise ValueError("holds Infinity, which JSON does not have")
-    return None if math.isnan(value) else value
-
-
-def _text(value: Any) -> JSON:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError("holds bytes that are not UTF-8 text") from error
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def _first_sentence(error: Exception) -> str:

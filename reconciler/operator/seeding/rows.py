@@ -5,7 +5,7 @@ Nothing is lost without a word: a row that jsonb cannot keep exactly becomes a R
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import methodcaller
 from typing import Any, NamedTuple, TypeAlias
@@ -17,10 +17,14 @@ DEPTH_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that was not used. `line` is where it starts, from 1 (Parquet: the row's number)."""
+    """A row that was not used. `line` is where it starts, from 1 (Parquet: the row's number).
+
+    `row` is what the file has there: its values as in `Table`, or text that could not be read.
+    """
 
     line: int
     reason: str
+    row: Any = field(default=None, compare=False, repr=False)
 
 
 # A usable row: its line, as in Rejection, and its values, as in Table. A bare tuple is cheaper than
@@ -32,21 +36,23 @@ class Table(NamedTuple):
     """The columns of a file, and its rows, which can be read once.
 
     The values of a row are a dict by column. A table of text has a list of cells instead, with its
-    own `pick` and `as_json`: a dict for every row cost a quarter of the reading time.
+    own `pick` and `as_json`: a dict for every row cost a quarter of the reading time. `skipped` is
+    the number of lines before the header, if they were found and passed over.
     """
 
     names: list[str]
     rows: Iterator[Row | Rejection]
     pick: Callable[[str], Callable[[Any], JSON]] = lambda column: methodcaller("get", column)
     as_json: Callable[[Any], str] = json.dumps
+    skipped: int = 0
 
 
 def checked(number: int, values: dict[str, JSON]) -> Row | Rejection:
     """The row, or its rejection if it is empty or jsonb cannot store it."""
     if not any(value not in (None, "") for value in values.values()):
-        return Rejection(number, "empty row")
+        return Rejection(number, "empty row", values)
     reason = flaw_in(values)
-    return (number, values) if reason is None else Rejection(number, reason)
+    return (number, values) if reason is None else Rejection(number, reason, values)
 
 
 def flaw_in(value: JSON, depth: int = 0) -> str | None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.contract.claimed import Room
-from reconciler.contract.database import libpq_url
+from reconciler.contract.database_url import libpq_url
 from reconciler.contract.store import Store
 from reconciler.dispatch import count_rows
 from tests.world import World

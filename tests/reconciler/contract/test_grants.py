@@ -29,7 +29,7 @@ COLUMNS = {
     table.fullname: [column.name for column in table.columns]
     for metadata in (ContractTable.metadata, StepResult.metadata)
     for table in metadata.tables.values()
-} | {"alembic_version": ["version_num"]}
+} | {"tracer_version": ["version_num"]}
 ROW = (
     "INSERT INTO workflow_states (company_id, step_name, batch_id, position, status, attempt,"
     " lease_expires_at, finished_at) VALUES (1, %(step)s, 1, 0, %(status)s, 1,"
@@ -103,7 +103,7 @@ def test_every_table_has_its_line_for_every_role(url: str) -> None:
         ).fetchall()
     assert set(GRANTS) == {name for name, kind in here if kind == "r"}
     assert set(SEQUENCES) == {name for name, kind in here if kind == "S"}
-    assert set(GRANTS) == {*ContractTable.metadata.tables, "alembic_version"}
+    assert set(GRANTS) == {*ContractTable.metadata.tables, "tracer_version"}
     assert all(list(per_role) == list(ROLES) for per_role in GRANTS.values())
 
 
@@ -161,7 +161,7 @@ def test_these_are_another_side_s_altogether(
         *((role, "CREATE TABLE results.mine ()") for role in ROLES),
         *((role, "CREATE ROLE another") for role in ROLES),
         *((role, "ALTER TABLE workflow_states DISABLE ROW LEVEL SECURITY") for role in ROLES),
-        *((role, "UPDATE alembic_version SET version_num = '1'") for role in ROLES),
+        *((role, "UPDATE tracer_version SET version_num = '1'") for role in ROLES),
     ],
 )
 def test_a_role_may_not(

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reconciler.contract.database import connect, location
+from reconciler.contract.database import connect
+from reconciler.contract.database_url import location
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store

@@ -118,6 +118,9 @@ def test_a_server_is_durable_and_listens_on_a_private_socket_only(home: Path) ->
     words = "SELECT concat_ws(' ', current_database(), current_user, upper('é'), 'Z' < 'a')"
     assert value(url, words) == "tracer tracer É t"
     assert runtime_dir(home).stat().st_mode & 0o777 == 0o700
+    # The log has statements that failed. Where root runs Postgres, its user passes through.
+    assert (home / "postgres.log").stat().st_mode & 0o777 == 0o600
+    assert home.stat().st_mode & 0o777 == (0o711 if os.geteuid() == 0 else 0o700)
     assert acquire(home) == url
     assert stop(home)
     assert not stop(home)

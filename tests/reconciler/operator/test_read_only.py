@@ -26,7 +26,7 @@ def migrate(url: str) -> None:
 
 def test_a_table_that_is_locked_is_not_waited_for(tracer: Terminal, world: World, url: str) -> None:
     world.seed(1)
-    for table in ("polling", "batches", "alembic_version"):
+    for table in ("polling", "batches", "tracer_version"):
         with locked(url, table) as pid:
             tracer("explain", "batch", "company-0", code=3)
         assert f"{table} is locked by Postgres's process {pid}: let" in " ".join(tracer.err.split())

@@ -14,14 +14,16 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from reconciler.contract.column_types import SCHEMA_REVISION, SCHEMA_TURN, ContractTable
-from reconciler.contract.database import connect, revision
+from reconciler.contract.database import connect
 from reconciler.contract.errors import BadInput
+from reconciler.contract.revision import LAST_THERE, revision
 from reconciler.operator import views
 from reconciler.operator.history import read_history
 from reconciler.poll import poll
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.migrate import REVISIONS, upgrade_schema
 from tests.standins.controlplane.terminal import ROOT
+from tests.terminal import Terminal
 from tests.world import STEPS, World, wait_until
 from workers.steps.normalize import Normalized
 
@@ -73,28 +75,36 @@ def test_every_check_of_the_models_is_in_the_database(url: str) -> None:
 def test_down_to_empty_and_up_again(url: str) -> None:
     before = names(url, HERE)
     command.downgrade(config(url), "base")
-    assert names(url, HERE) == ["public.alembic_version"]
+    assert names(url, HERE) == ["public.tracer_version"]
     upgrade_schema(url)
     sync_tables(url, TABLES)
     assert names(url, HERE) == before
 
 
 def test_two_upgrades_of_an_empty_database_take_turns(url: str) -> None:
+    """Even where a transaction does not see what others commit meanwhile."""
     before = names(url, HERE)
+    with psycopg.connect(url, autocommit=True) as owner:
+        name = url.partition("?")[0].rpartition("/")[2]
+        level = "default_transaction_isolation = 'repeatable read'"
+        owner.execute(f"ALTER DATABASE {name} SET {level}".encode())
     command.downgrade(config(url), "base")
     with psycopg.connect(url) as turn:
-        turn.execute("DROP TABLE alembic_version")
+        turn.execute("DROP TABLE tracer_version")
         turn.commit()
         turn.execute(SCHEMA_TURN)
         command_line = [sys.executable, "-c", "from cli import main; main()", "db", "upgrade"]
         environment = os.environ | {"DATABASE_URL": url}
         there = subprocess.Popen(command_line, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
-        here = Thread(target=upgrade_schema, args=(url,))  # alembic is for one thread of a process
-        here.start()
+        found: list[str | None] = []
+        here = Thread(target=lambda: found.append(upgrade_schema(url)))
+        here.start()  # alembic is for one thread of a process
         wait_until(lambda: names(url, WAITING) == [2])
     here.join()
     _, said = there.communicate()
     assert there.returncode == 0, said
+    # The one that has waited finds nothing to do.
+    assert sorted([found == [None], b"Schema: none -> " in said]) == [False, True]
     assert names(url, HERE) == before
 
 
@@ -104,7 +114,7 @@ def test_an_upgrade_that_is_not_needed_changes_nothing(url: str) -> None:
 
 def test_a_newer_database_is_not_touched(url: str) -> None:
     with connect(url) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE tracer_version SET version_num = '9999'")
         with pytest.raises(BadInput, match="newer than this Tracer"):
             upgrade_schema(url)
         assert revision(connection) == "9999"
@@ -116,7 +126,7 @@ def test_a_schema_that_moves_under_a_running_program_stops_it_before_it_writes(
 ) -> None:
     world.seed(3)
     world.tick()
-    world.sql("UPDATE alembic_version SET version_num = %(found)s", found=found)
+    world.sql("UPDATE tracer_version SET version_num = %(found)s", found=found)
     before = world.sql("SELECT * FROM polling"), world.rows()
     says = f"has revision {found}, and this Tracer needs {SCHEMA_REVISION}: "
     fix = "run `tracer db upgrade`" if found == "0001" else "update Tracer"
@@ -157,3 +167,86 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
 def test_what_is_updated_often_has_room_on_its_page_and_is_vacuumed_early(world: World) -> None:
     (found,) = world.sql("SELECT reloptions FROM pg_class WHERE relname = 'workflow_states'")
     assert found["reloptions"] == ["fillfactor=70", "autovacuum_vacuum_scale_factor=0.02"]
+
+
+FORMER = """
+ALTER TABLE tracer_version RENAME TO alembic_version;
+ALTER TABLE alembic_version RENAME CONSTRAINT tracer_version_pkc TO alembic_version_pkc
+"""
+# As another application's Alembic would.
+FOREIGN = """
+CREATE TABLE alembic_version (
+    version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
+INSERT INTO alembic_version VALUES ('0003')
+"""
+
+
+def test_the_revision_moves_to_a_table_of_tracers_own(
+    tracer: Terminal, world: World, url: str
+) -> None:
+    world.seed(3)
+    command.downgrade(config(url), LAST_THERE)
+    world.sql(FORMER)
+    tracer("batches", code=2)
+    assert "The schema is too old" in tracer.err
+    tracer("db", "status", code=1)
+    tracer("db", "upgrade")
+    assert tracer.json("db", "status")["current"]
+    assert tracer.json("batches")[0]["companies"] == 3
+    world.sql(FOREIGN)
+    tracer("db", "upgrade")
+    assert "Schema: up to date" in tracer.err
+
+
+def test_another_applications_revision_is_left_alone(tracer: Terminal, url: str) -> None:
+    command.downgrade(config(url), "base")
+    with psycopg.connect(url) as other:
+        other.execute("DROP TABLE tracer_version")
+        other.execute(FOREIGN)
+    tracer("batches", code=2)
+    assert "no Tracer schema yet" in " ".join(tracer.err.split())
+    tracer("db", "upgrade")
+    assert names(url, "SELECT version_num FROM alembic_version") == ["0003"]
+    assert names(url, "SELECT version_num FROM tracer_version") == [SCHEMA_REVISION]
+
+
+def test_another_applications_newer_revision_is_not_taken_for_one_of_tracer(
+    tracer: Terminal, world: World
+) -> None:
+    world.sql("DROP TABLE tracer_version")
+    world.sql(FOREIGN.replace("0003", "a1b2c3"))
+    tracer("db", "upgrade", code=2)
+    assert "`tracer_version` has lost the row" in " ".join(tracer.err.split())
+
+
+@pytest.mark.parametrize("taken", ["TABLE companies (id int)", "SCHEMA results"])
+def test_a_name_that_is_taken_is_one_sentence_and_nothing_is_half_made(
+    tracer: Terminal, url: str, taken: str
+) -> None:
+    command.downgrade(config(url), "base")
+    with psycopg.connect(url) as other:
+        other.execute("DROP TABLE tracer_version")
+        other.execute(f"CREATE {taken}".encode())
+    before = names(url, HERE)
+    tracer("db", "upgrade", code=2)
+    name = taken.split()[1]
+    says = f'Nothing was made, because another application is here: .* "{name}" already exists'
+    assert re.match(says, " ".join(tracer.err.split()))
+    assert names(url, HERE) == before
+
+
+def test_a_migration_takes_its_time(url: str) -> None:
+    """Under a limit, and while another one runs for longer than it."""
+    command.downgrade(config(url), "0008")
+    name = url.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(url, autocommit=True) as owner:
+        for limit in ("statement_timeout", "lock_timeout", "transaction_timeout"):
+            owner.execute(f"ALTER DATABASE {name} SET {limit} = '100ms'".encode())
+        with owner.transaction():
+            owner.execute(SCHEMA_TURN)
+            upgrade = Thread(target=upgrade_schema, args=(url,))
+            upgrade.start()
+            wait_until(lambda: names(url, WAITING) == [1])
+            owner.execute("SELECT pg_sleep(0.3)")
+        upgrade.join()
+    assert names(url, "SELECT version_num FROM tracer_version") == [SCHEMA_REVISION]

@@ -206,7 +206,7 @@ def test_an_upgrade_that_is_needed_is_the_owners(
     use(monkeypatch, url, OPERATOR)
     tracer("db", "upgrade")  # up to date: there is nothing that it may not
     tracer("db", "status")
-    owner.execute("UPDATE alembic_version SET version_num = '0001'")
+    owner.execute("UPDATE tracer_version SET version_num = '0001'")
     tracer("db", "upgrade", code=2)
     assert "; the owner may (" in " ".join(tracer.err.split())
 

@@ -178,3 +178,21 @@ def test_who_reads_for_long_holds_the_policies_up_and_is_named(
         )
         tracer("db", "roles", code=WorkFailed.exit_code)
     assert "another statement reads workflow_states" in " ".join(tracer.err.split())
+
+
+def test_the_roles_find_a_schema_that_only_the_owner_is_set_to(
+    server: Server, tracer: Terminal, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.database("elsewhere")
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute('CREATE SCHEMA "Leads, all"')
+        owner.execute('ALTER ROLE owner IN DATABASE elsewhere SET search_path TO "Leads, all"')
+    monkeypatch.setenv("DATABASE_URL", url)
+    tracer("db", "upgrade")
+    tracer("db", "roles", "--urls", str(tmp_path / "roles.env"))
+    by_role = urls(tmp_path / "roles.env")
+    monkeypatch.setenv("DATABASE_URL", by_role[OPERATOR])
+    assert tracer.json("seed", file, *SEED, "--name", "b")["companies_new"] == 2
+    with Store.connect(by_role[CONDUCTOR]) as conductor, WorkerStore.connect(by_role[WORKER]) as w:
+        tick(conductor, Scripted(), conductor.now())
+        assert work(w, STEPS["normalize"], [1, 2]).completed == 2

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.database import behind_pooler, connect, revision
+from reconciler.contract.database import behind_pooler, connect
 from reconciler.contract.errors import Unreachable
 from reconciler.contract.grants import ROLES
+from reconciler.contract.revision import revision
 from reconciler.contract.states import Status
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import Failure, WorkerStore

@@ -43,7 +43,7 @@ def schema_damaged(says: str, fix: str | None = None) -> Reason:
 
 def wrong_schema(error: WrongSchema) -> Reason:
     """The schema is missing or has another revision: ticks and workers refuse it."""
-    behind = Code.SCHEMA_BEHIND if (error.found or "") < error.needed else Code.TRACER_BEHIND
+    behind = Code.SCHEMA_BEHIND if (error.found or "") <= error.needed else Code.TRACER_BEHIND
     code = behind if error.found else Code.SCHEMA_MISSING
     return Reason(code, error.says.rstrip("."), error.fix)
 

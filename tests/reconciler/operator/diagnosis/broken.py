@@ -27,8 +27,8 @@ WRITABLE = "ALTER DATABASE doctor RESET default_transaction_read_only"
 WITHDRAWN = "DELETE FROM enrichment_registry WHERE step_name = 'step_b'"
 REGISTER = "INSERT INTO enrichment_registry (step_name, app_name, function_name)"
 PUT_BACK = REGISTER + " VALUES ('{0}', 'tracer', '{0}')"
-OLD = "UPDATE alembic_version SET version_num = '0001'"
-NEW = f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'"
+OLD = "UPDATE tracer_version SET version_num = '0001'"
+NEW = f"UPDATE tracer_version SET version_num = '{SCHEMA_REVISION}'"
 PAUSED = "UPDATE polling SET paused = {}"
 SYNC, UPGRADE, RESUME = "tracer steps sync", "tracer db upgrade", "tracer interval resume"
 NOBODY = "postgresql://127.0.0.1:9/tracer"
@@ -84,10 +84,10 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         UPGRADE,
     ),
     "a lost revision": (
-        renamed("alembic_version"),
+        renamed("tracer_version"),
         "schema",
         Code.SCHEMA_DAMAGED,
-        "`alembic_version` has lost the row",
+        "`tracer_version` has lost the row",
         "psql ",
     ),
     "an old schema": (

@@ -118,7 +118,7 @@ def test_a_fault_says_what_why_and_how_for_people(well: Well) -> None:
     assert "The step's rows stay PENDING until this is fixed." in shown
     assert "$ tracer steps set normalize enabled=true" in shown
     assert "1 part needs fixing." in well.tracer.err
-    with renamed("alembic_version")(well):
+    with renamed("tracer_version")(well):
         well.tracer("doctor", code=1)
     assert "Not checked until that is fixed: batches, loop, role, " in well.tracer.err
 

@@ -143,19 +143,19 @@ def test_a_function_that_is_not_deployed(
     ("change", "says", "fix"),
     [
         (
-            "UPDATE alembic_version SET version_num = '0001'",
+            "UPDATE tracer_version SET version_num = '0001'",
             "The schema is too old: it has revision 0001, and this Tracer needs ",
             "tracer db upgrade",
         ),
         (
-            "UPDATE alembic_version SET version_num = '9999'",
+            "UPDATE tracer_version SET version_num = '9999'",
             "This Tracer is too old: the schema has revision 9999, and this ",
             None,
         ),
         (
-            "DROP TABLE alembic_version",
-            "The database has Tracer's tables, and `alembic_version` has lost",
-            'psql "$(tracer db url)" -c "CREATE TABLE IF NOT EXISTS alembic_version',
+            "DROP TABLE tracer_version",
+            "The database has Tracer's tables, and `tracer_version` has lost",
+            'psql "$(tracer db url)" -c "CREATE TABLE IF NOT EXISTS tracer_version',
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_lines_are_counted_through_quoted_newlines_and_blank_lines(tmp_path: Pat
 
 
 def test_rows_that_are_no_company_are_rejected_with_their_line_and_reason(tmp_path: Path) -> None:
-    rows = ["id,name", "1,a,b", "2", ",c", 'x,"q"r', "4,\0", "5,e,,", "9" * 601 + ",f", "6,g"]
+    rows = ["id,name", "1,a,b", "2", ",c", 'x,"q"r,s', "4,\0", "5,e,,", "9" * 601 + ",f", "6,g"]
     _, records, rejected = read(saved(tmp_path, "\n".join(rows)), key="id")
     assert [(each.line, each.key) for each in records] == [(7, "5"), (9, "6")]
     assert [each.line for each in rejected] == [2, 3, 4, 5, 6, 8]
@@ -69,7 +69,7 @@ def test_rows_that_are_no_company_are_rejected_with_their_line_and_reason(tmp_pa
         "3 fields, the header has 2",
         "1 field, the header has 2",
         "no value in key column 'id'",
-        "a quote inside a value, or one not closed: ',' expected after '\"'",
+        "a quote inside a value, or one not closed: ',' expected after '\"'; see --quotes",
         "holds a NUL character",
         "the key in column 'id' is longer than 600 characters",
     ]
@@ -112,7 +112,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path, encoding: st
 @pytest.mark.parametrize(
     ("name", "encoding", "advice"),
     [
-        ("Nestlé", "latin-1", "latin-1: add --encoding latin-1"),
+        ("Nestlé", "windows-1252", "windows-1252: add --encoding windows-1252"),
         ("Nestlé\u2019s", "windows-1252", "windows-1252: add --encoding windows-1252"),
         ("Nestlé", "utf-16", "UTF-16: add --encoding utf-16"),
         ("Nestlé", "utf-16-le", "UTF-16: add --encoding utf-16-le"),
@@ -144,9 +144,14 @@ def test_the_place_of_a_bad_byte_is_exact_in_a_file_of_many_blocks(tmp_path: Pat
         ("absent.csv", {}, "There is no file"),
         (".", {}, "is a directory"),
         ("a\0b.csv", {}, "is not a path"),
-        ("seed.xlsx", {}, "does not name a format. Known are .csv"),
+        ("seed.txt", {}, "does not name a format. Known are .csv"),
         ("seed.csv", {"format": "xml"}, "No format is called 'xml': use csv, tsv"),
         ("seed.csv", {"encoding": "utf-9"}, "No encoding is called 'utf-9'"),
+        ("seed.csv", {"delimiter": ";;"}, "give one character, or one of tab"),
+        ("seed.csv", {"quotes": "odd"}, "use doubled, backslash, none"),
+        ("seed.csv", {"sheet": "A"}, "has no sheets: leave --sheet out"),
+        ("seed.csv", {"skip_lines": 2}, "The file is empty"),
+        ("old.csv", {}, "of an older kind: name it with --encoding"),
         ("seed.csv", {"encoding": "base64"}, "No encoding is called 'base64'"),
         ("seed.csv", {"encoding": "utf-16"}, "is not utf-16 text"),
         ("empty.csv", {}, "The file is empty"),
@@ -157,7 +162,7 @@ def test_the_place_of_a_bad_byte_is_exact_in_a_file_of_many_blocks(tmp_path: Pat
         ("empty.jsonl", {}, "there is no line"),
         ("bad.jsonl", {}, "line 1: bad JSON at column 1"),
         ("empty.parquet", {}, "not a readable Parquet file"),
-        ("zip.csv", {}, "workbook or an archive"),
+        ("zip.csv", {}, "is damaged, or not complete"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_clear_sentence(
@@ -165,7 +170,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_sentence(
 ) -> None:
     contents = {
         "seed.csv": b"id\n1\n",
-        "seed.xlsx": b"",
+        "seed.txt": b"",
         "empty.csv": b"",
         "blank.csv": b"\n \n",
         "header.csv": b"id,name\n",
@@ -173,6 +178,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_sentence(
         "nul.csv": "id,name\n1,a\n".encode("utf-16-le"),
         "empty.jsonl": b"",
         "bad.jsonl": b"oops\n[1]\n",
+        "old.csv": b"id,name\n1,caf\x8e\x8f\n",
         "empty.parquet": b"",
         "zip.csv": b"PK\x03\x04\x14\x00\xff\xfe",
     }

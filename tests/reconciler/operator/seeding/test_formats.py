@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from reconciler.contract.errors import BadInput
-from reconciler.operator.seeding.file import Rejection, open_seed_file
+from reconciler.operator.seeding.file import FORMATS, Rejection, open_seed_file
 from tests.reconciler.operator.seeding.reading import read, saved
 
 
@@ -154,10 +154,13 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path: Path) -> None:
             assert seed.bytes_read == seed.bytes_total
 
 
-@given(st.binary())
-def test_no_bytes_bring_a_traceback(content: bytes) -> None:
-    for format in ("csv", "tsv", "jsonl", "parquet"):
-        fed = io.TextIOWrapper(io.BytesIO(b"id,name\n" * (format == "csv") + content))
+STARTS = (b"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"[", b'{"a": [')
+
+
+@given(st.sampled_from(STARTS), st.binary())
+def test_no_bytes_bring_a_traceback(start: bytes, content: bytes) -> None:
+    for format in FORMATS:
+        fed = io.TextIOWrapper(io.BytesIO(b"id,name\n" * (format == "csv") + start + content))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdin", fed)
             with suppress(BadInput):
