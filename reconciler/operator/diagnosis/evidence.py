@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from reconciler.contract.states import ADVANCING, Status
+from reconciler.contract.states import ADVANCING, TERMINAL, Status
 from reconciler.operator.diagnosis.row_facts import COUNTED, RowFacts
 from reconciler.operator.wording import counted, plural, since, until, when
 
@@ -40,6 +40,12 @@ def _lines(row: RowFacts) -> Iterator[tuple[str, str]]:
         yield "call", row.call_id
     if row.error:
         yield "reason" if row.status in ADVANCING else "last error", row.error
+    if row.group and row.status not in TERMINAL:
+        died = plural(row.losses, "worker has died that had it", "workers have died that had it")
+        yield (
+            "losses",
+            f"{died}: it goes out in a group of {row.group} at most, with nothing beside",
+        )
     if row.status == Status.PENDING:
         yield from _queue(row)
     if row.polling_paused is not False:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.database import Row
 from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.operator.diagnosis.reason import Code, Reason
@@ -141,6 +142,7 @@ class RowFacts(StepFacts, LoopFacts):
     status: str
     attempt: int
     forgiven: int
+    losses: int
     available_at: datetime
     queued_at: datetime | None
     started_at: datetime | None
@@ -178,6 +180,11 @@ class RowFacts(StepFacts, LoopFacts):
     def tries(self) -> int:
         """The attempts that count: an operator's retry forgives the earlier ones."""
         return self.attempt - self.forgiven
+
+    @property
+    def group(self) -> int | None:
+        """Of how many rows at most a call with it is, after workers have died that had it."""
+        return GROUP_SIZES[min(self.losses, len(GROUP_SIZES)) - 1] if self.losses else None
 
     @property
     def attempt_text(self) -> str:

@@ -9,7 +9,7 @@ SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # A company's newest row in a batch, with all facts that can hold it.
 EXPLAIN = """
 SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.blueprint) AS steps,
-    w.status, w.attempt, w.forgiven, w.available_at, w.queued_at, w.started_at,
+    w.status, w.attempt, w.forgiven, w.losses, w.available_at, w.queued_at, w.started_at,
     w.lease_expires_at, w.finished_at, w.call_id, w.error, w.error_kind, w.company_id, c.key,
     w.batch_id,
     b.name AS batch, b.status AS batch_status, b.paused AS batch_paused, b.priority,

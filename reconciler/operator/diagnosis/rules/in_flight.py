@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from reconciler.contract.claimed import GROUP_SIZES
+from reconciler.contract.states import Status
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import RowFacts
 from reconciler.operator.diagnosis.rules import loop, step
@@ -67,7 +69,9 @@ def _host_gone(row: RowFacts) -> str | None:
 
 def _next_attempt(row: RowFacts) -> str:
     """What the tick after the lease does with an attempt that has no worker."""
-    left = row.tries < (row.max_attempts or 0)
+    most = row.max_attempts or 0
+    shared = row.losses < len(GROUP_SIZES) and most > 1 and row.status == Status.IN_PROGRESS
+    left = row.tries < most or shared
     then = "takes it up again" if left else f"ends it as FAILED, after {row.attempt_text}"
     return f"the tick after {_lease(row)} {then}"
 

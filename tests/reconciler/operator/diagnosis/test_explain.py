@@ -241,3 +241,16 @@ def test_a_date_is_said_where_it_is_not_today(world: World) -> None:
     world.sql("UPDATE workflow_states SET available_at = now() + interval '50 hours'")
     day = (facts(world).now + timedelta(hours=50)).astimezone()
     assert f"normalize waits until {day:%Y-%m-%d %H:%M:%S} (in 2 days)" in reason(world).says
+
+
+def test_a_row_that_was_lost_with_a_worker_says_in_which_group_it_goes_out(world: World) -> None:
+    world.claimed(1)
+    world.worker.begin("normalize", world.ids())
+    world.sql("UPDATE workflow_states SET lease_expires_at = now()")
+    world.tick()
+    facts = read_row(world.operator, world.operator.batch("batch"), "company-0")
+    told = in_words(facts)
+    assert told["last error"] == "it shared a worker that died, or fell silent"
+    assert told["losses"].startswith(
+        "1 worker has died that had it: it is worked in a group of 100"
+    )

@@ -104,7 +104,14 @@ def row(**values: Any) -> RowFacts:
     empty = dict.fromkeys(field.name for field in fields(RowFacts))
     known = {
         **{"step": "normalize", "number": 1, "steps": 2, "status": "PENDING", "attempt": 1},
-        **{"forgiven": 0, "available_at": LATELY, "company_id": 1, "key": "acme", "batch_id": 1},
+        **{
+            "forgiven": 0,
+            "losses": 0,
+            "available_at": LATELY,
+            "company_id": 1,
+            "key": "acme",
+            "batch_id": 1,
+        },
         **{"batch": "batch", "batch_status": "RUNNING", "batch_paused": False, "priority": 0},
         **{"enabled": True, "max_in_flight": 100, "max_attempts": 5, "lease_s": 300},
         **{"in_flight": 0, "waiting": 0, "expired": 0, "polling_paused": False, "poll_s": 1},
