@@ -248,9 +248,6 @@ def test_a_row_that_was_lost_with_a_worker_says_in_which_group_it_goes_out(world
     world.worker.begin("normalize", world.ids())
     world.sql("UPDATE workflow_states SET lease_expires_at = now()")
     world.tick()
-    facts = read_row(world.operator, world.operator.batch("batch"), "company-0")
-    told = in_words(facts)
+    told = in_words(facts(world))
     assert told["last error"] == "it shared a worker that died, or fell silent"
-    assert told["losses"].startswith(
-        "1 worker has died that had it: it is worked in a group of 100"
-    )
+    assert told["losses"].startswith("1 worker has died that had it: it goes out in a group of 100")
