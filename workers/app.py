@@ -36,9 +36,8 @@ PACKAGES = (
     "tldextract",
 )
 CHUNK_GROWS = 10
-LONGEST_GRACE_S = (
-    20.0  # Modal kills a container 30 s after SIGTERM; what is there is written before
-)
+# Modal kills a container 30 s after SIGTERM; what came of its calls is written before.
+LONGEST_GRACE_S = 20.0
 SECRET_KEYS = ["DATABASE_URL"]
 
 

@@ -15,8 +15,8 @@ log = logging.getLogger("tracer.worker")
 G = TypeVar("G", bound=Callable[[], Any])
 
 
-# A local host gives its processes 4 s to end.
-CLOSE_WITHIN_S = 3.0
+OPEN_WITHIN_S = 60.0  # then the opening is given up, and the next call tries again
+CLOSE_WITHIN_S = 3.0  # a local host gives its processes 5 s to end, once all is written
 OPENERS: dict[type, Opener] = {}
 
 
@@ -93,7 +93,12 @@ class Resources:
         opened = opener(kind)
         if opened is None:  # `load_steps` has checked that there is one
             raise LookupError(f"no @resource yields a {kind.__name__}")
-        return await self._open.enter_async_context(asynccontextmanager(opened)())
+        try:
+            async with asyncio.timeout(OPEN_WITHIN_S):
+                return await self._open.enter_async_context(asynccontextmanager(opened)())
+        except TimeoutError:
+            name = kind.__name__
+            raise TimeoutError(f"{name} was not opened within {OPEN_WITHIN_S:g} s") from None
 
     async def aclose(self) -> None:
         """Close them, the newest first; one that cannot be closed keeps nobody waiting."""

@@ -37,6 +37,8 @@ def test_an_ordinary_call_begins_no_row_that_was_lost(lost: World) -> None:
     assert [attempt.company.id for attempt in begun] == lost.ids()[:12]
     assert not lost.worker.are_suspect("normalize", lost.ids()[:12])
     assert lost.worker.are_suspect("normalize", lost.ids()[12:20])
+    assert len(lost.worker.begin("normalize", lost.ids()[12:20], alone=True)) == 8
+    assert not lost.worker.are_suspect("normalize", lost.ids()[12:20])  # another has them
 
 
 def test_what_is_worked_alone_is_a_group_of_its_size(lost: World) -> None:

@@ -581,6 +581,32 @@ def test_a_resource_that_hangs_at_opening_times_out_on_a_thread_too(
     assert texts(world)["company-0"] == ("IN_PROGRESS", "took longer than 0.3 s")
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_resource_whose_opening_hangs_is_opened_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "OPEN_WITHIN_S", 0.1)
+    tries = list[int]()
+
+    @resource
+    async def hangs_once() -> AsyncIterator[Asked]:
+        tries.append(1)
+        if len(tries) == 1:
+            await asyncio.Event().wait()
+        yield Asked()
+
+    async def function(_: Company, asked: Asked) -> Normalized:
+        return Normalized(short_name=type(asked).__name__)
+
+    world.operator.set_step("normalize", {"backoff_s": 0})
+    world.claimed(1)
+    with closing(Runtime(world.worker)) as runtime:
+        assert runtime.submit(made(function), world.ids()).done.result().failed == 1
+        assert texts(world)["company-0"][1] == "TimeoutError: Asked was not opened within 0.1 s"
+        world.tick()
+        assert runtime.submit(made(function), world.ids()).done.result().completed == 1
+
+
 @pytest.mark.parametrize("how", ["raises", "hangs", "yields twice"])
 @pytest.mark.usefixtures("asked")
 def test_a_resource_that_cannot_be_closed_keeps_no_process_from_its_end(
