@@ -1,6 +1,9 @@
 """`tracer try`: run a step here and now on a few companies, and write nothing."""
 
+import atexit
 import json
+import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -27,6 +30,7 @@ from cli.reading import (
 )
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.attributes import own_row
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
 from reconciler.contract.secrets import log_masked, masked, masked_values
@@ -94,7 +98,17 @@ def try_(
     rows = [shown(trial) for trial in trials]
     document(rows) if as_json else print_trials(steps[step], rows)
     if failed := [trial for trial in trials if status(trial) == Status.FAILED]:
+        if any(getattr(t.outcome, "kind", None) == ErrorKind.TIMED_OUT for t in failed):
+            atexit.register(end_now)
         raise WorkFailed(f"{plural(len(failed), 'company', 'companies')} of {len(trials)} failed.")
+
+
+def end_now() -> None:
+    """End the program as one whose work failed. A coroutine that swallows even its own end would
+    keep Python's from ending."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(WorkFailed.exit_code)
 
 
 def row_company(number: int, row: Any) -> Company:
