@@ -1,4 +1,5 @@
-"""A step that waits until a file is there, in the place of the bundled normalize."""
+"""A step that waits until a file is there, in the place of the bundled normalize. The company whose
+key is `poison` then kills its container."""
 
 import asyncio
 import hashlib
@@ -34,4 +35,6 @@ async def normalize(company: Company) -> Normalized:
     go_on = gate(os.environ["DATABASE_URL"])
     while not go_on.exists():
         await asyncio.sleep(0.2)
+    if company.key == "poison":
+        os._exit(1)
     return Normalized(short_name=company.name)

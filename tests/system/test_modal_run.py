@@ -117,6 +117,22 @@ def test_a_container_that_is_killed_costs_its_rows_an_attempt_and_nothing_else(
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(300)
+def test_a_company_that_kills_its_container_ends_alone(
+    world: World, url: str, gated: ControlPlane
+) -> None:
+    world.seed([*(f"company-{i}" for i in range(39)), "poison"])
+    settings = {"lease_s": 2, "backoff_s": 0.1, "chunk_size": 20, "max_attempts": 2}
+    world.operator.set_step("normalize", settings)
+    with opened(url):
+        run(world, lambda: finished(world), within_s=200)
+    assert world.statuses() == {"COMPLETED": 39, "FAILED": 1}
+    (failed,) = world.rows("status = 'FAILED'")
+    assert failed["error"] == "its worker died, or fell silent, while working it"
+    assert all(row["attempt"] - row["forgiven"] == 1 for row in world.rows("status = 'COMPLETED'"))
+
+
+@pytest.mark.proof
 def test_a_cancelled_batch_frees_its_calls_and_leaves_its_neighbours_alone(
     world: World, url: str, gated: ControlPlane
 ) -> None:
