@@ -118,9 +118,8 @@ def test_a_container_that_is_killed_costs_its_rows_an_attempt_and_nothing_else(
 
 @pytest.mark.proof
 @pytest.mark.timeout(300)
-def test_a_company_that_kills_its_container_ends_alone(
-    world: World, url: str, gated: ControlPlane
-) -> None:
+@pytest.mark.usefixtures("gated")
+def test_a_company_that_kills_its_container_ends_alone(world: World, url: str) -> None:
     world.seed([*(f"company-{i}" for i in range(39)), "poison"])
     settings = {"lease_s": 2, "backoff_s": 0.1, "chunk_size": 20, "max_attempts": 2}
     world.operator.set_step("normalize", settings)
