@@ -78,7 +78,7 @@ def restart(homes: list[Path], url: str, ready: Event) -> list[tuple[int, bytes]
 
 
 def test_hosts_restarted_in_turn_pay_for_nothing_twice_and_stall_nothing(
-    tmp_path: Path, world: World, url: str
+    tmp_path: Path, world: World, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     worked = tmp_path / "worked"
     homes = [tmp_path / name for name in ("first", "second")]
@@ -102,6 +102,9 @@ def test_hosts_restarted_in_turn_pay_for_nothing_twice_and_stall_nothing(
     restarting.join()
     assert set(ends) == {(0, False)}
     assert set(Counter(worked.read_text().splitlines()).values()) == {1}
-    assert {row["attempt"] for row in world.rows()} == {1}
+    assert {row["attempt"] - row["forgiven"] for row in world.rows()} == {1}
     # With both hosts up all the time it would be 40 s; while one is restarted, the other works.
-    assert took_s < 2.5 * 2 * COMPANIES / AT_ONCE
+    with capsys.disabled():
+        ideal_s = 2 * COMPANIES / AT_ONCE
+        sys.stdout.write(f"\n{RESTARTS} restarts: {took_s:.1f} s, {ideal_s:.0f} s without any\n")
+    assert took_s < 2.5 * ideal_s
