@@ -16,7 +16,6 @@ import sys
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -182,12 +181,12 @@ def remove_socket(path: Path) -> None:
         path.parent.rmdir()
 
 
-def end_at_eof(host: Host, ends: "SimpleQueue[None]") -> None:
+def end_at_eof(host: Host, waker: int) -> None:
     """Once standard input ends (its owner closed it, or died), finish what was taken and stop."""
     while os.read(sys.stdin.fileno(), 1024):  # not by sys.stdin, which the program's end would lock
         pass
     host.drain()
-    ends.put(None)
+    os.write(waker, b"\0")
 
 
 def serve(until_eof: bool = False) -> None:
@@ -196,9 +195,13 @@ def serve(until_eof: bool = False) -> None:
     Raises:
         BadInput: DATABASE_URL is missing, a step's file is broken, or a host is running.
     """
-    ends = SimpleQueue[None]()  # what a signal handler may put into, whatever it interrupts
+    # A signal writes to the pipe by itself. Python's own handlers run when the main thread goes on,
+    # which it might never do: a signal that comes just before a wait for a lock does not end it.
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
     for number in STOPS:
-        signal.signal(number, lambda *_: ends.put(None))
+        signal.signal(number, lambda *_: None)
     settings = load_settings()
     path = workers_socket(settings.home)
     with listen(path, settings) as server:
@@ -206,9 +209,9 @@ def serve(until_eof: bool = False) -> None:
         host.start()
         Thread(target=server.serve_forever, daemon=True).start()
         if until_eof:
-            Thread(target=end_at_eof, args=(host, ends), daemon=True).start()
+            Thread(target=end_at_eof, args=(host, waker), daemon=True).start()
         log.info("%d worker processes, listening at %s", settings.worker_processes, path)
-        ends.get()
+        os.read(wake, 1)
         log.info("stops: what is under way has %g s", settings.grace_s)
         host.close()
         server.shutdown()
