@@ -8,13 +8,11 @@ from typing import TypeVar
 
 import psycopg
 
-from reconciler.contract.error_kinds import ErrorKind
-from reconciler.contract.outage import first_line
 from reconciler.contract.results import StepResult
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.runtime.calls import Turn, Verbs
 from workers.runtime.heart import Heart
-from workers.runtime.outcome import Outcome
+from workers.runtime.outcome import Outcome, not_written
 from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
 
 T = TypeVar("T", StepResult, Failure)
@@ -118,8 +116,8 @@ class Ledger:
             if len(done) > 1:
                 half = len(done) // 2
                 return [*self._complete(done[:half]), *self._complete(done[half:])]
-            text = f"result not written: {first_line(error)}"
-            return [(done[0][0], Failure(text, kind=ErrorKind.NOT_WRITTEN))]
+            turn, result = done[0]
+            return [(turn, not_written(result, error))]
         self._written(done, won, "completed")
         return []
 

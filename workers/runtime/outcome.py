@@ -6,13 +6,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.outage import first_line
 from reconciler.contract.results import StepResult, stored_result
-from reconciler.contract.secrets import MissingSecret
+from reconciler.contract.secrets import MissingSecret, masked
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import NotFound, PermanentError, RetryAfter, Step
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
+LONGEST_VALUE = 80  # characters of a value that an error shows
 # What an attempt came to.
 Outcome = StepResult | Failure
 NOTHING = Failure(None, ends=Status.NOT_FOUND)
@@ -69,14 +71,52 @@ def outcome(step: Step, found: Any) -> Outcome:
     """The outcome for one company, whose result's fields are as their types say."""
     if found is None:
         return NOTHING
+    if isinstance(found, ValidationError) and found.title == step.table.__name__:
+        return does_not_fit(found)
     if isinstance(found, BaseException):
         return failure(found)
     if not isinstance(found, step.table):
         return failure(WrongKind(found, step.table.__name__))
     try:
         return found.revalidated()
+    except ValidationError as error:
+        return does_not_fit(error)
     except Exception as error:  # noqa: BLE001 - a stranger's validators
         return failure(error)
+
+
+def does_not_fit(error: ValidationError) -> Failure:
+    """The failure of a result that its own class refuses: one more attempt would pay again."""
+    return Failure(misfit(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
+
+
+def not_written(result: StepResult, error: Exception) -> Failure:
+    """The failure of a result that its table refuses; the error has the values, shortened."""
+    values = (f"{name}={shown(getattr(result, name))}" for name in own_fields(result))
+    text = f"result not written: {reason(error)} ({', '.join(values)})"
+    return Failure(text, ends=Status.FAILED, kind=ErrorKind.NOT_WRITTEN)
+
+
+def own_fields(result: StepResult) -> list[str]:
+    """The fields that the step has filled."""
+    return [name for name in type(result).model_fields if name not in StepResult.model_fields]
+
+
+def shown(value: object) -> str:
+    """A value for an error: without secrets, and short."""
+    try:
+        text = masked(repr(value))
+    except BaseException:  # noqa: BLE001 - a stranger's __repr__, which may even exit
+        return type(value).__name__
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error's text, which may itself be out of order."""
+    try:
+        return first_line(error)
+    except BaseException:  # noqa: BLE001 - a stranger's __str__, which may even exit
+        return type(error).__name__
 
 
 def failure(error: BaseException) -> Failure:
@@ -122,8 +162,13 @@ def taken(step: Step, attempt: Attempt) -> dict[str, StepResult | None] | Failur
 
 def misfit(error: ValidationError) -> str:
     """Which fields of a row do not fit, and why."""
-    wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_given(e)}" for e in error.errors())
     return f"{error.title} does not fit: {'; '.join(wrong)}"
+
+
+def _given(wrong: Any) -> str:
+    """The value that does not fit; of a field that is missing there is none."""
+    return "" if wrong["type"] == "missing" else f" (it is {shown(wrong['input'])})"
 
 
 def waitable(seconds: object) -> float:

@@ -12,7 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from reconciler.contract import secrets
 from reconciler.contract.results import Company
+from reconciler.contract.secrets import remember
 from reconciler.contract.states import Status
 from tests.world import World, doing, wait_until
 from workers.kit import PermanentError, RetryAfter, Step
@@ -73,10 +75,10 @@ def test_a_company_that_fails_does_so_alone(world: World) -> None:
     assert world.statuses() == {"COMPLETED": 2, "PENDING": 1}
 
 
-def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
+def test_a_result_that_its_table_refuses_fails_alone_and_at_once(world: World) -> None:
     world.seed(3, ["step_a"])
     world.tick()
-    values = dict(zip(world.ids(), (7, 2**40, 8), strict=True))
+    values = dict(zip(world.ids(), (7, 2**70, 8), strict=True))
 
     def function(company: Company) -> StepA:
         return StepA(attribute_count=values[company.id])
@@ -85,7 +87,48 @@ def test_a_result_that_its_table_refuses_fails_alone(world: World) -> None:
     assert report == WorkReport(begun=3, completed=2, failed=1)
     assert [r["attribute_count"] for r in world.sql("SELECT * FROM results.step_a")] == [7, 8]
     (row,) = world.rows("error IS NOT NULL")
+    assert (row["status"], row["attempt"], row["error_kind"]) == ("FAILED", 1, "not_written")
     assert row["error"].startswith("result not written: ")
+    assert f"(attribute_count={2**70})" in row["error"]
+
+
+REFUSED: list[tuple[str, Any, str]] = [
+    ("ALTER COLUMN short_name TYPE varchar(3)", "a b c d", "value too long"),
+    ("ADD CHECK (short_name <> 'x')", "x", "violates check constraint"),
+    ("ADD UNIQUE (short_name)", "a" * 3 + "\0", "unsupported Unicode escape sequence"),
+    ("ALTER COLUMN short_name SET NOT NULL", None, "violates not-null constraint"),
+]
+
+
+@pytest.mark.parametrize(("change", "value", "says"), REFUSED, ids=[says for *_, says in REFUSED])
+def test_what_no_second_attempt_would_write_is_paid_for_once(
+    world: World, change: str, value: Any, says: str
+) -> None:
+    world.sql(f"ALTER TABLE results.normalized {change}")
+    world.claimed(2)
+
+    def function(company: Company) -> Normalized:
+        return Normalized(short_name=value if company.key == "company-1" else "ok")
+
+    assert world.work(doing(function)) == WorkReport(begun=2, completed=1, failed=1)
+    assert world.tick().retried == 0
+    (row,) = world.rows("error IS NOT NULL")
+    assert (row["status"], row["error_kind"]) == ("FAILED", "not_written")
+    assert says in row["error"]
+    assert f"short_name={value!r}" in row["error"]
+
+
+def test_the_values_in_an_error_are_short_and_have_no_secret(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_read", set())
+    remember("k-1234567")
+    world.claimed(1)
+    text = "\0" + "k-1234567" * 30
+    assert world.work(doing(lambda _: Normalized(short_name=text))).failed == 1
+    error = str(only_row(world)["error"])
+    assert "1234567" not in error
+    assert len(error) < 300
 
 
 @pytest.mark.parametrize("value", [math.nan, "many", None, [1]])
@@ -102,7 +145,9 @@ def test_a_field_of_another_type_is_a_failure_that_names_it(world: World, value:
 
     assert world.work(doing(function, "step_a")).failed == 2
     for row in world.rows():
+        assert row["status"] == "FAILED"
         assert str(row["error"]).startswith("StepA does not fit: attribute_count: ")
+        assert f"(it is {value!r})" in str(row["error"])
 
 
 def test_a_value_too_large_for_an_index_is_no_outage(world: World) -> None:
@@ -114,7 +159,9 @@ def test_a_value_too_large_for_an_index_is_no_outage(world: World) -> None:
         return Normalized(short_name=large if company.key == "company-1" else "Acme")
 
     assert world.work(doing(function)) == WorkReport(begun=3, completed=2, failed=1)
-    assert [row["error_kind"] for row in world.rows("error IS NOT NULL")] == ["not_written"]
+    (row,) = world.rows("error IS NOT NULL")
+    assert (row["status"], row["error_kind"]) == ("FAILED", "not_written")
+    assert len(row["error"]) < 500
 
 
 def test_a_wait_that_is_no_float_costs_no_other_company(world: World) -> None:
