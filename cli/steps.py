@@ -12,6 +12,7 @@ from reconciler.contract.errors import BadInput
 from reconciler.contract.loop_models import SETTINGS, StepSettings
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import database_url, operator
+from reconciler.operator.diagnosis.rules.step import held
 from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
@@ -28,11 +29,22 @@ SHOWN = {
     "max_in_flight": "#max_in_\nflight",
     "chunk_size": "#chunk_\nsize",
     "enabled": "enabled",
+    "hold_after": "#hold_\nafter",
+    "give_up_after_s": "#give_up_\nafter_s",
     "needs": "needs",
 }
 # If there is no room, these columns are left out in this order.
 LEFT_OUT = (
-    *("backoff_max_s", "app_name", "backoff_s", "start_deadline_s", "lease_s", "chunk_size"),
+    *(
+        "give_up_after_s",
+        "hold_after",
+        "backoff_max_s",
+        "app_name",
+        "backoff_s",
+        "start_deadline_s",
+        "lease_s",
+        "chunk_size",
+    ),
     *("needs", "enabled"),
 )
 UP_TO_DATE = "Steps: up to date"
@@ -63,6 +75,9 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
     out.print(table([SHOWN[name] for name in shown], cells))
     if left_out := [name for name in wanted if name not in shown]:
         say(f"No room for {', '.join(left_out)}: see them with --json.")
+    for row in rows:
+        if row["hold_kind"]:
+            say(str(held(row["step_name"], row["hold_kind"], row["hold_reason"])))
     if not rows:
         say("No step is registered: run `tracer steps sync`.")
 
@@ -104,6 +119,21 @@ def sync(as_json: AsJson = False) -> None:
     """Register the steps of the packages in TRACER_STEPS, and create their domain tables."""
     changes = sync_steps(database_url(load_settings()), load_steps())
     answer(as_json, {"changes": changes}, *(changes or [UP_TO_DATE]))
+
+
+@app.command(epilog="Example: tracer steps resume step_a")
+def resume(
+    step: Annotated[
+        str, typer.Argument(metavar="STEP", help="The step's name.", autocompletion=step_names)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Let a step that is held go on: the next tick claims its rows again."""
+    with operator() as store:
+        resumed = store.resume_step(step)
+    goes_on = f"{step} goes on with the next tick."
+    says = goes_on if resumed else f"{step} is not held. Nothing was done."
+    answer(as_json, {"step": step, "changed": resumed}, says)
 
 
 def parse_setting(given: str) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli.inspect.details import details
 from cli.render import cut_middle, one_line, text, visible
+from reconciler.contract.errors import with_fix
 from reconciler.contract.progress import done, status_text
 from reconciler.contract.states import ADVANCING, BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
@@ -97,6 +98,7 @@ def headlines(progress: dict[str, Any]) -> list[str]:
     lines = ["  ".join([progress["name"], status_text(progress), size]), "  ".join(speed(progress))]
     if progress["status"] == BatchStatus.RUNNING:
         lines += unticked(progress)
+        lines += [with_fix(held["says"], held["fix"]) for held in progress["held"]]
     return lines
 
 

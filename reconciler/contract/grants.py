@@ -55,8 +55,13 @@ GRANTS: dict[str, dict[str, str]] = {
     },
     "enrichment_registry": {
         CONDUCTOR: "SELECT",
-        WORKER: "SELECT (step_name, lease_s)",
+        WORKER: "SELECT (step_name, lease_s, hold_after)",
         OPERATOR: "SELECT, INSERT, UPDATE",
+    },
+    "holds": {
+        CONDUCTOR: "SELECT",
+        WORKER: "SELECT (step_name), INSERT (step_name, kind, reason)",
+        OPERATOR: "SELECT, DELETE",
     },
     "throttles": {
         CONDUCTOR: "SELECT, INSERT, UPDATE",

@@ -6,7 +6,16 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
-from reconciler.contract.column_types import ContractTable, code, default, moment, now
+from reconciler.contract.column_types import (
+    ERROR_CHARS,
+    ContractTable,
+    code,
+    default,
+    listed,
+    moment,
+    now,
+)
+from reconciler.contract.holds import HoldKind
 
 # The upper bound of every duration. Postgres cannot make an interval of any number of seconds, nor
 # of Infinity or NaN: the statement would fail in every tick. (NaN is above every number in
@@ -32,6 +41,8 @@ class StepSettings(ContractTable, table=True):
         ),
         CheckConstraint("max_in_flight >= 0", name="max_in_flight"),
         CheckConstraint("chunk_size BETWEEN 1 AND 100000", name="chunk_size"),
+        CheckConstraint("hold_after >= 0", name="hold_after"),
+        CheckConstraint(seconds("give_up_after_s"), name="give_up_after"),
     )
 
     step_name: str = Field(primary_key=True, sa_type=code())
@@ -45,13 +56,42 @@ class StepSettings(ContractTable, table=True):
     max_in_flight: int = default("1000")
     chunk_size: int = default("100")  # companies per call
     enabled: bool = default("true")
+    hold_after: int = default("20")  # companies in a row that fail alike; 0: never
+    give_up_after_s: float = default("86400")  # of being asked to wait, again and again
     needs: list[str] = Field(  # the steps that must come before it; from code
+        sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
+    secrets: list[str] = Field(  # the environment variables that it cannot do without; from code
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
 
 
+FROM_CODE = ("step_name", "needs", "secrets")
 # What `@step` and `tracer steps set` may set.
-SETTINGS = tuple(name for name in StepSettings.model_fields if name not in ("step_name", "needs"))
+SETTINGS = tuple(name for name in StepSettings.model_fields if name not in FROM_CODE)
+
+
+class HeldStep(ContractTable, table=True):
+    """A step of which nothing is claimed or begun, since it is at fault for every company.
+
+    A worker writes it; an operator removes it, or `tracer steps sync`, once it is mended.
+    """
+
+    __tablename__ = "holds"
+    __table_args__ = (
+        CheckConstraint(f"kind IN ({listed(HoldKind)})", name="kind"),
+        CheckConstraint(f"length(reason) <= {ERROR_CHARS}", name="reason"),
+    )
+
+    step_name: str = Field(
+        primary_key=True,
+        sa_type=code(),
+        foreign_key="enrichment_registry.step_name",
+        ondelete="CASCADE",
+    )
+    kind: str = Field(sa_type=code())
+    reason: str
+    held_at: datetime = now()
 
 
 class Throttle(ContractTable, table=True):

@@ -102,9 +102,10 @@ class WorkflowState(ContractTable, table=True):
     `attempt` counts claims, and fences every later write. `forgiven`: how many of the attempts do
     not count towards the step's max_attempts, such as those before an operator's retry. `losses`:
     how many workers have died that had the row in hand (see `claimed.GROUP_SIZES`).
-    `available_at`: the earliest time of the next claim. `advanced`: the tick has seeded the next
-    step of this row, which has one of the ADVANCING statuses. `call_cancelled`: the tick has
-    cancelled the call of this CANCELLED row.
+    `available_at`: the earliest time of the next claim. `waits_since`: since when each attempt was
+    asked to wait (RetryAfter). `advanced`: the tick has seeded the next step of this row, which has
+    one of the ADVANCING statuses. `call_cancelled`: the tick has cancelled the call of this
+    CANCELLED row.
     """
 
     __tablename__ = "workflow_states"
@@ -159,6 +160,7 @@ class WorkflowState(ContractTable, table=True):
     attempt: int = default("0")
     forgiven: int = default("0")
     losses: int = default("0")
+    waits_since: datetime | None = moment()
     available_at: datetime = now()
     lease_expires_at: datetime | None = moment()
     call_id: str | None = None

@@ -1,31 +1,33 @@
 """The workers' verbs: begin, heartbeat, complete, fail, miss, skip; each fenced by its attempt."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
-
-from psycopg import sql
 
 from reconciler.contract.attributes import own_row
 from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
 from reconciler.contract.database import Database, Row
 from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.fit import lacks, table_name, wanted_columns
 from reconciler.contract.grants import WORKER
+from reconciler.contract.holds import Hold
 from reconciler.contract.results import Company, StepResult
 from reconciler.contract.secrets import masked, masked_values
+from reconciler.contract.sql import holds
 from reconciler.contract.sql import worker as queries
 from reconciler.contract.states import Status
+from reconciler.contract.worker_statements import begin_statement, complete_statement, row_arrays
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One attempt at one company: `begin` returns it, and every later verb needs it.
 
-    `lease_s` is the step's lease in seconds. `inputs` are the earlier results that the step takes,
-    each a row as JSON, or None where there is none.
+    `lease_s` is the step's lease in seconds. It is held after `hold_after` companies in a row that
+    fail alike. `inputs` are the earlier results that it takes, each a row as JSON, or None where
+    there is none.
     """
 
     company: Company
@@ -33,6 +35,7 @@ class Attempt:
     batch_id: int
     attempt: int
     lease_s: float
+    hold_after: int = 0
     inputs: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -87,7 +90,7 @@ class WorkerStore(Database):
         """
         inputs = inputs or {}
         rows = self.rows(
-            _begin_statement(tuple(inputs.items())),
+            begin_statement(tuple(inputs.items())),
             step=step_name,
             company_ids=list(company_ids),
             call_id=call_id,
@@ -108,6 +111,7 @@ class WorkerStore(Database):
                 batch_id=row["batch_id"],
                 attempt=row["attempt"],
                 lease_s=row["lease_s"],
+                hold_after=row["hold_after"],
                 inputs={name: row[f"input {name}"] for name in inputs},
             )
             for row in rows
@@ -117,6 +121,34 @@ class WorkerStore(Database):
         """Whether some of a call that began nothing wait for a worker that works nothing else."""
         asked = {"step": step_name, "company_ids": list(company_ids)}
         return bool(self.rows(queries.ARE_SUSPECT, **asked, group_sizes=list(GROUP_SIZES)))
+
+    def lacks(self, table: type[StepResult], inputs: Sequence[type[StepResult]] = ()) -> str | None:
+        """What of a step's table differs from its class, or which table of its `inputs` is missing.
+
+        None if the step can be worked.
+        """
+        for wanted in (table, *inputs):
+            columns = wanted_columns(wanted)
+            if wanted is not table:  # a row is read as it is, whatever columns it has
+                columns = {"company_id": columns["company_id"]}
+            rows = self.rows(
+                holds.COLUMNS,
+                table=table_name(wanted),
+                names=list(columns),
+                types=list(columns.values()),
+            )
+            if fault := lacks(wanted, rows, whole=wanted is table):
+                return fault
+        return None
+
+    def hold(self, step_name: str, hold: Hold) -> bool:
+        """Have no more of the step claimed or begun; False if it is held already."""
+        asked = {"step": step_name, "kind": hold.kind}
+        return bool(self.rows(holds.HOLD, **asked, reason=storable_text(masked(hold.reason))))
+
+    def is_held(self, step_name: str) -> bool:
+        """Whether nothing of the step is begun."""
+        return bool(self.rows(holds.IS_HELD, step=step_name))
 
     def release(self, step_name: str, company_ids: Sequence[int]) -> int:
         """Put what of a call is QUEUED back to PENDING, its attempt refunded; returns how many."""
@@ -130,7 +162,7 @@ class WorkerStore(Database):
         """
         if not attempts:
             return set()
-        rows = self.rows(queries.RELEASE_BEGUN, **_row_arrays(attempts))
+        rows = self.rows(queries.RELEASE_BEGUN, **row_arrays(attempts))
         return {(row["step_name"], row["company_id"]) for row in rows}
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
@@ -139,7 +171,7 @@ class WorkerStore(Database):
         if not attempts:
             return set()
         leases_s = [attempt.lease_s for attempt in attempts]
-        rows = self.rows(queries.HEARTBEAT, **_row_arrays(attempts), leases_s=leases_s)
+        rows = self.rows(queries.HEARTBEAT, **row_arrays(attempts), leases_s=leases_s)
         return {(row["step_name"], row["company_id"]) for row in rows}
 
     def complete(
@@ -161,9 +193,9 @@ class WorkerStore(Database):
             {**masked_values(result.model_dump(mode="json")), "company_id": attempt.company.id}
             for attempt, result in zip(attempts, results, strict=True)
         ]
-        statement = _complete_statement(type(results[0]))
+        statement = complete_statement(type(results[0]))
         rows = json.dumps(documents, allow_nan=False)
-        won = self.rows(statement, **_row_arrays(attempts), rows=rows)
+        won = self.rows(statement, **row_arrays(attempts), rows=rows)
         return {(step_name, row["company_id"]) for row in won}
 
     def fail(
@@ -178,7 +210,7 @@ class WorkerStore(Database):
             return set()
         rows = self.rows(
             queries.FAIL,
-            **_row_arrays(attempts),
+            **row_arrays(attempts),
             errors=[failure.error and storable_text(masked(failure.error)) for failure in failures],
             kinds=[None if failure.error is None else failure.kind for failure in failures],
             ends=[failure.ends for failure in failures],
@@ -191,47 +223,3 @@ def _company(row: Row) -> dict[str, Any]:
     """The company as its batch has it: the row of the batch's own file over what is known."""
     known = {name: row[name] for name in ("id", "key", "name", "domain", "attributes")}
     return known if row["own"] is None else known | own_row(row["own"], known)
-
-
-def _row_arrays(attempts: Sequence[Attempt]) -> dict[str, str]:
-    """The arrays of `held`, as Postgres writes them: psycopg takes 6 us for a row's four values.
-
-    None of the values needs quotes: they are numbers and names of steps.
-    """
-    return {
-        "company_ids": _array(a.company.id for a in attempts),
-        "steps": _array(a.step_name for a in attempts),
-        "batch_ids": _array(a.batch_id for a in attempts),
-        "attempts": _array(a.attempt for a in attempts),
-    }
-
-
-def _array(values: Iterable[int | str]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-@cache
-def _begin_statement(inputs: tuple[tuple[str, type[StepResult]], ...]) -> sql.Composed:
-    parts: list[sql.Composable] = [sql.SQL(queries.BEGIN)]
-    for name, table in inputs:
-        described = table.__table__  # type: ignore[attr-defined]
-        parts.append(
-            sql.SQL(queries.INPUT).format(
-                table=sql.Identifier(described.schema, described.name),
-                name=sql.Identifier(f"input {name}"),
-            )
-        )
-    return sql.Composed(parts)
-
-
-@cache
-def _complete_statement(table: type[StepResult]) -> sql.Composed:
-    description = table.__table__  # type: ignore[attr-defined]
-    names = [c.name for c in description.columns if c.name != "written_at"]
-    updated = [name for name in names if name != "company_id"]
-    updates = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in updated]
-    return sql.SQL(queries.COMPLETE).format(
-        table=sql.Identifier(description.schema, description.name),
-        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
-        updates=sql.SQL(", ").join([*updates, sql.SQL("written_at = excluded.written_at")]),
-    )

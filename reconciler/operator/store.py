@@ -4,7 +4,7 @@ Other reads and actions are functions that take this store: see `views`, `steeri
 `export` and `seeding.batch`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -13,6 +13,8 @@ from psycopg import sql
 from reconciler.contract.database import CONNECT_TIMEOUT_S, Database, Row
 from reconciler.contract.errors import BadInput, NoPolling, did_you_mean
 from reconciler.contract.grants import OPERATOR
+from reconciler.contract.holds import HoldKind
+from reconciler.contract.sql.holds import RESUME
 from reconciler.operator.batch import BatchView
 
 BATCH_BY_NAME = """
@@ -27,8 +29,10 @@ BATCH_NAMES = "SELECT name FROM batches ORDER BY created_at DESC"
 
 STEPS = """
 SELECT step_name, app_name, function_name, max_attempts, lease_s, start_deadline_s, backoff_s,
-    backoff_max_s, max_in_flight, chunk_size, enabled, needs
+    backoff_max_s, max_in_flight, chunk_size, enabled, hold_after, give_up_after_s, needs, secrets,
+    h.kind AS hold_kind, h.reason AS hold_reason, h.held_at
 FROM enrichment_registry
+LEFT JOIN holds h USING (step_name)
 ORDER BY step_name
 """
 
@@ -90,6 +94,27 @@ class OperatorStore(Database):
         """The registry: a row per step, by name."""
         return self.rows(STEPS)
 
+    def _no_step(self, step: str) -> BadInput:
+        near = did_you_mean(step, (row["step_name"] for row in self.steps()))
+        return BadInput(f"There is no step {step!r}.{near}", None if near else "tracer steps")
+
+    def resume_step(self, step: str) -> bool:
+        """Let a step go on, whatever holds it; False if it is not held.
+
+        Raises:
+            BadInput: there is no such step.
+        """
+        if all(row["step_name"] != step for row in self.steps()):
+            raise self._no_step(step)
+        return bool(self.resume_steps([step]))
+
+    def resume_steps(
+        self, steps: Iterable[str], kinds: Iterable[HoldKind] | None = None
+    ) -> list[str]:
+        """Let held steps go on: those that are held for one of `kinds`; returns their names."""
+        asked = {"steps": list(steps), "kinds": None if kinds is None else list(kinds)}
+        return sorted(row["step_name"] for row in self.rows(RESUME, **asked))
+
     def set_step(self, step: str, values: Mapping[str, Any]) -> None:
         """Change registry columns of one step: all of them, or none after an error.
 
@@ -101,9 +126,7 @@ class OperatorStore(Database):
                 for column, value in values.items():
                     query = sql.SQL(SET_STEP).format(column=sql.Identifier(column))
                     if not connection.execute(query, {"value": value, "step": step}).rowcount:
-                        near = did_you_mean(step, (row["step_name"] for row in self.steps()))
-                        fix = None if near else "tracer steps"
-                        raise BadInput(f"There is no step {step!r}.{near}", fix)
+                        raise self._no_step(step)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
 

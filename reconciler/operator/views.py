@@ -17,6 +17,7 @@ from reconciler.operator import failures as messages
 from reconciler.operator.batch import BatchView, known_key, no_company
 from reconciler.operator.diagnosis.row_facts import LoopFacts
 from reconciler.operator.diagnosis.rules.loop import halted
+from reconciler.operator.diagnosis.rules.step import held
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.sql import views
 from reconciler.operator.store import OperatorStore
@@ -26,7 +27,7 @@ MOST_TEXTS = 2000  # different error texts that are read; all rows are counted
 NOT_SPAWNED_SHOWN, SLOW_SHOWN, TICKS_SHOWN = 5, 5, 3
 FOLDED_S = 60.0  # the older log has one entry per step and minute
 DETAILS = ("failures", "failures_left_out", "waiting", "slowest", "ticks")
-STATEMENTS = 5  # statements of `progress` without details
+STATEMENTS = 6  # statements of `progress` without details
 
 
 def batches(store: OperatorStore) -> list[Row]:
@@ -46,7 +47,7 @@ def progress(
     - `eta_s`: None if unknown, or while the batch or all polling is paused.
     - `failures`: at most as many kinds as the argument; `failures_left_out` has the sums of the
       others: `kinds`, `count`, `failed`.
-    - `loop`: why no tick comes, or None.
+    - `loop`: why no tick comes, or None. `held`: the steps that are held, and why.
 
     With `before`, an earlier answer, its `DETAILS` are used again and not read.
     """
@@ -68,6 +69,7 @@ def progress(
         "silent": loop.silent,
         "polling_paused": polling["paused"],
         "loop": asdict(reason) if reason else None,
+        "held": _held(store, batch),
         **_pace(store, batch, counted, polling),
     }
     return found | (
@@ -112,6 +114,11 @@ def results(store: OperatorStore, company_id: int, tables: Mapping[str, Table]) 
     if not parts:
         return []
     return store.rows(sql.SQL(" UNION ALL ").join(parts), company_id=company_id)
+
+
+def _held(store: OperatorStore, batch: BatchView) -> list[Row]:
+    found = store.rows(views.HELD, steps=batch.blueprint)
+    return [{"step": row["step"]} | asdict(held(**row)) for row in found]
 
 
 def _details(store: OperatorStore, batch: BatchView, most: int) -> Row:

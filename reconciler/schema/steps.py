@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput
+from reconciler.contract.holds import HoldKind
 from reconciler.contract.loop_models import SETTINGS
 from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
@@ -47,9 +48,11 @@ def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
         for step in steps.values():
             register(store, step, needs[step.name])
         after = {row["step_name"]: row for row in store.steps()}
-    sync_roles(url)
+        sync_roles(url)
+        resumed = store.resume_steps(steps, (HoldKind.TABLE, HoldKind.GRANT))
     changes = (change_lines(before.get(name), after[name]) for name in steps)
-    return [*lines, *(line for of_step in changes for line in of_step)]
+    going_on = [f"Step {name} goes on: it was held" for name in resumed]
+    return [*lines, *(line for of_step in changes for line in of_step), *going_on]
 
 
 def needed_steps(step: Step, steps: Iterable[Step]) -> list[str]:

@@ -168,6 +168,7 @@ SIGHTS = {
     "all is with the workers": "SELECT",
     "a batch is paused": "UPDATE batches SET paused = true",
     "a step is disabled": "UPDATE enrichment_registry SET enabled = false",
+    "a step is held": "INSERT INTO holds VALUES ('normalize', 'failures', 'a bug')",
     "rows wait": "UPDATE workflow_states SET available_at = now() + interval '1 hour'",
     "a batch was cancelled by hand": "UPDATE batches SET status = 'CANCELLED', finished_at = now()",
     "a batch was ended by hand": "WITH ended AS (UPDATE batches SET status = 'FINISHED',"

@@ -33,6 +33,7 @@ TESTS = (
         "test_attempts",
         "test_leases",
         "test_losses",
+        "test_holds",
     ),
     *(
         "test_claim",
@@ -68,7 +69,7 @@ FIRST = {
         "test_transitions",
         "test_plans",
     ),
-    "worker": ("test_losses", "test_leases", "test_transitions"),
+    "worker": ("test_losses", "test_leases", "test_transitions", "test_holds"),
     "steering": (
         "test_steering",
         "test_attempts",
@@ -111,6 +112,7 @@ FORMS = (
     (r"attempt = w\.attempt - 1", "attempt = w.attempt"),
     (r"forgiven = w\.attempt,", ""),
     (r", o\.rows\)", ")"),
+    (r"AND \{NOT_HELD[^}]*\}", ""),
     (r"holder LIKE %\(family\)s AND ", ""),
     (r"AND split_part\([^)]*\) <> ALL\(%\(alive\)s\)", ""),
     (r"OR holder = ANY\(%\(gone\)s\)", ""),

@@ -73,12 +73,15 @@ def test_one_file_and_a_sync_make_a_step(world: World, url: str, folder: Path) -
     assert [r["letters"] for r in world.sql("SELECT * FROM results.name_length")] == [14] * 3
 
 
+OUT_OF_ROOM = ("app_name", "start_deadline_s", "backoff_s", "backoff_max_s")
+
+
 @pytest.mark.parametrize(
     ("width", "missing"),
     [
         (200, []),
-        (80, ["app_name", "backoff_max_s"]),
-        (60, ["app_name", "start_deadline_s", "backoff_s", "backoff_max_s"]),
+        (80, ["app_name", "backoff_max_s", "hold_after", "give_up_after_s"]),
+        (60, [*OUT_OF_ROOM, "hold_after", "give_up_after_s"]),
     ],
 )
 def test_settings_are_headed_by_their_names_as_far_as_there_is_room(

@@ -7,6 +7,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
 
+from reconciler.contract.holds import Hold
 from reconciler.contract.results import StepResult
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
@@ -29,6 +30,14 @@ class Verbs(Protocol):
     ) -> list[Attempt]: ...
 
     def are_suspect(self, step_name: str, company_ids: Sequence[int]) -> bool: ...
+
+    def lacks(
+        self, table: type[StepResult], inputs: Sequence[type[StepResult]] = ()
+    ) -> str | None: ...
+
+    def hold(self, step_name: str, hold: Hold) -> bool: ...
+
+    def is_held(self, step_name: str) -> bool: ...
 
     def release(self, step_name: str, company_ids: Sequence[int]) -> int: ...
 

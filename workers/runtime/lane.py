@@ -1,38 +1,21 @@
 """The calls of one step in a worker process: which are begun, and how its function is called."""
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from functools import partial
-from threading import Condition, Lock
+from threading import Condition
 from typing import Any
+
+import psycopg
 
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
-from workers.resources import Resources
-from workers.runtime.calls import Call, Turn, Verbs
-from workers.runtime.heart import Heart
-from workers.runtime.isolation import Isolation
-from workers.runtime.ledger import Entry, Ledger
+from workers.runtime.calls import Call, Turn
+from workers.runtime.ledger import Entry
 from workers.runtime.outcome import TookTooLong, outcomes, taken
 from workers.runtime.patience import BEGIN_PATIENCE_S, patiently
-
-
-@dataclass
-class Process:
-    """What all lanes of a worker process share."""
-
-    store: Verbs
-    heart: Heart
-    ledger: Ledger
-    isolation: Isolation
-    loop: asyncio.AbstractEventLoop
-    resources: Resources
-    beginners: Executor
-    computing: Lock = field(default_factory=Lock)  # held by the one call that computes
+from workers.runtime.process import Process
 
 
 class Lane(ABC):
@@ -50,6 +33,7 @@ class Lane(ABC):
         self._in_hand = 0  # companies of calls that are begun, or about to be
         self._changed = Condition()
         process.isolation.on_open(self._reopen)
+        process.holds.on_hold(step, self._let_go)
 
     @abstractmethod
     def _work(self) -> None:
@@ -84,6 +68,15 @@ class Lane(ABC):
             give_up = partial(self._process.loop.call_later, within_s, self._give_up, call)
             self._process.loop.call_soon_threadsafe(give_up)
 
+    def _let_go(self) -> None:
+        """The step is held: give back what is not begun, and what is begun and not called."""
+        with self._changed:
+            waiting, self._waiting = self._waiting, deque()
+            dropped, self._ready = list(self._ready), deque()
+        for call in waiting:
+            self._process.beginners.submit(self._hand_back, call)
+        self._drop(dropped)
+
     def _reopen(self) -> None:
         with self._changed:
             self._admit()
@@ -109,13 +102,15 @@ class Lane(ABC):
         given = len(call.company_ids)
         try:
             attempts = [] if call.stopped else self._begun(call)
-            isolate = not (attempts or call.stopped or call.alone) and self._is_suspect(call)
+            held = not (attempts or call.stopped) and self._is_held()
+            isolate = not (attempts or call.stopped or held or call.alone)
+            isolate = isolate and self._is_suspect(call)
         except BaseException as error:  # noqa: BLE001 - it is the call's to raise
             self._release(given)
             call.give_up(error)
             return
         self._release(given - len(attempts))
-        if call.stopped and not attempts:
+        if held or (call.stopped and not attempts):
             self._hand_back(call)
         elif isolate:
             self._process.isolation.isolate(call, partial(self._begin_alone, call))
@@ -133,7 +128,17 @@ class Lane(ABC):
         inputs = {wanted.parameter: wanted.table for wanted in self.step.inputs}
         given = (self.step.name, call.company_ids, call.call_id, inputs)
         begin = partial(self._process.store.begin, *given, alone=call.alone)
-        return patiently(begin, BEGIN_PATIENCE_S)
+        if not patiently(lambda: self._process.holds.check(self.step), BEGIN_PATIENCE_S):
+            return []
+        try:
+            return patiently(begin, BEGIN_PATIENCE_S)
+        except psycopg.ProgrammingError as error:  # a table that it reads was dropped
+            if self._process.holds.is_at_fault(self.step, error):
+                return []
+            raise
+
+    def _is_held(self) -> bool:
+        return patiently(lambda: self._process.store.is_held(self.step.name), BEGIN_PATIENCE_S)
 
     def _is_suspect(self, call: Call) -> bool:
         asked = (self.step.name, call.company_ids)

@@ -12,6 +12,7 @@ from reconciler.contract.results import StepResult
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.runtime.calls import Turn, Verbs
 from workers.runtime.heart import Heart
+from workers.runtime.holds import Holds
 from workers.runtime.outcome import Outcome, not_written
 from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
 
@@ -33,8 +34,8 @@ class Ledger:
     has waited for `FLUSH_AFTER_S`.
     """
 
-    def __init__(self, store: Verbs, heart: Heart) -> None:
-        self._store, self._heart = store, heart
+    def __init__(self, store: Verbs, heart: Heart, holds: Holds) -> None:
+        self._store, self._heart, self._holds = store, heart, holds
         self._entries: list[Entry] = []
         self._in_hand = 0
         self._changed = Condition()
@@ -98,10 +99,41 @@ class Ledger:
         failed = [(turn, found) for turn, found in entries if isinstance(found, Failure)]
         by_step = groupby(sorted(done, key=step_of), key=step_of)
         for _, of_step in by_step:
-            failed += self._complete(list(of_step))
+            failed += self._complete_or_hold(list(of_step))
         if failed:
             won = self._patiently(self._store.fail, failed)
             self._written(failed, won, "failed")
+
+    def _complete_or_hold(
+        self, done: Sequence[tuple[Turn, StepResult]]
+    ) -> list[tuple[Turn, Failure]]:
+        """Write one step's results; returns those that cannot be written.
+
+        If the table is at fault and not a result, the step is held, and its rows go back.
+        """
+        try:
+            self._land(done)
+        except psycopg.OperationalError as error:
+            if not isinstance(error, TOO_LARGE):
+                raise
+        except Exception as error:  # noqa: BLE001 - a stranger's result
+            if self._holds.is_at_fault(done[0][0].call.step, error):
+                self._give_back([turn for turn, _ in done])
+                return []
+        else:
+            return []
+        return self._complete(done)
+
+    def _give_back(self, turns: Sequence[Turn]) -> None:
+        """Release attempts without an outcome: nothing is wrong with these companies."""
+        attempts = [turn.attempt for turn in turns]
+        won = patiently(lambda: self._store.release_begun(attempts), RESULTS_PATIENCE_S)
+        self._heart.release(turns)
+        for turn in turns:
+            turn.call.settle(1, stale=int(turn.key not in won))
+
+    def _land(self, done: Sequence[tuple[Turn, StepResult]]) -> None:
+        self._written(done, self._patiently(self._store.complete, done), "completed")
 
     def _complete(self, done: Sequence[tuple[Turn, StepResult]]) -> list[tuple[Turn, Failure]]:
         """Write one step's results in one transaction; returns those that cannot be written.
@@ -109,7 +141,7 @@ class Ledger:
         If one of them has spoilt the transaction, each half is written in its own.
         """
         try:
-            won = self._patiently(self._store.complete, done)
+            self._land(done)
         except Exception as error:
             if isinstance(error, psycopg.OperationalError) and not isinstance(error, TOO_LARGE):
                 raise
@@ -118,7 +150,6 @@ class Ledger:
                 return [*self._complete(done[:half]), *self._complete(done[half:])]
             turn, result = done[0]
             return [(turn, not_written(result, error))]
-        self._written(done, won, "completed")
         return []
 
     def _patiently(

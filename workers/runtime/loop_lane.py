@@ -4,9 +4,10 @@ import asyncio
 
 from workers.kit import Step
 from workers.runtime.calls import GRACE_S, Call, Turn, start_clocks
-from workers.runtime.lane import Lane, Process
+from workers.runtime.lane import Lane
 from workers.runtime.ledger import Entry
 from workers.runtime.outcome import TookTooLong, WasStopped
+from workers.runtime.process import Process
 
 # Calls that are started before the event loop looks at its timers and sockets again. To start an
 # HTTP call is 0.3 ms of work: 2,000 at once blocked the loop for 0.6 s.

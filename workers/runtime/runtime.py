@@ -11,10 +11,12 @@ from workers.kit import Step
 from workers.resources import Resources
 from workers.runtime.calls import Call, Verbs
 from workers.runtime.heart import Heart
+from workers.runtime.holds import Holds
 from workers.runtime.isolation import Isolation
-from workers.runtime.lane import Lane, Process
+from workers.runtime.lane import Lane
 from workers.runtime.ledger import Ledger
 from workers.runtime.loop_lane import LoopLane
+from workers.runtime.process import Process
 from workers.runtime.thread_lane import ThreadLane
 
 log = logging.getLogger("tracer.worker")
@@ -35,11 +37,12 @@ class Runtime:
     def __init__(self, store: Verbs) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._run, name="loop", daemon=True)
-        heart = Heart(store)
+        heart, holds = Heart(store), Holds(store)
         self._process = Process(
             store=store,
             heart=heart,
-            ledger=Ledger(store, heart),
+            ledger=Ledger(store, heart, holds),
+            holds=holds,
             isolation=Isolation(),
             loop=self._loop,
             resources=Resources(),

@@ -9,8 +9,9 @@ from typing import Any
 
 from workers.kit import Step
 from workers.runtime.calls import Call, Turn, start_clocks
-from workers.runtime.lane import Lane, Process
+from workers.runtime.lane import Lane
 from workers.runtime.outcome import TookTooLong, WasStopped
+from workers.runtime.process import Process
 
 # A call that takes longer waits for something: then more threads work while there is work.
 WAITS_S = 0.005

@@ -8,7 +8,10 @@ from functools import wraps
 from time import perf_counter
 from typing import Any
 
+from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.holds import Hold
 from reconciler.contract.results import Company, StepResult
+from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
 from workers.runtime.outcome import Outcome
@@ -71,6 +74,7 @@ class TrialStore:
     def __init__(self, companies: Sequence[Company], rows: Mapping[int, Rows]) -> None:
         self._companies = {company.id: company for company in companies}
         self._rows = rows
+        self._held: dict[str, Hold] = {}
         self.outcomes: dict[int, Outcome] = {}
 
     def begin(
@@ -102,12 +106,33 @@ class TrialStore:
         """No worker has died by them."""
         return False
 
+    def lacks(
+        self,
+        table: type[StepResult],  # noqa: ARG002
+        inputs: Sequence[type[StepResult]] = (),  # noqa: ARG002
+    ) -> str | None:
+        """No table is written."""
+        return None
+
+    def hold(self, step_name: str, hold: Hold) -> bool:
+        """Keep why the step cannot be worked, for what it gives back."""
+        self._held[step_name] = hold
+        return True
+
+    def is_held(self, step_name: str) -> bool:  # noqa: ARG002
+        """A trial has one call."""
+        return False
+
     def release(self, step_name: str, company_ids: Sequence[int]) -> int:  # noqa: ARG002
         """They are nobody else's."""
         return 0
 
     def release_begun(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
-        """They are nobody else's."""
+        """They are nobody else's: what is given back has failed, if the step is held."""
+        for attempt in attempts:
+            if held := self._held.get(attempt.step_name):
+                failure = Failure(held.reason, ends=Status.FAILED, kind=ErrorKind.PERMANENT)
+                self.outcomes[attempt.company.id] = failure
         return keys_of(attempts)
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:

@@ -1,5 +1,7 @@
 """The claim: shares the steps' capacity among the batches; one conductor claims at a time."""
 
+from reconciler.contract.sql.conditions import NOT_HELD
+
 # Two conductors that count the rows in flight at the same time would both use the same capacity:
 # eight of them with a max_in_flight of 500 put 4,000 rows in flight. The lock is a separate
 # statement because it must come before the claim's snapshot.
@@ -46,6 +48,7 @@ LEVELS = f"""in_flight AS (
         USING (step_name)
     WHERE r.enabled AND r.max_in_flight > coalesce(f.rows, 0)
       AND (t.held_until IS NULL OR t.held_until <= %(now)s)
+      AND {NOT_HELD.format(step="r.step_name")}
 ), sharing AS (
     SELECT s.step_name, s.free, b.id AS batch_id, b.priority,
         (s.free + count(*) OVER of_step - 1) / count(*) OVER of_step AS reach

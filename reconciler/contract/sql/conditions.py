@@ -11,6 +11,9 @@ TO_ADVANCE = f"""status IN ({listed(ADVANCING)}) AND NOT advanced"""
 AT_FAULT = f"""error IS NOT NULL
     AND status NOT IN ({listed((Status.NOT_FOUND, Status.SKIPPED, Status.CANCELLED))})"""
 
+# Nothing has found the step at fault for every company. {step} is SQL for its name.
+NOT_HELD = "(SELECT true FROM holds h WHERE h.step_name = {step}) IS NULL"
+
 # Rows that a worker host has which is gone, with all its processes, or a process that is.
 ORPHANED = """lease_expires_at IS NOT NULL
     AND ((holder LIKE %(family)s AND split_part(holder, '.', 1) <> ALL(%(alive)s))

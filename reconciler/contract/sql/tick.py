@@ -6,7 +6,7 @@ Scan, whatever the statistics say; a join on the key costs 20 to 40 % more CPU. 
 are addressed by their key and attempt.
 """
 
-from reconciler.contract.sql.conditions import ORPHANED, TO_ADVANCE
+from reconciler.contract.sql.conditions import NOT_HELD, ORPHANED, TO_ADVANCE
 from reconciler.contract.sql.held import SAME_ATTEMPT, held
 from reconciler.contract.sql.progress import BY_STATUS, log
 
@@ -163,7 +163,7 @@ SELECT
      ORDER BY call_id LIMIT 1) IS NOT NULL AS calls_to_cancel,
     (SELECT true FROM enrichment_registry r
      JOIN batches b ON b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? r.step_name
-     WHERE r.enabled
+     WHERE r.enabled AND {NOT_HELD.format(step="r.step_name")}
        AND (SELECT true FROM workflow_states w
             WHERE w.status = 'PENDING' AND w.batch_id = b.id AND w.step_name = r.step_name
               AND w.available_at <= %(now)s

@@ -1,12 +1,13 @@
 """The workers' statements, each headed by its edge; each returns the rows that it won."""
 
+from reconciler.contract.sql.conditions import NOT_HELD
 from reconciler.contract.sql.held import SAME_ATTEMPT, held
 
 # begin: QUEUED -> IN_PROGRESS; returns the company's input in the same round trip
 # A call carries company ids alone. That is enough: a unique index allows one row in flight per
 # company and step. If the schema has another revision than the worker's code, nothing is taken.
-# Nor are rows that were lost with a worker, unless this one works nothing else and the call is as
-# small as their losses say: an older, larger call may have their ids too.
+# Nor if the step is held. Nor are rows that were lost with a worker, unless this one works nothing
+# else and the call is as small as their losses say: an older, larger call may have their ids too.
 # `own` is the row of the batch's own file, null where the company has it as it is.
 _SUSPECT = """w.losses > 0
     AND cardinality(%(company_ids)s::bigint[])
@@ -20,8 +21,10 @@ FROM companies c, enrichment_registry r
 WHERE w.company_id = ANY(%(company_ids)s) AND w.step_name = %(step)s
   AND w.status = 'QUEUED' AND (w.losses = 0 OR %(alone)s AND {_SUSPECT})
   AND (SELECT version_num FROM tracer_version) = %(revision)s
+  AND {NOT_HELD.format(step="%(step)s")}
   AND c.id = w.company_id AND r.step_name = w.step_name
-RETURNING w.batch_id, w.attempt, r.lease_s, c.id, c.key, c.name, c.domain, c.attributes,
+RETURNING w.batch_id, w.attempt, r.lease_s, r.hold_after, c.id, c.key, c.name, c.domain,
+    c.attributes,
     (SELECT json_build_object('name', m.name, 'domain', m.domain, 'attributes', m.attributes)
      FROM batch_companies m
      WHERE m.batch_id = w.batch_id AND m.company_id = c.id AND m.attributes IS NOT NULL) AS own

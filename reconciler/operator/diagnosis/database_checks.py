@@ -28,6 +28,7 @@ PRIVILEGE = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
 ROLE_URLS = f"{GRANT} --urls roles.env"
 OTHER_URL = "export DATABASE_URL='postgresql://USER:PASSWORD@HOST:5432/DATABASE'"
 SHOW_READ_ONLY = "psql \"$(tracer db url)\" -c 'SHOW default_transaction_read_only'"
+FACTS = ("step", "enabled", "max_in_flight", "hold_kind", "hold_reason")
 Columns = Mapping[str, Iterable[str]]
 Tables = Callable[[], Mapping[str, type[StepResult]]]  # the steps whose code is here
 
@@ -167,7 +168,7 @@ def batches(known: Tables) -> str | Reason:
         needed = store.rows(health.NEEDED)
     here = set(known()) if load_settings().workers == "local" else None
     for row in needed:
-        known_of = {name: row[name] for name in ("step", "enabled", "max_in_flight")}
+        known_of = {name: row[name] for name in FACTS}
         for fault in step.unworked(StepFacts(**known_of), row["batches"], here):
             return fault
     return f"the steps of running batches: {', '.join(row['step'] for row in needed) or 'none'}"

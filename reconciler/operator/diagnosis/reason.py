@@ -44,6 +44,7 @@ class Code(StrEnum):
     # The step.
     STEP_NOT_REGISTERED = auto()
     STEP_DISABLED = auto()
+    STEP_HELD = auto()
     STEP_CODE_MISSING = auto()
     STEP_CODE_BROKEN = auto()
 

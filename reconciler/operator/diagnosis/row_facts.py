@@ -60,11 +60,16 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFacts:
-    """A step's row in the registry; None in all other fields if it is not registered."""
+    """A step's row in the registry; None in all other fields if it is not registered.
+
+    `hold_kind` and `hold_reason`: why it is held; None if it is not.
+    """
 
     step: str
     enabled: bool | None
     max_in_flight: int | None
+    hold_kind: str | None = None
+    hold_reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

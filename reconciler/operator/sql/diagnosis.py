@@ -15,7 +15,7 @@ SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.bluep
     b.name AS batch, b.status AS batch_status, b.paused AS batch_paused, b.priority,
     r.app_name AS app, r.function_name AS function, r.enabled, r.max_attempts, r.max_in_flight,
     r.lease_s, t.held_until, t.allowance, t.reason AS held_because,
-    f.in_flight, f.waiting,
+    h.kind AS hold_kind, h.reason AS hold_reason, f.in_flight, f.waiting,
     (SELECT count(*) FROM workflow_states f
      WHERE f.step_name = w.step_name AND f.lease_expires_at <= now()) AS expired,
     (SELECT o.name FROM workflow_states f JOIN batches o ON o.id = f.batch_id
@@ -27,6 +27,7 @@ JOIN batches b ON b.id = w.batch_id
 JOIN companies c ON c.id = w.company_id
 LEFT JOIN enrichment_registry r ON r.step_name = w.step_name
 LEFT JOIN throttles t ON t.step_name = w.step_name
+LEFT JOIN holds h ON h.step_name = w.step_name
 LEFT JOIN polling p ON true
 CROSS JOIN LATERAL (
     SELECT count(*) AS in_flight, count(*) FILTER (

@@ -9,6 +9,11 @@ WHERE id = ANY(%(batch_ids)s)
 ORDER BY created_at, id
 """
 
+HELD = """
+SELECT step_name AS step, kind, reason AS why FROM holds WHERE step_name = ANY(%(steps)s)
+ORDER BY step_name
+"""
+
 # The errors of a batch's rows by text, the most frequent first; equally frequent ones in any order.
 # A state is "failed" (FAILED), "retrying" (another attempt follows) or "waiting" (no spawn).
 # `of_state` is the number of rows of all texts of the state. `names` are those of one company with

@@ -92,6 +92,7 @@ def test_a_claim_takes_no_more_than_the_workers_have_room_for(world: World) -> N
         "UPDATE batches SET status = 'CANCELLED', finished_at = now()",
         "UPDATE enrichment_registry SET enabled = false",
         "UPDATE enrichment_registry SET max_in_flight = 0",
+        "INSERT INTO holds VALUES ('normalize', 'failures', 'a bug')",
         "UPDATE workflow_states SET available_at = now() + interval '1 minute'",
     ],
 )

@@ -10,10 +10,11 @@ from psycopg import sql
 
 from reconciler.contract.claimed import Room, Throttle
 from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
+from reconciler.contract.holds import Hold, HoldKind
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
-from reconciler.operator.diagnosis.explain import read_row
+from reconciler.operator.diagnosis.explain import explain, read_row
 from reconciler.operator.export import read_companies
 from reconciler.operator.history import read_history
 from reconciler.prefect.overview import overview
@@ -73,6 +74,7 @@ def a_long_life(world: RoleWorld) -> None:
     assert world.spawner.cancelled == ["call-2"]
     assert overview(world.store)
     release_all(world)
+    hold_and_go_on(world)
     room = Room({"normalize": 1}, holder="here-2", family="here-", alive=("here-2",))
     assert world.store.give_back(room, world.store.now()) == 0
     assert world.store.claim(world.store.now(), room) == []
@@ -87,6 +89,15 @@ def release_all(world: RoleWorld) -> None:
     assert len(world.worker.release_begun(world.worker.begin("normalize", [first]))) == 1
     assert world.worker.release("normalize", [second]) == 1
     steering.cancel(world.operator, batch)
+
+
+def hold_and_go_on(world: RoleWorld) -> None:
+    """A worker looks at a table that it misses, and holds the step; an operator lets it go on."""
+    assert world.worker.lacks(Normalized, [Normalized]) is None
+    assert world.worker.hold("normalize", Hold(HoldKind.TABLE, "The table is missing"))
+    assert world.worker.is_held("normalize")
+    assert world.operator.resume_step("normalize")
+    assert not world.worker.is_held("normalize")
 
 
 def fail_and_come_back(world: RoleWorld, now: datetime) -> None:
@@ -126,11 +137,14 @@ def test_every_verb_works_under_its_role(world: RoleWorld) -> None:
     assert world.spawner.asked
 
 
-def test_a_result_that_may_not_be_written_says_so_in_its_row(world: RoleWorld) -> None:
+def test_a_table_that_may_not_be_written_holds_its_step(world: RoleWorld) -> None:
     world.sql(f"REVOKE ALL ON results.normalized FROM {WORKER}")
     world.claimed(1)
-    assert world.work().failed == 1
-    assert "As the database's owner, grant it: run `tracer db roles`" in world.rows()[0]["error"]
+    assert world.work().failed == 0
+    assert world.statuses() == {"PENDING": 1}
+    found = explain(read_row(world.operator, world.operator.batch("batch"), "company-0"))
+    assert "permission denied for table normalized" in found.says
+    assert found.fix == "tracer db roles && tracer steps resume normalize"
 
 
 @pytest.fixture

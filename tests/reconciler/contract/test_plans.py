@@ -11,7 +11,8 @@ from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.sql import claim, dispatch, tick
 from reconciler.contract.sql import worker as work
 from reconciler.contract.store import Store, claim_values
-from reconciler.contract.worker_store import Failure, WorkerStore, _complete_statement
+from reconciler.contract.worker_statements import complete_statement
+from reconciler.contract.worker_store import Failure, WorkerStore
 from reconciler.dispatch import count_rows
 from tests.databases import Databases
 from tests.reconciler.contract.large_table import PLANNED, READ, STATES, begin, large, scans
@@ -107,7 +108,7 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         *(claim.CLAIM, dispatch.CALLS_TO_CANCEL, dispatch.RECORD_CALLS, dispatch.RELEASE),
         *(dispatch.NOTE_UNKNOWN, tick.REAP, work.BEGIN, work.HEARTBEAT, work.FAIL),
         *(work.RELEASE, work.RELEASE_BEGUN),
-        _complete_statement(Normalized).as_string(),
+        complete_statement(Normalized).as_string(),
     )
     for query in statements:
         plan = line(store).only.execute(f"EXPLAIN {query}".encode(), values).fetchall()

@@ -18,6 +18,7 @@ def only_the_claim_decides(row: RowFacts) -> bool:
         and row.batch_status == BatchStatus.RUNNING
         and not row.batch_paused
         and bool(row.enabled)
+        and row.hold_kind is None
         and row.available_at <= row.now
         and not row.throttled
         and row.working_batch is None

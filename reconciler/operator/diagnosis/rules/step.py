@@ -2,20 +2,37 @@
 
 from collections.abc import Iterator
 
+from reconciler.contract.errors import GRANT
+from reconciler.contract.holds import HoldKind
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import StepFacts
 
 SYNC = "tracer steps sync"
+RESUME = "tracer steps resume {step}"
+HELD_FIXES = {
+    HoldKind.TABLE: SYNC,
+    HoldKind.GRANT: f"{GRANT} && {RESUME}",
+    HoldKind.SECRET: RESUME,
+    HoldKind.FAILURES: RESUME,
+}
 DEFAULT_CAPACITY = 1000  # the registry's default
 
 
 def switched_off(step: StepFacts) -> Iterator[Reason]:
-    """The step is not registered, or is disabled: no claim takes its rows."""
+    """The step is not registered, is disabled or held: no claim takes its rows."""
     if step.enabled is None:
         yield Reason(Code.STEP_NOT_REGISTERED, f"The step {step.step} is not registered", SYNC)
     if step.enabled is False:
         fix = f"tracer steps set {step.step} enabled=true"
         yield Reason(Code.STEP_DISABLED, f"The step {step.step} is disabled", fix)
+    if step.hold_kind:
+        yield held(step.step, step.hold_kind, step.hold_reason or "")
+
+
+def held(step: str, kind: str, why: str) -> Reason:
+    """The step is at fault for every company, so that nothing of it is claimed."""
+    says = f"The step {step} is held: {why.rstrip('.')}"
+    return Reason(Code.STEP_HELD, says, HELD_FIXES[HoldKind(kind)].format(step=step))
 
 
 def unworked(step: StepFacts, batches: int, here: set[str] | None) -> Iterator[Reason]:

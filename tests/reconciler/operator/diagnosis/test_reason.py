@@ -70,6 +70,7 @@ ROWS: dict[Code, dict[str, Any]] = {
     Code.WORKER_HOST_LACKS_STEP: QUEUED | {"observed": LACKING},
     Code.STEP_NOT_REGISTERED: {"enabled": None},
     Code.STEP_DISABLED: {"enabled": False},
+    Code.STEP_HELD: {"hold_kind": "table", "hold_reason": "The table results.x is missing"},
     Code.POLLING_PAUSED: {"polling_paused": True},
     Code.POLLING_ROW_MISSING: {"polling_paused": None},
     Code.NO_TICK: {"ticked_at": None},

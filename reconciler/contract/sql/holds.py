@@ -1,0 +1,33 @@
+"""The statements of held steps: who holds one, who lets it go on, and whether its table fits."""
+
+# hold: a worker has found the step at fault for every company. The first reason stays.
+HOLD = """
+INSERT INTO holds (step_name, kind, reason)
+SELECT r.step_name, %(kind)s, %(reason)s FROM enrichment_registry r WHERE r.step_name = %(step)s
+ON CONFLICT DO NOTHING
+RETURNING step_name
+"""
+
+IS_HELD = "SELECT true AS held FROM holds WHERE step_name = %(step)s"
+
+# resume: the next tick claims rows of the step again. Without kinds, whatever holds it.
+RESUME = """
+DELETE FROM holds
+WHERE step_name = ANY(%(steps)s) AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
+RETURNING step_name
+"""
+
+# The columns of a table beside those that its class wants. A type of which Postgres knows no name
+# is not compared. `required`: an insert has to name it.
+COLUMNS = """
+SELECT coalesce(w.name, a.attname) AS name, w.name IS NOT NULL AS wanted,
+    a.attname IS NOT NULL AS found, wt.typname AS wanted_type, t.typname AS type,
+    a.attnotnull AND NOT a.atthasdef AS required
+FROM unnest(%(names)s::text[], %(types)s::text[]) AS w (name, type)
+FULL JOIN (
+    SELECT attname::text, atttypid, attnotnull, atthasdef FROM pg_attribute
+    WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
+) a ON a.attname = w.name
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_type wt ON wt.oid = to_regtype(w.type)
+"""
