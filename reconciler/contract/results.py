@@ -5,9 +5,10 @@ from functools import cache
 from typing import Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
-from sqlalchemy import BigInteger, DateTime, MetaData, text
+from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, text
 from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
+from sqlmodel.main import SQLModelMetaclass
 
 from reconciler.contract.column_types import NAMING
 from reconciler.contract.secrets import read_secret
@@ -16,7 +17,21 @@ CHANGED = "_tracer_changed"
 RESULTS_SCHEMA = "results"  # holds the domain tables; the conductor has no USAGE on it
 
 
-class StepResult(SQLModel):
+class WideIntegers(SQLModelMetaclass):
+    """Makes the column of an `int` a bigint: amounts and ids of others pass 2,147,483,647."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: Any, **options: Any) -> Any:
+        """The class, with its columns widened before its table is made of them."""
+        made = super().__new__(cls, name, bases, attributes, **options)
+        for field_name, field in made.model_fields.items():
+            column = vars(made).get(field_name)
+            chosen = isinstance(getattr(field, "sa_type", None), type)
+            if isinstance(column, Column) and type(column.type) is Integer and not chosen:
+                column.type = BigInteger()
+        return made
+
+
+class StepResult(SQLModel, metaclass=WideIntegers):
     """Base of the domain tables: one row is a step's newest result for one company.
 
     The tables are in a schema of their own. `tracer steps sync` creates them, not a revision: so a

@@ -8,8 +8,9 @@ import psycopg
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.operations.ops import CreateIndexOp
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import create_engine, pool
+from sqlalchemy import BigInteger, Integer, create_engine, pool
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reconciler.contract.column_types import SCHEMA_TURN
@@ -21,9 +22,11 @@ from reconciler.contract.session import LIFT
 
 
 def sync_tables(url: str, tables: Iterable[type[StepResult]]) -> list[str]:
-    """Create missing tables and columns of `tables`, all or none; returns a line for each change.
+    """Create what is missing of `tables`, all or none; returns a line for each change.
 
-    A table or column that no model has any more stays: its results may have cost money.
+    Those are tables, columns and indexes. A table or column that no model has any more stays: its
+    results may have cost money. A column of
+    integers is widened where its model asks for it.
 
     Raises:
         BadInput: a column differs from its model in type or nullability; a new column of a table
@@ -95,6 +98,12 @@ def _apply(operations: Operations, change: tuple[Any, ...]) -> str | None:
         case ("add_column", schema, table, column):
             operations.add_column(table, column, schema=schema)
             return f"Column {schema}.{table}.{column.name} added"
+        case ("add_index", index):
+            operations.invoke(CreateIndexOp.from_index(index))
+            return f"Index {index.name} of {index.table.fullname} created"
+        case ("modify_type", schema, table, column, _, Integer() as old, BigInteger() as new):
+            operations.alter_column(table, column, schema=schema, type_=new, existing_type=old)
+            return f"Column {schema}.{table}.{column} widened: {old} -> {new}"
         case (("modify_type" | "modify_nullable") as what, schema, table, column, _, old, new):
             raise BadInput(
                 f"{schema}.{table}.{column}: {what.removeprefix('modify_')} is {old} in the "
