@@ -125,7 +125,7 @@ def step(
         secrets: names of Modal Secrets whose values the function may read.
         packages: requirements for its Modal image, as pip writes them.
         settings: first values in the registry: max_attempts, lease_s, start_deadline_s, backoff_s,
-            backoff_max_s, max_in_flight, chunk_size.
+            backoff_max_s, max_in_flight, chunk_size, hold_after, give_up_after_s.
 
     Raises:
         TypeError: the function takes or returns what a worker cannot give or write.

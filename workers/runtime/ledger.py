@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from threading import Condition, Thread
 from typing import TypeVar
@@ -15,6 +16,7 @@ from workers.runtime.heart import Heart
 from workers.runtime.holds import Holds
 from workers.runtime.outcome import Outcome, not_written
 from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
+from workers.runtime.streaks import Streaks
 
 T = TypeVar("T", StepResult, Failure)
 
@@ -36,6 +38,7 @@ class Ledger:
 
     def __init__(self, store: Verbs, heart: Heart, holds: Holds) -> None:
         self._store, self._heart, self._holds = store, heart, holds
+        self._streaks = Streaks()
         self._entries: list[Entry] = []
         self._in_hand = 0
         self._changed = Condition()
@@ -97,9 +100,13 @@ class Ledger:
         """The results first, since one that will not go in is a failure."""
         done = [(turn, found) for turn, found in entries if isinstance(found, StepResult)]
         failed = [(turn, found) for turn, found in entries if isinstance(found, Failure)]
+        asked = len(failed)
         by_step = groupby(sorted(done, key=step_of), key=step_of)
         for _, of_step in by_step:
             failed += self._complete_or_hold(list(of_step))
+        refused = dict(failed[asked:])
+        for step, hold in self._streaks.note(entries, refused) if failed or self._streaks else ():
+            patiently(partial(self._holds.hold, step, hold), RESULTS_PATIENCE_S)
         if failed:
             won = self._patiently(self._store.fail, failed)
             self._written(failed, won, "failed")

@@ -1,6 +1,8 @@
 """A step that is at fault for every company is held: nobody fails, and nobody is paid for twice."""
 
 import logging
+from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -9,8 +11,9 @@ from reconciler.schema.steps import sync_steps
 from tests.reconciler.operator.diagnosis.explaining import reason
 from tests.terminal import Terminal
 from tests.world import STEPS, World, doing, wait_until
-from workers.kit import Step
+from workers.kit import NotFound, PermanentError, RetryAfter, Step
 from workers.runtime.calls import WorkReport
+from workers.runtime.runtime import Runtime
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 
@@ -108,7 +111,7 @@ def test_a_table_that_changes_in_mid_batch_fails_nobody(world: World, change: st
     world.claimed(5)
     step = calling(change, world, concurrency=1)
     assert world.work(step).failed == 0
-    assert CALLED == ["company-0", "company-1"]
+    assert len(CALLED) == 2
     unharmed(world, 5)
 
 
@@ -194,3 +197,90 @@ def test_a_person_sees_that_a_step_is_held_and_lets_it_go_on(
 def test_a_table_that_is_only_read_may_have_other_columns(world: World) -> None:
     world.sql("ALTER TABLE results.normalized DROP COLUMN legal_form")
     assert world.worker.lacks(StepA, [Normalized]) is None
+
+
+def failing(good: int | None = None) -> Step:
+    """`normalize`, which fails after its call for all but every `good`th company."""
+
+    def function(company: Company) -> Normalized:
+        CALLED.append(company.key)
+        if good and len(CALLED) % good == 0:
+            return Normalized()
+        raise ValueError(company.key)
+
+    return doing(function, concurrency=1)
+
+
+def held(world: World) -> list[tuple[str, str]]:
+    found = world.sql("SELECT kind, reason FROM holds ORDER BY step_name")
+    return [(row["kind"], row["reason"]) for row in found]
+
+
+def test_a_step_that_fails_for_every_company_is_held(world: World) -> None:
+    world.operator.set_step("normalize", {"hold_after": 4})
+    world.claimed(30)
+
+    def function(company: Company) -> Normalized:
+        if len(CALLED) == 4:
+            wait_until(lambda: world.worker.is_held("normalize"))
+        CALLED.append(company.key)
+        raise ValueError(f"no employees in the answer for {company.key}")
+
+    assert world.work(doing(function, concurrency=1)).failed == 5
+    assert held(world) == [("failures", "4 companies in a row failed alike: ValueError")]
+    assert len(CALLED) == 5
+    world.tick()
+    assert world.statuses() == {"PENDING": 30}
+    assert reason(world).fix == "tracer steps resume normalize"
+
+
+def test_a_result_that_never_fits_is_paid_for_a_few_times(world: World) -> None:
+    world.operator.set_step("normalize", {"hold_after": 4})
+    world.sql("ALTER TABLE results.normalized ADD CHECK (short_name <> 'x')")
+    world.claimed(9)
+    assert world.work(doing(lambda _: Normalized(short_name="x"))).failed == 9
+    assert held(world) == [("failures", "4 companies in a row failed alike: result not written")]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: failing(good=3), "a result comes between"),
+        (lambda: raising_by_turns(ValueError("a"), KeyError("b")), "they are not alike"),
+        (lambda: raising_by_turns(PermanentError("no such company")), "its author says so"),
+        (lambda: raising_by_turns(RetryAfter(60)), "the other side is busy"),
+        (lambda: raising_by_turns(ValueError("a"), NotFound()), "others are not found"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_streak_holds_nothing(world: World, make: Callable[[], Step], why: str) -> None:
+    world.operator.set_step("normalize", {"hold_after": 4})
+    world.claimed(12)
+    assert world.work(make()).begun == 12, why
+    assert held(world) == []
+
+
+def raising_by_turns(*errors: Exception) -> Step:
+    def function(company: Company) -> Normalized:
+        CALLED.append(company.key)
+        raise errors[len(CALLED) % len(errors)]
+
+    return doing(function, concurrency=1)
+
+
+def test_one_company_is_no_streak_however_often_it_is_tried(world: World) -> None:
+    world.operator.set_step("normalize", {"hold_after": 3, "backoff_s": 0})
+    world.claimed(2)
+    with closing(Runtime(world.worker)) as runtime:
+        for _ in range(4):
+            runtime.submit(failing(), world.ids()).done.result()
+            world.tick()
+    assert len(CALLED) == 8
+    assert held(world) == []
+
+
+def test_0_switches_it_off(world: World) -> None:
+    world.operator.set_step("normalize", {"hold_after": 0})
+    world.claimed(60)
+    assert world.work(failing()).failed == 60
+    assert held(world) == []
