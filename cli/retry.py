@@ -1,4 +1,4 @@
-"""`tracer retry`: give failed rows all their attempts again."""
+"""`tracer retry`: give failed rows all their attempts again, or let waiting rows go."""
 
 from typing import Annotated
 
@@ -26,10 +26,14 @@ def retry(
     company: Annotated[
         str | None, typer.Option(help="Only rows of the company with this key.")
     ] = None,
+    waiting: Annotated[
+        bool,
+        typer.Option("--waiting", help="Rows that wait for a later time, instead of failed ones."),
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give failed rows all their attempts again, from the next tick on."""
+    """Give failed rows all their attempts again, or let waiting ones go, from the next tick on."""
     with operator() as store:
         found = store.batch(batch)
         if found.status == BatchStatus.CANCELLED:
@@ -39,18 +43,21 @@ def retry(
             near = did_you_mean(step, found.blueprint) or known
             raise BadInput(f"{batch} has no step {step!r}.{near}")
         selection = steering.Selection(step, error, company and known_key(store, company))
-        failed = steering.failed(store, found, selection)
+        state = "waiting" if waiting else "failed"
+        failed = (steering.waiting if waiting else steering.failed)(store, found, selection)
         if not failed:
-            nothing = f"{batch}: no failed row matches. Nothing was done."
+            nothing = f"{batch}: no {state} row matches. Nothing was done."
             answer(as_json, {"batch": batch, "rows": 0, "paused": found.paused}, nothing)
             return
-        what = plural(total(failed), "failed row", "failed rows")
+        what = plural(total(failed), f"{state} row", f"{state} rows")
         confirm(f"Retries {batch}: {what}", found, failed, yes, as_json)
         with moving(failed) as show_moved:
-            retried = steering.retry(store, found, selection, show_moved)
+            verb = steering.wake if waiting else steering.retry
+            retried = verb(store, found, selection, show_moved)
+    goes = "no longer waiting" if waiting else "pending again"
     hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
     answer(
         as_json,
         {"batch": batch, "rows": retried, "paused": found.paused},
-        f"{batch}: {plural(retried, 'row is', 'rows are')} pending again.{hint}",
+        f"{batch}: {plural(retried, 'row is', 'rows are')} {goes}.{hint}",
     )

@@ -30,10 +30,13 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     Attempts that do not count: those before an operator's retry; those whose spawn got no answer
     and that no worker began (an outage must not fail rows); those that a worker was told to stop;
     and those that were lost with a worker, which may have died by another row of it. But a step
-    that allows one attempt is not called twice. `available_at` may have a worker's Retry-After:
+    that allows one attempt is not called twice. A row that was asked to wait: see `wait_as_asked`.
+    `available_at` may have a worker's Retry-After:
     there is no attempt before it. `chance`: see `backoff`.
     """
     kind, error = why_ended(row)
+    if kind == ErrorKind.RETRY_AFTER:
+        return wait_as_asked(row, error, now, chance)
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
     forgiven = kind == ErrorKind.SPAWN_UNKNOWN if queued else kind in NOT_ITS_FAULT
     once = row.max_attempts == 1 and not queued
@@ -44,6 +47,21 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     wait = backoff(attempt, row.backoff_s, row.backoff_max_s, chance)
     available = now if at_once else now + wait
     return Verdict(max(available, row.available_at), error, kind, forgiven, lost)
+
+
+def wait_as_asked(row: Expired, error: str, now: datetime, chance: float) -> Verdict:
+    """The verdict on a row whose step was asked to wait: that costs no attempt.
+
+    The row has FAILED if it would wait for longer than `give_up_after_s`, counted from the first of
+    the attempts in a row that were asked to.
+    """
+    kind, attempt = ErrorKind.RETRY_AFTER, max(1, row.attempt - row.forgiven)
+    soonest = now + backoff(attempt, row.backoff_s, row.backoff_max_s, chance)
+    available = max(soonest, row.available_at)
+    if available - (row.waits_since or now) > timedelta(seconds=row.give_up_after_s):
+        gives_up = f"asked to wait for longer than {row.give_up_after_s:g} s (give_up_after_s)"
+        return Verdict(None, f"{gives_up}: {error}", kind)
+    return Verdict(available, error, kind, forgiven=True, waits=True)
 
 
 def why_ended(row: Expired) -> tuple[str, str]:

@@ -96,6 +96,8 @@ class Expired:
     max_attempts: int
     backoff_s: float
     backoff_max_s: float
+    waits_since: datetime | None
+    give_up_after_s: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Verdict:
     """What becomes of an expired row: PENDING until `available_at`, or FAILED if that is None.
 
     A forgiven attempt does not count towards the step's `max_attempts`. `lost`: the worker that had
-    it has died, so that it goes out in a smaller group: see `GROUP_SIZES`.
+    it has died, so that it goes out in a smaller group: see `GROUP_SIZES`. `waits`: its
+    step was asked to wait.
     """
 
     available_at: datetime | None
@@ -111,6 +114,7 @@ class Verdict:
     error_kind: str
     forgiven: bool = False
     lost: bool = False
+    waits: bool = False
 
 
 def row_arrays(chunks: Sequence[Chunk]) -> dict[str, list[Any]]:
@@ -140,4 +144,5 @@ def verdict_arrays(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict
         "kinds": [verdict.error_kind for verdict in verdicts],
         "forgiving": [verdict.forgiven for verdict in verdicts],
         "lost": [verdict.lost for verdict in verdicts],
+        "waits": [verdict.waits for verdict in verdicts],
     }

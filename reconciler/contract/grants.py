@@ -36,17 +36,18 @@ GRANTS: dict[str, dict[str, str]] = {
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
         " forgiven, losses, available_at, lease_expires_at, call_id, holder, error, error_kind,"
-        " advanced, call_cancelled, queued_at, started_at),"
+        " advanced, call_cancelled, queued_at, started_at, waits_since),"
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
         " UPDATE (status, attempt, forgiven, losses, available_at, lease_expires_at, call_id,"
-        " holder, error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at)",
+        " holder, error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at,"
+        " waits_since)",
         WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, forgiven, losses,"
         " available_at, call_id, holder, error),"
         " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder,"
         " error, error_kind, queued_at, started_at, finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, error_kind,"
-        " advanced, finished_at)",
+        " advanced, finished_at, waits_since)",
     },
     "attempts": {
         CONDUCTOR: f"SELECT, INSERT, UPDATE ({_ATTEMPT})",

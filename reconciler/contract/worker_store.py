@@ -46,6 +46,7 @@ class Failure:
     `ends`: the status in which the row ends at once, FAILED, NOT_FOUND or SKIPPED. None: it failed,
     and the tick decides whether there is another attempt, in `retry_after_s` seconds at the
     earliest. Only NOT_FOUND needs no `error`; without one, there is no `kind` either.
+    `cause`: the class of what was raised. Failures of one cause are alike.
 
     Raises:
         ValueError: a row cannot end so, or the text is missing.
@@ -55,6 +56,7 @@ class Failure:
     ends: Status | None = None
     retry_after_s: float = 0.0
     kind: ErrorKind = ErrorKind.RAISED
+    cause: str = ""
 
     def __post_init__(self) -> None:
         if self.ends not in (None, Status.FAILED, Status.NOT_FOUND, Status.SKIPPED):

@@ -25,7 +25,7 @@ OnMoved = Callable[[int], None]  # gets the number of rows moved so far
 
 @dataclass(frozen=True)
 class Selection:
-    """Selects FAILED rows: by step, by a text in their error, by their company's key."""
+    """Selects rows: by step, by a text in their error, by their company's key."""
 
     step: str | None = None
     error: str | None = None
@@ -84,6 +84,27 @@ def retry(
         connection.execute(queries.REOPEN_BATCH, {"batch_id": batch.id})
 
     return _in_chunks(store, batch, queries.RETRY, given, line, reopen, on_moved)
+
+
+def waiting(store: OperatorStore, batch: BatchView, selection: Selection = ALL) -> list[Row]:
+    """The number of PENDING rows that wait for a later time: `step`, `status`, `rows`."""
+    return store.rows(queries.WAITING, batch_id=batch.id, **asdict(selection))
+
+
+def wake(
+    store: OperatorStore,
+    batch: BatchView,
+    selection: Selection = ALL,
+    on_moved: OnMoved = lambda _: None,
+) -> int:
+    """Let PENDING rows that wait for a later time be claimed now; returns their number.
+
+    They keep their attempts, and an attempt that fails makes them wait again. See `retry`.
+    """
+    given = asdict(selection)
+    about = {name: value for name, value in given.items() if value is not None}
+    line = Line(batch.id, store.who, "retry", about | {"waiting": True})
+    return _in_chunks(store, batch, queries.WAKE, given, line, on_moved=on_moved)
 
 
 def cancel(store: OperatorStore, batch: BatchView, on_moved: OnMoved = lambda _: None) -> int:

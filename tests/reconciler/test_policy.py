@@ -29,6 +29,8 @@ def expired(**changes: object) -> Expired:
         "max_attempts": 3,
         "backoff_s": 10.0,
         "backoff_max_s": 60.0,
+        "waits_since": None,
+        "give_up_after_s": 3600.0,
     }
     return Expired(**{**row, **changes})  # type: ignore[arg-type]
 
@@ -60,6 +62,25 @@ def test_an_earlier_attempt_is_retried_after_its_backoff() -> None:
 def test_a_retry_after_is_honoured_to_the_second() -> None:
     asked = NOW + timedelta(seconds=1234)
     assert judge(expired(available_at=asked), NOW, 0.9).available_at == asked
+
+
+def test_being_asked_to_wait_costs_no_attempt_for_a_time() -> None:
+    asked: dict[str, object] = {
+        "error": "RetryAfter: busy",
+        "error_kind": "retry_after",
+        "attempt": 9,
+    }
+    asked |= {"forgiven": 8}
+    at_first = judge(expired(**asked, max_attempts=1), NOW, 0)
+    assert (at_first.forgiven, at_first.waits) == (True, True)
+    assert at_first.available_at == NOW + timedelta(seconds=5)
+    almost = judge(expired(**asked, waits_since=NOW - timedelta(seconds=3590)), NOW, 0)
+    assert almost.waits
+    over = judge(expired(**asked, waits_since=NOW - timedelta(seconds=3596)), NOW, 0)
+    assert (over.available_at, over.error_kind, over.waits) == (None, "retry_after", False)
+    assert over.error == "asked to wait for longer than 3600 s (give_up_after_s): RetryAfter: busy"
+    too_long = judge(expired(**asked, available_at=NOW + timedelta(hours=2)), NOW, 0)
+    assert too_long.available_at is None
 
 
 def test_a_row_that_says_nothing_gets_the_reason_of_its_state() -> None:

@@ -1,6 +1,7 @@
 """What a step function returned or raised, as the database keeps it. Nothing here writes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -87,14 +88,16 @@ def outcome(step: Step, found: Any) -> Outcome:
 
 def does_not_fit(error: ValidationError) -> Failure:
     """The failure of a result that its own class refuses: one more attempt would pay again."""
-    return Failure(misfit(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
+    found = Failure(misfit(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
+    return replace(found, cause=type(error).__name__)
 
 
 def not_written(result: StepResult, error: Exception) -> Failure:
     """The failure of a result that its table refuses; the error has the values, shortened."""
     values = (f"{name}={shown(getattr(result, name))}" for name in own_fields(result))
     text = f"result not written: {reason(error)} ({', '.join(values)})"
-    return Failure(text, ends=Status.FAILED, kind=ErrorKind.NOT_WRITTEN)
+    found = Failure(text, ends=Status.FAILED, kind=ErrorKind.NOT_WRITTEN)
+    return replace(found, cause=type(error).__name__)
 
 
 def own_fields(result: StepResult) -> list[str]:
@@ -121,6 +124,10 @@ def reason(error: BaseException) -> str:
 
 def failure(error: BaseException) -> Failure:
     """Why there is no result."""
+    return replace(_failure(error), cause=type(error).__name__)
+
+
+def _failure(error: BaseException) -> Failure:
     match error:
         case NotFound():
             text = says(error).removeprefix("NotFound").removeprefix(": ") or None

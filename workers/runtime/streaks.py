@@ -18,7 +18,6 @@ OWN_FAULTS = (
     ErrorKind.WRONG_RESULT,
     ErrorKind.NOT_WRITTEN,
 )
-LONGEST_LIKENESS = 200
 
 
 @dataclass
@@ -29,7 +28,7 @@ class Streak:
     end, when no other is left.
     """
 
-    likeness: str
+    alike: tuple[ErrorKind, str]
     companies: set[int] = field(default_factory=set)
 
 
@@ -63,22 +62,21 @@ class Streaks:
     def _failed(self, turn: Turn, failure: Failure) -> Hold | None:
         if failure.kind not in OWN_FAULTS:
             return None
-        name, most, alike = turn.attempt.step_name, turn.attempt.hold_after, likeness(failure)
+        name, most, alike = (
+            turn.attempt.step_name,
+            turn.attempt.hold_after,
+            (failure.kind, failure.cause),
+        )
         streak = self._streaks.get(name)
-        if streak is None or streak.likeness != alike:
+        if streak is None or streak.alike != alike:
             streak = self._streaks[name] = Streak(alike)
         streak.companies.add(turn.attempt.company.id)
         if not most or len(streak.companies) < most:
             return None
         del self._streaks[name]
-        return Hold(HoldKind.FAILURES, f"{most} companies in a row failed alike: {alike}")
+        return Hold(HoldKind.FAILURES, f"{most} companies in a row failed alike: {failure.cause}")
 
 
 def is_answer(found: object) -> bool:
     """Whether the step has found out that there is nothing to find."""
     return isinstance(found, Failure) and found.ends == Status.NOT_FOUND
-
-
-def likeness(failure: Failure) -> str:
-    """What failures have in common: the kind of an error, without what is of one company."""
-    return (failure.error or "").partition(":")[0].strip()[:LONGEST_LIKENESS]

@@ -18,7 +18,8 @@ SILENCE_LIMIT = "SELECT set_config('idle_in_transaction_session_timeout', '5s', 
 EXPIRED = """
 SELECT w.company_id, w.step_name, w.batch_id, w.attempt, w.forgiven, w.losses, w.status,
     w.available_at, w.error, w.error_kind, coalesce(r.max_attempts, 1) AS max_attempts,
-    coalesce(r.backoff_s, 0) AS backoff_s, coalesce(r.backoff_max_s, 0) AS backoff_max_s
+    coalesce(r.backoff_s, 0) AS backoff_s, coalesce(r.backoff_max_s, 0) AS backoff_max_s,
+    w.waits_since, coalesce(r.give_up_after_s, 0) AS give_up_after_s
 FROM workflow_states w
 LEFT JOIN enrichment_registry r USING (step_name)
 WHERE w.lease_expires_at <= %(now)s
@@ -39,8 +40,18 @@ WITH moved AS (
         available_at = coalesce(held.available, w.available_at),
         finished_at = CASE WHEN held.available IS NULL THEN %(now)s END,
         lease_expires_at = NULL, error = held.errors, error_kind = held.kinds,
-        forgiven = w.forgiven + held.forgiving::int, losses = w.losses + held.lost::int
-    FROM {held(available="timestamptz", errors="text", kinds="text", forgiving="bool", lost="bool")}
+        forgiven = w.forgiven + held.forgiving::int, losses = w.losses + held.lost::int,
+        waits_since = CASE WHEN held.waits THEN coalesce(w.waits_since, %(now)s) END
+    FROM {
+    held(
+        available="timestamptz",
+        errors="text",
+        kinds="text",
+        forgiving="bool",
+        lost="bool",
+        waits="bool",
+    )
+}
     WHERE {SAME_ATTEMPT}
     RETURNING w.company_id, w.step_name, w.batch_id, w.attempt, w.queued_at, w.started_at,
         w.call_id, w.error, w.error_kind, w.status

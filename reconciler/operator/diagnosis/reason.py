@@ -22,6 +22,7 @@ class Code(StrEnum):
     # The row waits to be claimed.
     BATCH_PAUSED = auto()
     BACKOFF = auto()
+    ASKED_TO_WAIT = auto()
     SPAWN_FAILED = auto()
     THROTTLED = auto()
     COMPANY_IN_FLIGHT = auto()

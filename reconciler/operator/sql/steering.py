@@ -50,14 +50,14 @@ WITH advanced AS (
 {log(f"SELECT batch_id, position, now(), 0, {BY_STATUS} FROM advanced GROUP BY batch_id, position")}
 """
 
-# cancel: PENDING -> CANCELLED
-# The batch is cancelled already, so nothing else moves these rows. `available_at` goes to Python
-# and back as text: Python has no "infinity".
-CANCEL_PENDING = """
+# Changes a chunk of PENDING rows. `available_at` goes to Python and back as text: Python has no
+# "infinity".
+_CHUNK_OF_PENDING = """
 WITH chosen AS (
     SELECT ctid, step_name, available_at, company_id
     FROM workflow_states
     WHERE batch_id = %(batch_id)s AND status = 'PENDING'
+      {and_those}
       AND (step_name, available_at, company_id)
         > (%(after_step)s, %(after_moment)s::timestamptz, %(after_company)s)
     ORDER BY step_name, available_at, company_id
@@ -65,7 +65,7 @@ WITH chosen AS (
     FOR UPDATE
 ), moved AS (
     UPDATE workflow_states
-    SET status = 'CANCELLED', finished_at = now()
+    SET {change}
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM chosen))
     RETURNING true
 )
@@ -76,17 +76,24 @@ ORDER BY step_name DESC, available_at DESC, company_id DESC
 LIMIT 1
 """
 
+# cancel: PENDING -> CANCELLED
+# The batch is cancelled already, so nothing else moves these rows.
+CANCEL_PENDING = _CHUNK_OF_PENDING.format(
+    and_those="", change="status = 'CANCELLED', finished_at = now()"
+)
+
 # A finished batch runs again.
 REOPEN_BATCH = """
 UPDATE batches SET status = 'RUNNING', finished_at = NULL WHERE id = %(batch_id)s
 """
 
-_FAILED = """
-batch_id = %(batch_id)s AND status = 'FAILED'
-    AND (%(step)s::text IS NULL OR step_name = %(step)s)
+_SELECTED = """AND (%(step)s::text IS NULL OR step_name = %(step)s)
     AND (%(error)s::text IS NULL OR strpos(error, %(error)s) > 0)
     AND (%(company)s::text IS NULL
          OR company_id = (SELECT id FROM companies WHERE key = %(company)s))
+"""
+_FAILED = f"""
+batch_id = %(batch_id)s AND status = 'FAILED' {_SELECTED}
 """
 FAILED = f"""
 SELECT step_name AS step, status, count(*)::int AS rows
@@ -110,7 +117,7 @@ WITH failed AS (
 ), moved AS (
     UPDATE workflow_states w
     SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
-        error = NULL, error_kind = NULL
+        error = NULL, error_kind = NULL, waits_since = NULL
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM failed))
     RETURNING true
 ), kept AS (
@@ -126,6 +133,16 @@ FROM failed
 ORDER BY step_name DESC, company_id DESC
 LIMIT 1
 """
+
+# retry of what waits: the state stays; the next claim may take the rows
+_WAITING = f"AND available_at > now() {_SELECTED}"
+WAITING = f"""
+SELECT step_name AS step, status, count(*)::int AS rows
+FROM workflow_states
+WHERE batch_id = %(batch_id)s AND status = 'PENDING' {_WAITING}
+GROUP BY step_name, status
+"""
+WAKE = _CHUNK_OF_PENDING.format(and_those=_WAITING, change="available_at = now()")
 
 PAUSE = "UPDATE batches SET paused = %(paused)s WHERE id = %(batch_id)s"
 

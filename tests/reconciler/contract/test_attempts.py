@@ -260,3 +260,76 @@ def test_steering_on_the_command_line(tracer: Terminal, world: World, file: str)
     assert "2 failed rows. Nothing was done: add --yes." in tracer.err
     tracer("retry", "companies", "--step", "normalize", "--error", "try 3", "--yes")
     assert "2 rows are pending again" in tracer.err
+
+
+def asked_to_wait(seconds: float) -> Step:
+    def function(_: Company) -> Normalized:
+        raise RetryAfter(seconds)
+
+    return doing(function)
+
+
+def test_being_asked_to_wait_uses_up_no_attempt(world: World) -> None:
+    world.operator.set_step("normalize", {"max_attempts": 2, "backoff_s": 1, "hold_after": 0})
+    world.seed(3)
+    now = world.store.now()
+    for number in range(1, 6):
+        assert world.tick(now).claimed == 3
+        world.work(asked_to_wait(1))
+        now += timedelta(seconds=40)
+        assert world.tick(now).retried == 3
+        assert {(r["attempt"], r["forgiven"]) for r in world.rows()} == {(number, number)}
+        now += timedelta(seconds=40)
+    world.tick(now)
+    world.work(failing("no answer"))
+    world.tick(now + timedelta(seconds=40))
+    assert {(r["status"], r["waits_since"]) for r in world.rows()} == {("PENDING", None)}
+
+
+def test_who_is_asked_to_wait_for_too_long_has_failed(world: World) -> None:
+    world.operator.set_step("normalize", {"give_up_after_s": 60, "backoff_s": 1})
+    world.seed(1)
+    now = world.store.now()
+    world.tick(now)
+    world.work(asked_to_wait(1))
+    assert world.tick(now + timedelta(seconds=20)).retried == 1
+    world.tick(now + timedelta(seconds=70))
+    world.work(asked_to_wait(1))
+    assert world.tick(now + timedelta(seconds=90)).failed == 1
+    (row,) = world.rows()
+    assert (row["status"], row["error_kind"]) == ("FAILED", "retry_after")
+    assert row["error"].startswith("asked to wait for longer than 60 s (give_up_after_s): ")
+    assert steering.retry(world.operator, batch(world)) == 1
+    assert world.rows()[0]["waits_since"] is None
+
+
+def test_what_waits_can_be_let_go_now(world: World) -> None:
+    world.seed(["a", "b", "c"], name="batch")
+    world.tick()
+    world.work(asked_to_wait(3600), world.ids()[:2])
+    world.work(doing(lambda _: Normalized()), world.ids()[2:])
+    world.sql("UPDATE workflow_states SET available_at = now() + interval '1 hour'")
+    world.tick()
+    assert world.tick().claimed == 0
+    found = steering.waiting(world.operator, batch(world))
+    assert found == [{"step": "normalize", "status": "PENDING", "rows": 2}]
+    assert steering.wake(world.operator, batch(world), Selection(company="b")) == 1
+    assert world.tick().claimed == 1
+    assert steering.wake(world.operator, batch(world)) == 1
+    assert steering.wake(world.operator, batch(world)) == 0
+    assert world.tick().claimed == 1
+    assert {row["forgiven"] for row in world.rows("status = 'QUEUED'")} == {1}
+
+
+def test_waiting_rows_are_let_go_from_the_command_line(world: World, tracer: Terminal) -> None:
+    world.claimed(2)
+    world.work(asked_to_wait(3600))
+    world.tick()
+    world.store.beat()
+    found = tracer.json("explain", "batch", "company-0")
+    assert (found["code"], found["fix"]) == ("asked_to_wait", "tracer retry --waiting batch")
+    answer = tracer.json("retry", "--waiting", "batch", "--yes")
+    assert answer == {"batch": "batch", "rows": 2, "paused": False}
+    tracer("retry", "--waiting", "batch", "--yes")
+    assert "no waiting row matches" in tracer.err
+    assert world.tick().claimed == 2

@@ -120,15 +120,22 @@ def test_whatever_a_step_asks_to_wait_is_a_wait(seconds: object) -> None:
     assert 0 <= waitable(seconds) <= LONGEST_WAIT_S
 
 
-@pytest.mark.parametrize("seconds", [math.inf, math.nan, -5, 1e300])
-def test_a_retry_after_that_makes_no_sense_is_still_a_failure(world: World, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [(math.inf, "FAILED"), (math.nan, "PENDING"), (-5, "PENDING"), (1e300, "FAILED")],
+)
+def test_a_retry_after_that_makes_no_sense_is_still_a_failure(
+    world: World, seconds: float, status: str
+) -> None:
+    """None waits for a year: that is longer than `give_up_after_s`."""
     world.claimed(1)
 
     def function(_: Company) -> Normalized:
         raise RetryAfter(seconds)
 
     assert world.work(doing(function)).failed == 1
-    assert world.tick().retried == 1
+    world.tick()
+    assert world.statuses() == {status: 1}
 
 
 class Evil(Exception):

@@ -58,6 +58,8 @@ def a_long_life(world: RoleWorld) -> None:
             world.work(step)  # those that were lost with a worker, alone
     assert [row["rows"] for row in steering.failed(world.operator, batch)] == [1]
     steering.retry(world.operator, batch)
+    assert steering.waiting(world.operator, batch) == []
+    assert steering.wake(world.operator, batch) == 0
     steering.pause(world.operator, batch)
     steering.pause(world.operator, batch, False)
     steering.set_priority(world.operator, batch, 5)

@@ -100,6 +100,7 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         "revision": SCHEMA_REVISION,
         "forgiving": [False] * 500,
         "lost": [False] * 500,
+        "waits": [False] * 500,
         "holder": None,
         "alone": False,
         "rows": "[]",

@@ -239,7 +239,7 @@ def test_a_result_that_never_fits_is_paid_for_a_few_times(world: World) -> None:
     world.sql("ALTER TABLE results.normalized ADD CHECK (short_name <> 'x')")
     world.claimed(9)
     assert world.work(doing(lambda _: Normalized(short_name="x"))).failed == 9
-    assert held(world) == [("failures", "4 companies in a row failed alike: result not written")]
+    assert held(world) == [("failures", "4 companies in a row failed alike: CheckViolation")]
 
 
 @pytest.mark.parametrize(

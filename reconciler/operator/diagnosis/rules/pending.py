@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import LIMIT
+from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import COUNTED, NextClaim, RowFacts
@@ -58,6 +59,12 @@ def _not_yet_available(row: RowFacts) -> Reason:
     if row.not_spawned:
         says = waits_until(row.step, row.available_at, row.now, str(row.error))
         return Reason(Code.SPAWN_FAILED, says, row.observed.workers_fix or loop.DOCTOR)
+    if row.error_kind == ErrorKind.RETRY_AFTER:
+        asked = f"it was asked to wait, which costs no attempt: {row.error}"
+        fix = f"tracer retry --waiting {operand(row.batch)}"
+        return Reason(
+            Code.ASKED_TO_WAIT, waits_until(row.step, row.available_at, row.now, asked), fix
+        )
     error = f"{row.attempt_text} failed: {row.error}" if row.error else "an attempt failed"
     return Reason(Code.BACKOFF, waits_until(row.step, row.available_at, row.now, error))
 

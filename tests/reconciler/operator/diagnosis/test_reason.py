@@ -44,6 +44,11 @@ ROWS: dict[Code, dict[str, Any]] = {
     Code.CANCEL_UNFINISHED: {"batch_status": "CANCELLED"},
     Code.BATCH_PAUSED: {"batch_paused": True},
     Code.BACKOFF: {"available_at": SOON, "error": "busy", "error_kind": ErrorKind.RAISED},
+    Code.ASKED_TO_WAIT: {
+        "available_at": SOON,
+        "error": "RetryAfter: busy",
+        "error_kind": ErrorKind.RETRY_AFTER,
+    },
     Code.SPAWN_FAILED: {
         "available_at": SOON,
         "error": "spawn refused: full",
