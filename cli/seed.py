@@ -26,6 +26,7 @@ from cli.render import AsJson, document, err, say
 from cli.seed_report import brief, changed, duplicate, identified, other_system
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
+from reconciler.operator.diagnosis.secret_checks import says
 from reconciler.operator.seeding.blueprint import check_blueprint
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.dialect import Quotes
@@ -156,6 +157,8 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
         say(line)
     if warning := other_system(report):
         say(warning)
+    if missing := report["missing_secrets"]:
+        say(f"Nothing of this is called yet: {says(missing)}.")
     some([f"Rejected line {r['line']}: {r['reason']}" for r in report["rejected"]])
     if not report["dry_run"]:
         say(f"Watch it: tracer inspect --watch {operand(report['batch'])}")

@@ -68,6 +68,7 @@ class Step:
     cpu: bool = False
     bulk: int | None = None
     secrets: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,6 +110,7 @@ def step(
     cpu: bool = False,
     bulk: int | None = None,
     secrets: tuple[str, ...] | list[str] = (),
+    env: tuple[str, ...] | list[str] = (),
     packages: tuple[str, ...] | list[str] = (),
     **settings: float,
 ) -> Callable[[F], F]:
@@ -123,6 +125,7 @@ def step(
         bulk: the function takes a list of so many companies at most, and returns what came of
             each, by company id.
         secrets: names of Modal Secrets whose values the function may read.
+        env: names of the secrets without which the step is held, as `company.secret` takes them.
         packages: requirements for its Modal image, as pip writes them.
         settings: first values in the registry: max_attempts, lease_s, start_deadline_s, backoff_s,
             backoff_max_s, max_in_flight, chunk_size, hold_after, give_up_after_s.
@@ -148,6 +151,7 @@ def step(
             cpu=cpu,
             bulk=bulk,
             secrets=tuple(secrets),
+            env=tuple(env),
             packages=tuple(packages),
             settings=settings | ({} if bulk is None else whole_calls(bulk, settings)),
         )

@@ -23,7 +23,7 @@ def upgrade() -> None:
     for name, kind, value in (
         ("hold_after", sa.Integer(), "20"),
         ("give_up_after_s", sa.Float(), "86400"),
-        ("secrets", ARRAY(sa.Text()), "'{}'"),
+        ("env", ARRAY(sa.Text()), "'{}'"),
     ):
         column = sa.Column(name, kind, server_default=sa.text(value), nullable=False)
         op.add_column(REGISTRY, column)
@@ -57,5 +57,5 @@ def downgrade() -> None:
     op.drop_column("workflow_states", "waits_since")
     for name in CHECKS:
         op.drop_constraint(op.f(f"ck_{REGISTRY}_{name}"), REGISTRY)
-    for column in ("secrets", "give_up_after_s", "hold_after"):
+    for column in ("env", "give_up_after_s", "hold_after"):
         op.drop_column(REGISTRY, column)

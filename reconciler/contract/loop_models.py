@@ -61,12 +61,12 @@ class StepSettings(ContractTable, table=True):
     needs: list[str] = Field(  # the steps that must come before it; from code
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
-    secrets: list[str] = Field(  # the environment variables that it cannot do without; from code
+    env: list[str] = Field(  # the environment variables that it cannot do without; from code
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
 
 
-FROM_CODE = ("step_name", "needs", "secrets")
+FROM_CODE = ("step_name", "needs", "env")
 # What `@step` and `tracer steps set` may set.
 SETTINGS = tuple(name for name in StepSettings.model_fields if name not in FROM_CODE)
 

@@ -4,6 +4,7 @@ import html
 import json
 import logging
 import os
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -28,6 +29,11 @@ class MissingSecret(Exception):
 
 
 _read: set[str] = set()  # every form in which a value may turn up
+
+
+def lacking_secrets(names: Iterable[str]) -> list[str]:
+    """Those of these secrets that are not set here."""
+    return [name for name in names if not (os.environ.get(name) or _of_file().get(name))]
 
 
 def read_secret(name: str) -> str:

@@ -29,7 +29,7 @@ BATCH_NAMES = "SELECT name FROM batches ORDER BY created_at DESC"
 
 STEPS = """
 SELECT step_name, app_name, function_name, max_attempts, lease_s, start_deadline_s, backoff_s,
-    backoff_max_s, max_in_flight, chunk_size, enabled, hold_after, give_up_after_s, needs, secrets,
+    backoff_max_s, max_in_flight, chunk_size, enabled, hold_after, give_up_after_s, needs, env,
     h.kind AS hold_kind, h.reason AS hold_reason, h.held_at
 FROM enrichment_registry
 LEFT JOIN holds h USING (step_name)
@@ -44,10 +44,11 @@ UPDATE enrichment_registry SET {column} = %(value)s WHERE step_name = %(step)s R
 # A registered step keeps its settings: only its app, its function and what it needs change.
 # {columns} and {values} are the settings that the step's decorator names.
 SYNC_STEP = """
-INSERT INTO enrichment_registry (step_name, app_name, function_name, needs{columns})
-VALUES (%(step_name)s, %(app_name)s, %(function_name)s, %(needs)s{values})
+INSERT INTO enrichment_registry (step_name, app_name, function_name, needs, env{columns})
+VALUES (%(step_name)s, %(app_name)s, %(function_name)s, %(needs)s, %(env)s{values})
 ON CONFLICT (step_name) DO UPDATE
-SET app_name = excluded.app_name, function_name = excluded.function_name, needs = excluded.needs
+SET app_name = excluded.app_name, function_name = excluded.function_name, needs = excluded.needs,
+    env = excluded.env
 """
 
 POLLING = """
@@ -131,11 +132,17 @@ class OperatorStore(Database):
             raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
 
     def sync_step(
-        self, step: str, app: str, settings: Mapping[str, Any], needs: Sequence[str] = ()
+        self,
+        step: str,
+        app: str,
+        settings: Mapping[str, Any],
+        needs: Sequence[str] = (),
+        env: Sequence[str] = (),
     ) -> None:
         """Register a step with these settings; a registered one keeps its own.
 
-        `needs` are the steps that must come before it in a blueprint.
+        `needs` are the steps that must come before it in a blueprint, `env` the secrets that it
+        cannot do without.
         """
         names = list(settings)
         query = sql.SQL(SYNC_STEP).format(
@@ -143,6 +150,7 @@ class OperatorStore(Database):
             values=sql.SQL("").join(sql.SQL(", {}").format(sql.Placeholder(n)) for n in names),
         )
         from_code = {"step_name": step, "app_name": app, "function_name": step, "needs": [*needs]}
+        from_code["env"] = [*env]
         with self.transaction() as connection:
             connection.execute(query, {**settings, **from_code})
 

@@ -1,6 +1,6 @@
 """Makes the registry and the domain tables follow the steps in code."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from reconciler.contract.database import Row
@@ -12,6 +12,9 @@ from reconciler.contract.settings import load_settings
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.roles import sync_roles
+
+# What a sync mends, or a worker finds out anew: it looks at its secrets again.
+MENDED = (HoldKind.TABLE, HoldKind.GRANT, HoldKind.SECRET)
 
 
 class Step(Protocol):
@@ -26,6 +29,11 @@ class Step(Protocol):
     @property
     def needed(self) -> tuple[type[StepResult], ...]:
         """The tables of other steps whose results it needs."""
+        ...
+
+    @property
+    def env(self) -> Sequence[str]:
+        """The secrets that it cannot do without."""
         ...
 
     @property
@@ -49,7 +57,7 @@ def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
             register(store, step, needs[step.name])
         after = {row["step_name"]: row for row in store.steps()}
         sync_roles(url)
-        resumed = store.resume_steps(steps, (HoldKind.TABLE, HoldKind.GRANT))
+        resumed = store.resume_steps(steps, MENDED)
     changes = (change_lines(before.get(name), after[name]) for name in steps)
     going_on = [f"Step {name} goes on: it was held" for name in resumed]
     return [*lines, *(line for of_step in changes for line in of_step), *going_on]
@@ -101,4 +109,4 @@ def register(store: OperatorStore, step: Step, needs: list[str]) -> None:
     unknown = set(step.settings) - set(SETTINGS)
     if unknown:
         raise BadInput(f"Step {step.name} names unknown settings: {', '.join(sorted(unknown))}.")
-    store.sync_step(step.name, load_settings().modal_app, step.settings, needs)
+    store.sync_step(step.name, load_settings().modal_app, step.settings, needs, step.env)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.terminal import SEED, Terminal
 from tests.world import World
 
 BLUEPRINT = ("--blueprint", "normalize")
@@ -114,3 +114,13 @@ def test_what_a_person_types_finds_the_company(tracer: Terminal, world: World, l
     for typed, meant in (("bake", "Bakery"), ("www.deli.com", "Deli"), ("cafe", "linkedin.com")):
         tracer("explain", "leads", typed, code=2)
         assert f"Did you mean '{meant}" in " ".join(tracer.err.split())
+
+
+def test_secrets_that_are_missing_are_said(world: World, tracer: Terminal, file: str) -> None:
+    assert tracer.json("seed", file, *SEED)["missing_secrets"] == {}
+    world.sql("UPDATE enrichment_registry SET env = '{NO_KEY}' WHERE step_name = 'step_a'")
+    assert tracer.json("seed", file, *SEED)["missing_secrets"] == {"step_a": ["NO_KEY"]}
+    tracer("seed", file, *SEED)
+    assert "step_a needs NO_KEY, which is not set here: put it into .env" in " ".join(
+        tracer.err.split()
+    )

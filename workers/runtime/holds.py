@@ -6,6 +6,7 @@ from threading import Lock
 
 from reconciler.contract.errors import NotAllowed
 from reconciler.contract.holds import Hold, HoldKind
+from reconciler.contract.secrets import MissingSecret, lacking_secrets
 from workers.kit import Step
 from workers.runtime.calls import Verbs
 
@@ -60,6 +61,8 @@ class Holds:
             let_go()
 
     def _fault(self, step: Step) -> Hold | None:
+        if missing := lacking_secrets(step.env):
+            return Hold(HoldKind.SECRET, str(MissingSecret(", ".join(missing))))
         inputs = [wanted.table for wanted in step.inputs]
         lacks = self._store.lacks(step.table, inputs)
         return Hold(HoldKind.TABLE, lacks) if lacks else None

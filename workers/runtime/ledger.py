@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import psycopg
 
+from reconciler.contract.holds import Hold
 from reconciler.contract.results import StepResult
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.runtime.calls import Turn, Verbs
@@ -101,6 +102,7 @@ class Ledger:
         done = [(turn, found) for turn, found in entries if isinstance(found, StepResult)]
         failed = [(turn, found) for turn, found in entries if isinstance(found, Failure)]
         asked = len(failed)
+        self._hold([(turn, found) for turn, found in entries if isinstance(found, Hold)])
         by_step = groupby(sorted(done, key=step_of), key=step_of)
         for _, of_step in by_step:
             failed += self._complete_or_hold(list(of_step))
@@ -130,6 +132,15 @@ class Ledger:
         else:
             return []
         return self._complete(done)
+
+    def _hold(self, held: Sequence[tuple[Turn, Hold]]) -> None:
+        """Hold steps that cannot be worked; what they were called for goes back."""
+        for step, hold in {
+            turn.call.step.name: (turn.call.step, hold) for turn, hold in held
+        }.values():
+            patiently(partial(self._holds.hold, step, hold), RESULTS_PATIENCE_S)
+        if held:
+            self._give_back([turn for turn, _ in held])
 
     def _give_back(self, turns: Sequence[Turn]) -> None:
         """Release attempts without an outcome: nothing is wrong with these companies."""

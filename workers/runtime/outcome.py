@@ -1,5 +1,6 @@
 """What a step function returned or raised, as the database keeps it. Nothing here writes."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.holds import Hold, HoldKind
 from reconciler.contract.outage import first_line
 from reconciler.contract.results import StepResult, stored_result
 from reconciler.contract.secrets import MissingSecret, masked
@@ -16,8 +18,9 @@ from workers.kit import NotFound, PermanentError, RetryAfter, Step
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
 LONGEST_VALUE = 80  # characters of a value that an error shows
-# What an attempt came to.
-Outcome = StepResult | Failure
+# What an attempt came to; with a Hold, it has not: the step cannot be worked for any company.
+Outcome = StepResult | Failure | Hold
+OF_ENVIRONMENT = type(os.environ).__getitem__.__code__
 NOTHING = Failure(None, ends=Status.NOT_FOUND)
 
 
@@ -75,7 +78,7 @@ def outcome(step: Step, found: Any) -> Outcome:
     if isinstance(found, ValidationError) and found.title == step.table.__name__:
         return does_not_fit(found)
     if isinstance(found, BaseException):
-        return failure(found)
+        return missing_secret(found) or failure(found)
     if not isinstance(found, step.table):
         return failure(WrongKind(found, step.table.__name__))
     try:
@@ -122,6 +125,23 @@ def reason(error: BaseException) -> str:
         return type(error).__name__
 
 
+def missing_secret(error: BaseException) -> Hold | None:
+    """The hold of a step that has asked for a secret, or an environment variable, that is not set.
+
+    Nothing is wrong with the company, and the next would fare alike.
+    """
+    if isinstance(error, MissingSecret):
+        return Hold(HoldKind.SECRET, str(error))
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if not isinstance(error, KeyError) or not trace or trace.tb_frame.f_code is not OF_ENVIRONMENT:
+        return None
+    name = str(error.args[0])
+    says = f"{name} is not in the environment of the workers: set it there, or let the step read "
+    return Hold(HoldKind.SECRET, f"{says}it with company.secret({name!r}), which reads .env too")
+
+
 def failure(error: BaseException) -> Failure:
     """Why there is no result."""
     return replace(_failure(error), cause=type(error).__name__)
@@ -134,8 +154,6 @@ def _failure(error: BaseException) -> Failure:
             return Failure(text, ends=Status.NOT_FOUND, kind=ErrorKind.NOT_FOUND)
         case PermanentError():
             return Failure(says(error), ends=Status.FAILED, kind=ErrorKind.PERMANENT)
-        case MissingSecret():
-            return Failure(str(error), ends=Status.FAILED, kind=ErrorKind.PERMANENT)
         case RetryAfter(seconds=seconds):
             wait_s = waitable(seconds)
             return Failure(says(error), retry_after_s=wait_s, kind=ErrorKind.RETRY_AFTER)

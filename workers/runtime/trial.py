@@ -14,7 +14,6 @@ from reconciler.contract.results import Company, StepResult
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
-from workers.runtime.outcome import Outcome
 from workers.runtime.runtime import Runtime
 
 LEASE_S = 3600.0
@@ -31,7 +30,7 @@ class Trial:
     """
 
     company: Company
-    outcome: Outcome
+    outcome: StepResult | Failure
     took_s: float | None = None
     raised: BaseException | None = None
     ran_first: tuple[str, ...] = ()
@@ -75,7 +74,7 @@ class TrialStore:
         self._companies = {company.id: company for company in companies}
         self._rows = rows
         self._held: dict[str, Hold] = {}
-        self.outcomes: dict[int, Outcome] = {}
+        self.outcomes: dict[int, StepResult | Failure] = {}
 
     def begin(
         self,
@@ -119,20 +118,21 @@ class TrialStore:
         self._held[step_name] = hold
         return True
 
-    def is_held(self, step_name: str) -> bool:  # noqa: ARG002
-        """A trial has one call."""
-        return False
+    def is_held(self, step_name: str) -> bool:
+        """Whether the step cannot be worked."""
+        return step_name in self._held
 
-    def release(self, step_name: str, company_ids: Sequence[int]) -> int:  # noqa: ARG002
-        """They are nobody else's."""
+    def release(self, step_name: str, company_ids: Sequence[int]) -> int:
+        """They are nobody else's: what is given back has failed, if the step is held."""
+        if held := self._held.get(step_name):
+            self.outcomes.update(dict.fromkeys(company_ids, _held_up(held)))
         return 0
 
     def release_begun(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
         """They are nobody else's: what is given back has failed, if the step is held."""
         for attempt in attempts:
             if held := self._held.get(attempt.step_name):
-                failure = Failure(held.reason, ends=Status.FAILED, kind=ErrorKind.PERMANENT)
-                self.outcomes[attempt.company.id] = failure
+                self.outcomes[attempt.company.id] = _held_up(held)
         return keys_of(attempts)
 
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]:
@@ -159,6 +159,10 @@ class TrialStore:
         """Keep why there is no result."""
         self.outcomes.update(zip((a.company.id for a in attempts), failures, strict=True))
         return keys_of(attempts)
+
+
+def _held_up(hold: Hold) -> Failure:
+    return Failure(hold.reason, ends=Status.FAILED, kind=ErrorKind.PERMANENT)
 
 
 class Clock:

@@ -6,7 +6,7 @@ from functools import partial
 
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import load_settings
-from reconciler.operator.diagnosis import database_checks
+from reconciler.operator.diagnosis import database_checks, secret_checks
 from reconciler.operator.diagnosis.database_checks import Tables
 from reconciler.operator.diagnosis.loop_checks import LoopChecks
 from reconciler.operator.diagnosis.reason import Code, Reason
@@ -98,6 +98,8 @@ def database_parts(tables: Tables) -> Iterator[tuple[str, Part]]:
     yield "steps", Part(why, partial(checks.steps, tables), ("role",), broken)
     why = "A result and COMPLETED are one transaction: without its table every attempt fails."
     yield "tables", Part(why, partial(checks.tables, tables), ("steps",), broken)
+    why = "A step without a secret that it needs is held, and calls nobody."
+    yield "secrets", Part(why, secret_checks.secrets, ("role",))
     why = "The step's rows stay PENDING until this is fixed."
     yield "batches", Part(why, partial(checks.batches, tables), ("role",), broken)
 

@@ -46,6 +46,7 @@ class Code(StrEnum):
     STEP_NOT_REGISTERED = auto()
     STEP_DISABLED = auto()
     STEP_HELD = auto()
+    SECRET_MISSING = auto()
     STEP_CODE_MISSING = auto()
     STEP_CODE_BROKEN = auto()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput
+from reconciler.operator.diagnosis.secret_checks import missing_secrets
 from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import SeedFile
@@ -56,7 +57,8 @@ def load(
     if duplicates is Duplicates.REJECT:
         rows.reject(seeded.members.duplicates)
         seeded = replace(seeded, members=replace(seeded.members, duplicates=[]))
-    return {**report(source, rows, seeded), "dry_run": dry_run}
+    missing = missing_secrets(row for row in store.steps() if row["step_name"] in steps)
+    return {**report(source, rows, seeded), "missing_secrets": missing, "dry_run": dry_run}
 
 
 def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:

@@ -4,6 +4,7 @@ it is given."""
 import asyncio
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -674,7 +675,7 @@ def test_a_secret_is_in_no_error_no_result_and_no_log_line(
     assert "1234567" not in caplog.text + json.dumps(world.rows(), default=str)
 
 
-def test_a_secret_that_is_missing_fails_at_once_and_says_where_to_put_it(
+def test_a_secret_that_is_missing_holds_the_step_and_says_where_to_put_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("APOLLO_KEY", raising=False)
@@ -683,10 +684,61 @@ def test_a_secret_that_is_missing_fails_at_once_and_says_where_to_put_it(
     async def function(company: Company) -> Normalized:
         return Normalized(short_name=company.secret("APOLLO_KEY"))
 
+    assert world.work(made(function)).failed == 0
+    assert texts(world)["company-0"] == ("PENDING", None)
+    ((kind, why),) = [tuple(row.values()) for row in world.sql("SELECT kind, reason FROM holds")]
+    assert kind == "secret"
+    assert why.startswith("APOLLO_KEY is not set for the workers")
+
+
+@pytest.mark.parametrize("on_loop", [True, False])
+def test_a_variable_that_is_missing_is_no_companys_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch, on_loop: bool
+) -> None:
+    monkeypatch.delenv("APOLLO_KEY", raising=False)
+    world.claimed(3)
+
+    def on_thread(_: Company) -> Normalized:
+        return Normalized(short_name=os.environ["APOLLO_KEY"])
+
+    async def coroutine(company: Company) -> Normalized:
+        return on_thread(company)
+
+    assert world.work(made(coroutine if on_loop else on_thread)).failed == 0
+    assert world.statuses() == {"PENDING": 3}
+    assert {row["attempt"] - row["forgiven"] for row in world.rows()} == {0}
+    (found,) = world.sql("SELECT reason FROM holds")
+    assert found["reason"].startswith("APOLLO_KEY is not in the environment of the workers: ")
+
+
+def test_a_key_error_of_the_steps_own_is_its_own(world: World) -> None:
+    world.claimed(1)
+
+    async def function(_: Company) -> Normalized:
+        return Normalized(short_name=dict[str, str]()["employees"])
+
     assert world.work(made(function)).failed == 1
-    status, text = texts(world)["company-0"]
-    assert status == "FAILED"
-    assert str(text).startswith("APOLLO_KEY is not set for the workers")
+    assert texts(world)["company-0"][1] == "KeyError: 'employees'"
+
+
+def test_a_secret_that_is_declared_is_missed_before_the_first_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("APOLLO_KEY", raising=False)
+    world.claimed(2)
+    called = list[str]()
+
+    async def function(company: Company) -> Normalized:
+        called.append(company.key)
+        return Normalized()
+
+    step = made(function, env=("APOLLO_KEY",))
+    assert world.work(step) == WorkReport()
+    assert (called, world.statuses()) == ([], {"PENDING": 2})
+    monkeypatch.setenv("APOLLO_KEY", "k-1234567")
+    assert world.operator.resume_step("normalize")
+    world.tick()
+    assert world.work(step).completed == 2
 
 
 class Exits(Exception):

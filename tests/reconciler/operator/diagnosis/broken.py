@@ -29,6 +29,8 @@ REGISTER = "INSERT INTO enrichment_registry (step_name, app_name, function_name)
 PUT_BACK = REGISTER + " VALUES ('{0}', 'tracer', '{0}')"
 OLD = "UPDATE tracer_version SET version_num = '0001'"
 NEW = f"UPDATE tracer_version SET version_num = '{SCHEMA_REVISION}'"
+NEEDS_KEY = "UPDATE enrichment_registry SET env = '{NO_KEY}' WHERE step_name = 'step_b'"
+NEEDS_NONE = "UPDATE enrichment_registry SET env = '{}'"
 PAUSED = "UPDATE polling SET paused = {}"
 SYNC, UPGRADE, RESUME = "tracer steps sync", "tracer db upgrade", "tracer interval resume"
 NOBODY = "postgresql://127.0.0.1:9/tracer"
@@ -75,6 +77,13 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         Code.DATABASE_READ_ONLY,
         "takes no writes",
         "psql ",
+    ),
+    "a secret": (
+        sql(NEEDS_KEY, NEEDS_NONE),
+        "secrets",
+        Code.SECRET_MISSING,
+        "step_b needs NO_KEY, which is not set here: put it into .env",
+        "",
     ),
     "no schema": (
         sql("ALTER SCHEMA public RENAME TO gone", "ALTER SCHEMA gone RENAME TO public"),

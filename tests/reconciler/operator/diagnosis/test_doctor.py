@@ -34,7 +34,7 @@ from tests.terminal import Terminal
 from tests.world import World
 
 PARTS = (
-    *("settings", "database", "schema", "role", "steps", "tables", "batches"),
+    *("settings", "database", "schema", "role", "steps", "tables", "secrets", "batches"),
     *("loop", "prefect", "window", "workers"),
 )
 
