@@ -33,7 +33,7 @@ from reconciler.contract.attributes import own_row
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.results import Company, StepResult
-from reconciler.contract.secrets import log_masked, masked, masked_values
+from reconciler.contract.secrets import log_masked, masked_values, redacted
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import views
@@ -184,11 +184,11 @@ def shown(trial: Trial) -> dict[str, Any]:
         "company": trial.company.key,
         "status": status(trial),
         "result": values(result) if result else None,
-        "error": masked(failure.error) if failure and failure.error else None,
+        "error": redacted(failure.error) if failure and failure.error else None,
         "error_kind": failure.kind if failure and failure.error else None,
         "took_s": trial.took_s,
         "ran_first": trial.ran_first,
-        "traceback": [masked(line) for line in own_lines(trial.raised)],
+        "traceback": [redacted(line) for line in own_lines(trial.raised)],
     }
 
 

@@ -4,6 +4,7 @@ import html
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -16,6 +17,12 @@ MASK = "***"
 SHORTEST = 6
 # What aiohttp leaves as it is in a path, and in the value of a query.
 SAFE_IN_URLS = ("@:!$&'()*+,;=/", "?/:@!$'()*,")
+
+# A query: after the address of a web page whatever it is, elsewhere if it has a name and a "=", as
+# where a client names the path alone. It ends with a blank or a quote.
+_QUERY = re.compile(r"""(?P<address>\bhttps?://[^\s?"<>]*)\?[^\s"<>]+|\?[^\s?"'<>=]+=[^\s"<>]*""")
+_CLOSING = ").,:;]}'"
+_USER = re.compile(r"""//[^\s/@"'<>]+@""")
 
 
 class MissingSecret(Exception):
@@ -65,6 +72,22 @@ def masked(text: str) -> str:
     return text
 
 
+def redacted(text: str) -> str:
+    """`text`, such as an error's, without the secrets that were read, and without what addresses in
+    it often carry: a query, a user and a password.
+
+    A step may have read a key by other means, so that `masked` does not know it.
+    """
+    text = _USER.sub(f"//{MASK}@", masked(text))
+    return _QUERY.sub(_without_query, text)
+
+
+def _without_query(found: re.Match[str]) -> str:
+    """The address that was found; what ends a sentence or a bracket stays behind it."""
+    whole = found[0]
+    return f"{found['address'] or ''}?{MASK}{whole[len(whole.rstrip(_CLOSING)) :]}"
+
+
 def masked_values(found: Any) -> Any:
     """What JSON can hold, with `***` for the secrets in its strings; numbers stay as they are."""
     if not _read:  # of most steps: each result comes by here
@@ -84,9 +107,9 @@ class Masking(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Write the line's message anew; every line stays."""
-        record.msg, record.args = masked(record.getMessage()), ()
+        record.msg, record.args = redacted(record.getMessage()), ()
         if record.exc_info:
-            record.exc_text = masked(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
         return True
 
 

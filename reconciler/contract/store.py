@@ -23,6 +23,7 @@ from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.errors import NoPolling
 from reconciler.contract.grants import CONDUCTOR
+from reconciler.contract.secrets import redacted
 from reconciler.contract.sql import claim, dispatch, loop
 from reconciler.contract.sql import tick as queries
 from reconciler.contract.states import Status
@@ -180,7 +181,7 @@ class Store(Database):
                 dispatch.RELEASE,
                 **row_arrays(chunks),
                 available=per_row(chunks, available),
-                errors=per_row(chunks, [storable_text(error) for error in errors]),
+                errors=per_row(chunks, [storable_text(redacted(error)) for error in errors]),
             )
         )
 
@@ -199,7 +200,7 @@ class Store(Database):
         """
         if not chunks:
             return 0
-        texts = [storable_text(error) for error in errors]
+        texts = [storable_text(redacted(error)) for error in errors]
         return len(
             self.rows(dispatch.NOTE_UNKNOWN, **row_arrays(chunks), errors=per_row(chunks, texts))
         )
@@ -213,7 +214,7 @@ class Store(Database):
                 until=[throttle.held_until for throttle in throttles],
                 allowances=[throttle.allowance for throttle in throttles],
                 refusals=[throttle.refusals for throttle in throttles],
-                reasons=[storable_text(throttle.reason) for throttle in throttles],
+                reasons=[storable_text(redacted(throttle.reason)) for throttle in throttles],
             )
 
     def calls_to_cancel(self) -> list[str]:

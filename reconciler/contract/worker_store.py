@@ -14,7 +14,7 @@ from reconciler.contract.fit import lacks, table_name, wanted_columns
 from reconciler.contract.grants import WORKER
 from reconciler.contract.holds import Hold
 from reconciler.contract.results import Company, StepResult
-from reconciler.contract.secrets import masked, masked_values
+from reconciler.contract.secrets import masked_values, redacted
 from reconciler.contract.sql import holds
 from reconciler.contract.sql import worker as queries
 from reconciler.contract.states import Status
@@ -146,7 +146,7 @@ class WorkerStore(Database):
     def hold(self, step_name: str, hold: Hold) -> bool:
         """Have no more of the step claimed or begun; False if it is held already."""
         asked = {"step": step_name, "kind": hold.kind}
-        return bool(self.rows(holds.HOLD, **asked, reason=storable_text(masked(hold.reason))))
+        return bool(self.rows(holds.HOLD, **asked, reason=storable_text(redacted(hold.reason))))
 
     def is_held(self, step_name: str) -> bool:
         """Whether nothing of the step is begun."""
@@ -213,7 +213,9 @@ class WorkerStore(Database):
         rows = self.rows(
             queries.FAIL,
             **row_arrays(attempts),
-            errors=[failure.error and storable_text(masked(failure.error)) for failure in failures],
+            errors=[
+                failure.error and storable_text(redacted(failure.error)) for failure in failures
+            ],
             kinds=[None if failure.error is None else failure.kind for failure in failures],
             ends=[failure.ends for failure in failures],
             retry_after_s=[float(failure.retry_after_s) for failure in failures],

@@ -668,7 +668,7 @@ def test_a_secret_is_in_no_error_no_result_and_no_log_line(
         return Normalized(short_name=f"got {key} back")
 
     assert world.work(made(function)) == WorkReport(begun=2, completed=1, failed=1)
-    says = "ValueError: GET https://api.example.com?key=*** with ***: 500"
+    says = "ValueError: GET https://api.example.com?*** with ***: 500"
     assert texts(world)["company-0"] == ("IN_PROGRESS", says)
     assert world.sql("SELECT short_name FROM results.normalized")[0]["short_name"] == "got *** back"
     assert "asking with ***" in caplog.text
