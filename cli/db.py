@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.render import AsJson, answer, document, say
-from cli.steps import UP_TO_DATE
+from cli.steps import UP_TO_DATE, synced
 from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.database import connect
 from reconciler.contract.database_url import location
@@ -17,8 +17,6 @@ from reconciler.operator.connect import database_url, existing_database_url
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.role_urls import STDOUT, open_urls, set_passwords, urls_of
 from reconciler.schema.roles import make_roles, shortcomings
-from reconciler.schema.steps import sync_steps
-from workers.runtime.loading import load_steps
 
 app = typer.Typer(help="Upgrade the schema, make the roles, show the URL.", no_args_is_help=True)
 
@@ -32,9 +30,11 @@ def upgrade(as_json: AsJson = False) -> None:
     schema = f"Schema: {moved}" if before != SCHEMA_REVISION else "Schema: up to date"
     if not as_json:
         say(schema)  # now: registering the steps may fail
-    changes = sync_steps(url, load_steps())
-    done = {"before": before, "revision": SCHEMA_REVISION, "changes": changes}
-    answer(as_json, done, *(changes or [UP_TO_DATE]))
+    changes, faults = synced(url)
+    done = {"before": before, "revision": SCHEMA_REVISION, "changes": changes, "faults": faults}
+    answer(as_json, done, *(changes or [UP_TO_DATE]), *faults)
+    if faults:
+        raise typer.Exit(BadInput.exit_code)
 
 
 @app.command(epilog="Example: tracer db status")

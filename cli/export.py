@@ -10,7 +10,7 @@ from sqlalchemy import Table
 
 from cli.completion import step_names
 from cli.output_file import STDOUT, opened
-from cli.render import AsJson, BatchName, answer
+from cli.render import AsJson, BatchName, answer, say
 from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.contract.settings import load_settings
 from reconciler.operator.batch import BatchView
@@ -107,7 +107,7 @@ def result_tables(batch: BatchView, step: str | None = None) -> dict[str, Table]
     if step is not None and step not in batch.blueprint:
         near = did_you_mean(step, batch.blueprint) or f" It has {', '.join(batch.blueprint)}."
         raise BadInput(f"Batch {batch.name!r} has no step {step!r}.{near}")
-    steps, wanted = load_steps(), batch.blueprint if step is None else [step]
+    steps, wanted = load_steps(on_fault=say), batch.blueprint if step is None else [step]
     missing = [name for name in wanted if name not in steps]
     if missing:
         raise BadInput(

@@ -1,6 +1,7 @@
 """`tracer steps`: show and change the registry, and register the steps of TRACER_STEPS."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -78,6 +79,8 @@ def steps(context: typer.Context, as_json: AsJson = False) -> None:
     for row in rows:
         if row["hold_kind"]:
             say(str(held(row["step_name"], row["hold_kind"], row["hold_reason"])))
+    for fault in code_faults():
+        say(fault)
     if not rows:
         say("No step is registered: run `tracer steps sync`.")
 
@@ -117,8 +120,33 @@ def set_(
 @app.command(epilog="Example: tracer steps sync")
 def sync(as_json: AsJson = False) -> None:
     """Register the steps of the packages in TRACER_STEPS, and create their domain tables."""
-    changes = sync_steps(database_url(load_settings()), load_steps())
-    answer(as_json, {"changes": changes}, *(changes or [UP_TO_DATE]))
+    changes, faults = synced(database_url(load_settings()))
+    answer(as_json, {"changes": changes, "faults": faults}, *(changes or [UP_TO_DATE]), *faults)
+    if faults:
+        raise typer.Exit(BadInput.exit_code)
+
+
+def code_faults() -> list[str]:
+    """What of the code of steps cannot be loaded here."""
+    faults = list[str]()
+    try:
+        load_steps(on_fault=faults.append)
+    except BadInput as error:
+        faults.append(str(error))
+    return faults
+
+
+def synced(url: str, packages: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Register the steps, and make their tables; returns what has changed, and what was left out.
+
+    A file that cannot be imported, or a table that does not fit, keeps back its own step alone.
+    """
+    faults = list[str]()
+    steps = load_steps(packages, lambda fault: faults.append(f"Left out: {fault}"))
+    changes = sync_steps(
+        url, steps, on_fault=lambda fault: faults.append(f"Its step is held: {fault}")
+    )
+    return changes, faults
 
 
 @app.command(epilog="Example: tracer steps resume step_a")

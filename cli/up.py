@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from cli.render import AsJson, answer, err, say
-from cli.steps import UP_TO_DATE
+from cli.steps import UP_TO_DATE, synced
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.local.postgres.supervisor import acquire, release
 from reconciler.local.stack import Stack, stack_settings
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.schedule import ensure_every
 from reconciler.schema.migrate import upgrade_schema
-from reconciler.schema.steps import sync_steps
 from workers.runtime.loading import load_steps
 
 SEED = "tracer seed FILE --blueprint {}"
@@ -27,7 +26,7 @@ def up(as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     with suppress(KeyboardInterrupt), stack() as (running, _, _):
-        steps = ",".join(load_steps(settings.steps))
+        steps = ",".join(load_steps(settings.steps, on_fault=lambda _: None))
         where = {"ui_url": running.ui_url, "api_url": running.api_url, "home": settings.home}
         answer(
             as_json,
@@ -67,8 +66,8 @@ def start(running: Stack, settings: Settings) -> tuple[str, str]:
     with err.status("Postgres") as status:
         url = settings.database_url or acquire(settings.home)
         upgrade_schema(url)
-        changes = sync_steps(url, load_steps(settings.steps)) or [UP_TO_DATE]
-        for line in ["Postgres", *changes]:
+        changes, faults = synced(url, settings.steps)
+        for line in ["Postgres", *(changes or [UP_TO_DATE]), *faults]:
             say(line)
         status.update("Prefect (20 to 40 s the first time)")
         run_id = running.start(settings, url, say)

@@ -44,7 +44,7 @@ def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_jso
 def tables(steps: set[str]) -> dict[str, Table]:
     """The domain tables of the given steps whose code is here; says which one is missing."""
     try:
-        found = load_steps()
+        found = load_steps(on_fault=say)
     except BadInput as error:
         say(f"Results are not shown: {error}")
         return {}

@@ -1,6 +1,6 @@
 """Makes the domain tables follow their models, by Alembic's comparison; drops nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from alembic.operations import Operations
 from alembic.operations.ops import CreateIndexOp
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import BigInteger, Integer, create_engine, pool
+from sqlalchemy import Connection as SqlConnection
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reconciler.contract.column_types import SCHEMA_TURN
@@ -21,16 +22,29 @@ from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 from reconciler.contract.session import LIFT
 
 
-def sync_tables(url: str, tables: Iterable[type[StepResult]]) -> list[str]:
+class Misfit(BadInput):
+    """A table differs from its model, and a person must change one of them."""
+
+
+def refuse(fault: Misfit) -> None:
+    """Change no table if one of them does not fit."""
+    raise fault
+
+
+def sync_tables(
+    url: str,
+    tables: Iterable[type[StepResult]],
+    on_fault: Callable[[Misfit], object] = refuse,
+) -> list[str]:
     """Create what is missing of `tables`, all or none; returns a line for each change.
 
     Those are tables, columns and indexes. A table or column that no model has any more stays: its
-    results may have cost money. A column of
-    integers is widened where its model asks for it.
+    results may have cost money. A column of integers is widened where its model asks for it. If
+    `on_fault` returns, what does not fit is left as it is.
 
     Raises:
-        BadInput: a column differs from its model in type or nullability; a new column of a table
-            with rows must not be null; or the role may not create them.
+        BadInput: the role may not create them; or, by default, a column differs from its model in
+            type or nullability, or a new column of a table with rows must not be null.
     """
     engine = create_engine(
         "postgresql+psycopg://",
@@ -38,16 +52,31 @@ def sync_tables(url: str, tables: Iterable[type[StepResult]]) -> list[str]:
         poolclass=pool.NullPool,
         isolation_level="READ COMMITTED",
     )
+    lines = list[str]()
+    with as_owner(url), engine.begin() as connection:
+        connection.exec_driver_sql(LIFT)
+        connection.exec_driver_sql(SCHEMA_TURN)
+        context = MigrationContext.configure(connection, opts=COMPARISON | only(tables))
+        operations = Operations(context)
+        for change in _flat(compare_metadata(context, StepResult.metadata)):
+            try:
+                lines += _applied(connection, operations, change)
+            except Misfit as fault:
+                on_fault(fault)
+    return lines
+
+
+def _applied(
+    connection: SqlConnection, operations: Operations, change: tuple[Any, ...]
+) -> Iterator[str]:
     try:
-        with as_owner(url), engine.begin() as connection:
-            connection.exec_driver_sql(LIFT)
-            connection.exec_driver_sql(SCHEMA_TURN)
-            context = MigrationContext.configure(connection, opts=COMPARISON | only(tables))
-            changes = list(_flat(compare_metadata(context, StepResult.metadata)))
-            return [line for change in changes if (line := _apply(Operations(context), change))]
+        with connection.begin_nested():
+            line = _apply(operations, change)
     except IntegrityError as error:
         reason = str(error.orig).splitlines()[0]
-        raise BadInput(f"A new column cannot be added: {reason}. Let it be None.") from error
+        raise Misfit(f"A new column cannot be added: {reason}. Let it be None.") from error
+    if line:
+        yield line
 
 
 @contextmanager
@@ -105,7 +134,7 @@ def _apply(operations: Operations, change: tuple[Any, ...]) -> str | None:
             operations.alter_column(table, column, schema=schema, type_=new, existing_type=old)
             return f"Column {schema}.{table}.{column} widened: {old} -> {new}"
         case (("modify_type" | "modify_nullable") as what, schema, table, column, _, old, new):
-            raise BadInput(
+            raise Misfit(
                 f"{schema}.{table}.{column}: {what.removeprefix('modify_')} is {old} in the "
                 f"database and {new} in the step's model. Change one of them to match."
             )

@@ -1,6 +1,6 @@
 """Makes the registry and the domain tables follow the steps in code."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from reconciler.contract.database import Row
@@ -10,7 +10,7 @@ from reconciler.contract.loop_models import SETTINGS
 from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
 from reconciler.operator.store import OperatorStore
-from reconciler.schema.domain_tables import sync_tables
+from reconciler.schema.domain_tables import Misfit, refuse, sync_tables
 from reconciler.schema.roles import sync_roles
 
 # What a sync mends, or a worker finds out anew: it looks at its secrets again.
@@ -40,18 +40,22 @@ class Step(Protocol):
     def settings(self) -> Mapping[str, Any]: ...
 
 
-def sync_steps(url: str, steps: Mapping[str, Step]) -> list[str]:
+def sync_steps(
+    url: str, steps: Mapping[str, Step], on_fault: Callable[[Misfit], object] = refuse
+) -> list[str]:
     """Make the registry and the domain tables follow `steps`; returns a line for each change.
 
-    If the database has Tracer's roles, they get privileges on what is new.
+    `on_fault` gets each table that differs from its model, so that a person must change one of
+    them; if it returns, workers hold the step of that table. If the database has Tracer's roles,
+    they get privileges on what is new.
 
     Raises:
-        BadInput: there is no schema yet; a table differs from its model, and a person must change
-            one of them; or no step makes a table that a step needs.
+        BadInput: there is no schema yet; no step makes a table that a step needs; or, by default,
+            a table differs from its model.
     """
     needs = {step.name: needed_steps(step, steps.values()) for step in steps.values()}
     with OperatorStore.connect(url) as store:
-        lines = sync_tables(url, [step.table for step in steps.values()])
+        lines = sync_tables(url, [step.table for step in steps.values()], on_fault)
         before = {row["step_name"]: row for row in store.steps()}
         for step in steps.values():
             register(store, step, needs[step.name])

@@ -14,6 +14,7 @@ import socket
 import socketserver
 import sys
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
@@ -38,7 +39,7 @@ class Host:
     """Takes calls, and has `processes` worker processes do them."""
 
     def __init__(self, database_url: str, settings: Settings, place: Path) -> None:
-        self._steps = load_steps()
+        self._steps = load_steps(on_fault=partial(log.warning, "left out: %s"))
         self._started = monotonic()
         self._draining = Event()
         self.presence = Presence(place)

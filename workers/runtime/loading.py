@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -14,25 +14,41 @@ from workers.kit import Step
 from workers.resources import opener
 from workers.runtime.outcome import says
 
+OnFault = Callable[[str], object]
 
-def load_steps(packages: Sequence[str] = ()) -> dict[str, Step]:
+
+def refuse(fault: str) -> None:
+    """Load nothing if something cannot be loaded."""
+    raise BadInput(fault)
+
+
+def load_steps(packages: Sequence[str] = (), on_fault: OnFault = refuse) -> dict[str, Step]:
     """Every step in the files of `packages`, by name; by default of those in TRACER_STEPS.
 
+    `on_fault` gets a sentence for each file that cannot be imported, and for each step that no
+    worker could call; if it returns, these are left out.
+
     Raises:
-        BadInput: a package has no steps, it or a file in it cannot be imported, or two steps have
-            one name or one table.
+        BadInput: a package is not there, or has no steps; or, by default, any such fault.
     """
     see_working_directory()
     steps: dict[str, Step] = {}
     for package in dict.fromkeys(packages or load_settings().steps):
-        found = [step for module in _modules(package) for step in _steps_in(module)]
-        if not found:
+        faults = list[str]()
+        found = [step for module in _modules(package, faults) for step in _steps_in(module)]
+        if not (found or faults):
             raise BadInput(f"There is no step in {package}: see what TRACER_STEPS names.")
         for step in found:
-            _check_unique(step, steps)
-            steps[step.name] = step
-    for step in steps.values():
-        _check_taken(step, steps)
+            if clash := _clash(step, steps):
+                faults.append(clash)
+            else:
+                steps[step.name] = step
+        for fault in faults:
+            on_fault(fault)
+    while fault_of := next(_without_input(steps), None):
+        name, fault = fault_of
+        on_fault(fault)
+        del steps[name]  # and then what takes its result lacks that
     return steps
 
 
@@ -46,21 +62,25 @@ def see_working_directory() -> None:
         sys.path.append(here)
 
 
-def _modules(package: str) -> Iterator[ModuleType]:
-    """The package, and each file in it."""
-    found = _import(package)
-    yield found
+def _modules(package: str, faults: list[str]) -> Iterator[ModuleType]:
+    """The package, and each file in it; those that cannot be imported are added to `faults`."""
+    found = _import(package, faults)
+    if found:
+        yield found
     for file in pkgutil.iter_modules(getattr(found, "__path__", ()), f"{package}."):
-        yield _import(file.name)
+        if module := _import(file.name, faults):
+            yield module
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str, faults: list[str]) -> ModuleType | None:
     try:
         with redirect_stdout(sys.stderr):  # stdout is the command's document
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # a user's file can fail in any way
-        why = _taken_from(name, error) or says(error).splitlines()[0]
-        raise BadInput(f"{name} cannot be imported: {why}") from error
+        if elsewhere := _taken_from(name, error):
+            raise BadInput(f"{name} cannot be imported: {elsewhere}") from error
+        faults.append(f"{name} cannot be imported: {says(error).splitlines()[0]}")
+        return None
 
 
 def _taken_from(name: str, error: BaseException) -> str | None:
@@ -87,30 +107,40 @@ def _steps_in(module: ModuleType) -> list[Step]:
     ]
 
 
-def _check_taken(step: Step, steps: dict[str, Step]) -> None:
-    """See that there is what the step takes."""
+def _without_input(steps: dict[str, Step]) -> Iterator[tuple[str, str]]:
+    """The names of steps of which something that they take is not there, and what."""
+    for step in steps.values():
+        if fault := _lacks(step, steps):
+            yield step.name, fault
+
+
+def _lacks(step: Step, steps: dict[str, Step]) -> str | None:
+    """What the step takes that is not there."""
     makers = {other.table: other.name for other in steps.values()}
     for taken in step.inputs:
         name = taken.table.__name__
         if taken.table not in makers:
-            raise BadInput(
+            return (
                 f"{step.name} takes {name}, which no step returns: add the package of the step "
                 "that does to TRACER_STEPS."
             )
         if taken.needed and makers[taken.table] == step.name:
-            raise BadInput(f"{step.name} needs its own result: let it be `{name} | None`.")
+            return f"{step.name} needs its own result: let it be `{name} | None`."
     for parameter, kind in step.signature.resources.items():
         if opener(kind) is None:
-            raise BadInput(
+            return (
                 f"{step.name} takes `{parameter}: {kind.__name__}`, and no @resource yields a "
                 f"{kind.__name__}."
             )
+    return None
 
 
-def _check_unique(step: Step, steps: dict[str, Step]) -> None:
+def _clash(step: Step, steps: dict[str, Step]) -> str | None:
+    """Another step has its name or its table."""
     for other in steps.values():
         if step.name == other.name or step.table is other.table:
-            raise BadInput(
+            return (
                 f"{step.function.__module__} and {other.function.__module__} both have a step "
                 f"{step.name} or the table {step.table.__tablename__}: rename one."
             )
+    return None

@@ -8,7 +8,10 @@ import pytest
 
 from reconciler.contract.errors import BadInput
 from reconciler.contract.results import StepResult
+from reconciler.contract.settings import load_settings
 from tests.terminal import Terminal
+from tests.world import World
+from workers.host.server import Host
 from workers.runtime.loading import load_steps, see_working_directory
 
 STEP = """
@@ -108,6 +111,85 @@ def test_a_file_that_prints_leaves_the_document_whole(
     monkeypatch.setenv("TRACER_STEPS", "workers.steps,loud")
     assert tracer.json("steps", "sync")["changes"]
     assert "hello" in tracer.err
+
+
+def test_a_file_that_cannot_be_imported_keeps_back_its_own_steps_alone() -> None:
+    write("enrich/steps/good.py", STEP.format(name="good", table="of_good"))
+    write("enrich/steps/broken.py", "import nonesuch")
+    write("enrich/steps/twice.py", STEP.format(name="normalize", table="of_twice"))
+    faults = list[str]()
+    assert "good" in load_steps(["workers.steps", "enrich.steps"], faults.append)
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "enrich.steps.broken cannot be imported",
+        "enrich.steps.twice and workers.steps.normalize both have a step normalize or the table"
+        " of_twice",
+    ]
+
+
+def test_a_step_without_its_input_keeps_back_what_needs_it() -> None:
+    write("mine.py", ALONE.format(n=9, taken="Other9"))
+    write(
+        "theirs.py",
+        "from mine import Mine9\n"
+        + STEP.format(name="theirs", table="of_theirs").replace(
+            "company: Company)", "company: Company, mine: Mine9)"
+        ),
+    )
+    faults = list[str]()
+    assert list(load_steps(["workers.steps", "mine", "theirs"], faults.append)) == list(
+        load_steps()
+    )
+    assert [fault.partition(",")[0] for fault in faults] == [
+        "mine takes Other9",
+        "theirs takes Mine9",
+    ]
+
+
+def test_a_package_that_is_not_there_is_no_fault_to_pass_over() -> None:
+    with pytest.raises(BadInput, match="there is no nonesuch in"):
+        load_steps(["workers.steps", "nonesuch.steps"], print)
+
+
+def test_what_is_left_out_is_said_and_the_rest_is_registered(
+    tracer: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("enrich/steps/good.py", STEP.format(name="good", table="of_good"))
+    write("enrich/steps/broken.py", "import nonesuch")
+    monkeypatch.setenv("TRACER_STEPS", "workers.steps,enrich.steps")
+    found = tracer.json("steps", "sync", code=2)
+    assert "Step good registered" in found["changes"]
+    (fault,) = found["faults"]
+    assert fault.startswith("Left out: enrich.steps.broken cannot be imported: ModuleNotFoundError")
+    tracer("steps")
+    assert "enrich.steps.broken cannot be imported" in " ".join(tracer.err.split())
+
+
+def test_a_column_of_another_type_holds_its_step_alone(world: World, tracer: Terminal) -> None:
+    world.sql("ALTER TABLE results.step_a ALTER COLUMN attribute_count TYPE text")
+    world.sql("ALTER TABLE results.normalized DROP COLUMN legal_form")
+    found = tracer.json("steps", "sync", code=2)
+    assert found["changes"] == ["Column results.normalized.legal_form added"]
+    (fault,) = found["faults"]
+    assert fault.startswith("Its step is held: results.step_a.attribute_count: type is TEXT in ")
+    world.seed(1, ["normalize"], name="well")
+    world.seed(1, ["step_a"], name="held")
+    world.tick()
+    assert world.work().completed == 1
+    assert world.work("step_a").begun == 0
+    assert world.sql("SELECT step_name FROM holds") == [{"step_name": "step_a"}]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_worker_host_works_the_steps_that_it_has(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write("hosted/good.py", STEP.format(name="good", table="of_hosted"))
+    write("hosted/broken.py", "import nonesuch")
+    monkeypatch.setenv("TRACER_STEPS", "workers.steps,hosted")
+    assert Host(url, load_settings(), tmp_path).accept({"step": "broken", "company_ids": [1]}) == {
+        "refused": "the worker host has no step 'broken': restart it"
+    }
+    assert Host(url, load_settings(), tmp_path).room()["room"]["good"] > 0
 
 
 ALONE = """
