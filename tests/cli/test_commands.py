@@ -55,6 +55,7 @@ def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> 
         "source": None,
         "identified_by": {"key": 3, "domain": 0, "page": 0, "name": 0},
         "identified_by_column": {"CIK": 3},
+        "missing_secrets": {},
         "dry_run": False,
     }
 

@@ -89,14 +89,19 @@ def test_settings_answer_what_was_set(tracer: Terminal) -> None:
 
     changed = {"step": "step_a", "set": {"max_in_flight": 7, "enabled": False}}
     assert answer("steps", "set", "step_a", "max_in_flight=7", "enabled=false") == changed
-    assert answer("steps", "sync") == {"changes": []}
+    assert answer("steps", "sync") == {"changes": [], "faults": []}
     assert answer("interval", "set", "--poll", "0.5") == {"poll_s": 0.5}
     paused = answer("interval", "pause")
     assert paused["paused"]
     assert "127.0.0.1:9" in paused["schedule"]["error"]
     assert answer("reconcile", "--once") == {"left": "paused"}
     revision = answer("db", "status")["revision"]
-    assert answer("db", "upgrade") == {"before": revision, "revision": revision, "changes": []}
+    assert answer("db", "upgrade") == {
+        "before": revision,
+        "revision": revision,
+        "changes": [],
+        "faults": [],
+    }
 
 
 def test_rows_and_a_document_do_not_share_stdout(

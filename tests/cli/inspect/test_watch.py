@@ -62,6 +62,7 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
         "silent": False,
         "polling_paused": False,
         "loop": None,
+        "held": [],
         "rate_per_s": 1234.5,
         "rate_over_s": 41.7,
         "eta_s": 3600,

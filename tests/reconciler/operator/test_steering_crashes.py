@@ -122,6 +122,8 @@ def test_every_statement_of_the_operator_is_a_place(url: str, world: World) -> N
         batch = operator.batch("batch")
         for look in (steering.unfinished, steering.failed, steering.rivals, read_history):
             look(operator, batch)
+        for of_waiting in (steering.waiting, steering.wake):
+            of_waiting(operator, batch)
     sent += [place.what for place in reads.crossed]
     named = statements(queries, history)
     assert len(named) > 10
