@@ -64,5 +64,8 @@ class Holds:
         if missing := lacking_secrets(step.env):
             return Hold(HoldKind.SECRET, str(MissingSecret(", ".join(missing))))
         inputs = [wanted.table for wanted in step.inputs]
-        lacks = self._store.lacks(step.table, inputs)
+        try:
+            lacks = self._store.lacks(step.table, inputs)
+        except NotAllowed as error:  # the schema of all domain tables
+            return Hold(HoldKind.GRANT, error.says)
         return Hold(HoldKind.TABLE, lacks) if lacks else None

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from reconciler.contract.errors import NotAllowed
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
 from workers.runtime.calls import Call, Turn
@@ -132,7 +133,7 @@ class Lane(ABC):
             return []
         try:
             return patiently(begin, BEGIN_PATIENCE_S)
-        except psycopg.ProgrammingError as error:  # a table that it reads was dropped
+        except (psycopg.ProgrammingError, NotAllowed) as error:  # of a table that it reads
             if self._process.holds.is_at_fault(self.step, error):
                 return []
             raise

@@ -149,6 +149,24 @@ def test_a_table_that_may_not_be_written_holds_its_step(world: RoleWorld) -> Non
     assert found.fix == "tracer db roles && tracer steps resume normalize"
 
 
+@pytest.mark.parametrize(
+    ("step", "taken"),
+    [
+        ("normalize", "USAGE ON SCHEMA results"),
+        ("step_b", "SELECT ON results.normalized"),
+    ],
+)
+def test_what_a_worker_may_not_read_holds_its_step_too(
+    world: RoleWorld, step: str, taken: str
+) -> None:
+    world.sql(f"REVOKE {taken} FROM {WORKER}")
+    world.seed(1, [step])
+    world.tick()
+    assert world.work(step).begun == 0
+    assert world.statuses() == {"PENDING": 1}
+    assert world.sql("SELECT step_name, kind FROM holds") == [{"step_name": step, "kind": "grant"}]
+
+
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], tuple[Any, Any]]:
     """The statements of this test, by their user and text, with their last parameters."""
