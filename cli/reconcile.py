@@ -38,8 +38,8 @@ def reconcile(
     url = database_url(settings)
     with (
         Store.connect(url) as store,
-        running_host(settings, url),
-        until_answered(store, make_spawner(settings)) as spawner,
+        running_host(settings, url) as no_host,
+        until_answered(store, make_spawner(settings, no_host)) as spawner,
     ):
         if once:
             polling = store.beat()

@@ -2,10 +2,11 @@
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from reconciler.contract.claimed import CLOSED, NO_LIMIT, Chunk, Room
+from reconciler.contract.own_socket import Stranger, connect_own
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Unanswered, Unknown
 
 NO_HOST = "no worker host is running: start `tracer up`, or `tracer workers`"
@@ -14,20 +15,27 @@ UNSENT = "not sent: the worker host did not answer an earlier call"
 
 
 class LocalSpawner:
-    """One connection per tick. The host answers each call at once, before it works."""
+    """One connection per tick. The host answers each call at once, before it works.
 
-    def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
+    `no_host` is called where none listens: it may start one, for the next tick.
+    """
+
+    def __init__(
+        self, path: Path, timeout_s: float = 10.0, no_host: Callable[[], None] = lambda: None
+    ) -> None:
         self._path = path
         self._timeout_s = timeout_s
+        self._no_host = no_host
 
     def room(self) -> Room:
         """See `Spawner.room`: what the host answers. Closed without a host: it may be restarting,
-        and a refused call would throttle the step for other hosts too."""
+        and a refused call would throttle the step for other hosts too. Another user's is none."""
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(self._timeout_s)
             try:
-                link.connect(str(self._path))
-            except (FileNotFoundError, ConnectionRefusedError):
+                connect_own(link, self._path)
+            except (FileNotFoundError, ConnectionRefusedError, Stranger):
+                self._no_host()
                 return CLOSED
             except OSError:
                 return NO_LIMIT
@@ -44,7 +52,9 @@ class LocalSpawner:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(self._timeout_s)
             try:
-                link.connect(str(self._path))
+                connect_own(link, self._path)
+            except Stranger as error:
+                return [Refused(str(error))] * len(chunks)
             except OSError:
                 return [Refused(NO_HOST)] * len(chunks)
             return list(self._ask_each(link, chunks))

@@ -22,6 +22,7 @@ from time import monotonic
 from typing import Any
 
 from reconciler.contract.errors import BadInput, TracerError
+from reconciler.contract.own_socket import connect_own, make_private, of_this_user
 from reconciler.contract.settings import Settings, load_settings, workers_socket
 from workers.host.child import STOPS
 from workers.host.crew import Child, Crew
@@ -137,6 +138,10 @@ class _Server(socketserver.ThreadingUnixStreamServer):
         self.host = host
         super().__init__(str(path), _Requests)
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Whether to serve who asks: this user's programs alone."""
+        return of_this_user(request)
+
 
 def claim_socket(path: Path) -> None:
     """Make way for a listener at `path`, in a directory that is this user's alone.
@@ -144,14 +149,12 @@ def claim_socket(path: Path) -> None:
     Raises:
         BadInput: another host listens there, or the directory is someone else's.
     """
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    if path.parent.stat().st_uid != os.getuid():
-        raise BadInput(f"{path.parent} belongs to another user: remove it, or set TRACER_HOME.")
+    make_private(path.parent)
     probe = socket.socket(socket.AF_UNIX)
     try:
-        probe.connect(str(path))
-    except OSError:
-        path.unlink(missing_ok=True)  # left behind by a host that died
+        connect_own(probe, path)
+    except OSError:  # left behind by a host that died, or put here while the directory was open
+        path.unlink(missing_ok=True)
     else:
         raise BadInput("A worker host is running already for this TRACER_HOME.")
     finally:

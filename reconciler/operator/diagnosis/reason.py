@@ -74,6 +74,7 @@ class Code(StrEnum):
     NO_WORKER_HOST = auto()
     WORKER_HOST_SILENT = auto()
     WORKER_HOST_OUTDATED = auto()
+    WORKER_HOST_STRANGER = auto()
     WORKER_HOST_LACKS_STEP = auto()
     MODAL_UNREACHABLE = auto()
     MODAL_REFUSES = auto()

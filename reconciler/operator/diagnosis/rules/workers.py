@@ -15,6 +15,10 @@ HOST_FAULTS = {
         Code.WORKER_HOST_OUTDATED,
         "The worker host here is of another version of Tracer",
     ),
+    HostFault.STRANGER: (
+        Code.WORKER_HOST_STRANGER,
+        "Another user has the place of the worker host's socket: no call is sent there",
+    ),
 }
 
 

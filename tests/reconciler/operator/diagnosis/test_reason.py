@@ -98,6 +98,7 @@ HOSTS = {
     Code.NO_WORKER_HOST: HostStatus(fault=HostFault.NOT_RUNNING),
     Code.WORKER_HOST_SILENT: HostStatus(fault=HostFault.SILENT),
     Code.WORKER_HOST_OUTDATED: HostStatus(fault=HostFault.OUTDATED),
+    Code.WORKER_HOST_STRANGER: HostStatus(fault=HostFault.STRANGER),
     Code.WORKER_HOST_LACKS_STEP: HostStatus(frozenset({"other"}), {}, 1.0),
 }
 SCHEMAS = {Code.SCHEMA_MISSING: None, Code.SCHEMA_BEHIND: "0001", Code.TRACER_BEHIND: "9999"}
