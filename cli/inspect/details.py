@@ -85,7 +85,7 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
         ["#in flight for", "step", "company", "#attempt", "call"],
         progress["slowest"],
         lambda row: [
-            seconds(round(row["seconds"], 1)),
+            "?" if row["seconds"] is None else seconds(round(row["seconds"], 1)),
             *(short(row["step"]), short(row["company"]), row["attempt"], call(row)),
         ],
     )

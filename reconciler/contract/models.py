@@ -3,6 +3,7 @@
 The classes only describe the tables; the statements in `contract/sql/` read and write rows.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from reconciler.contract.column_types import (
+    ERROR_BYTES,
     ContractTable,
     code,
     default,
@@ -28,10 +30,25 @@ _ERROR_CHECKS = (
     ("error_kind", f"error_kind IN ({listed(ErrorKind)})"),
     ("kind_has_error", "error_kind IS NULL OR error IS NOT NULL"),
 )
+# A worker's role may write these. psycopg cannot read `infinity`, so one such time would end every
+# tick of every batch.
+_FIRST, _LAST = "'0001-01-02 00:00:00+00'", "'9999-01-01 00:00:00+00'"
 ROW_KEY = ["company_id", "step_name", "batch_id"]  # of workflow_states
 _IN_FLIGHT, _TERMINAL, _ADVANCING = (
     f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL, ADVANCING)
 )
+_TIMES = ("queued_at", "started_at")
+_LONGEST = {"error": ERROR_BYTES, "call_id": 1000, "holder": 1000}  # bytes
+
+
+def _bounds(times: Sequence[str], texts: Sequence[str]) -> Iterator[CheckConstraint]:
+    """Checks that these times are finite, and these texts short."""
+    finite = " AND ".join(f"{time} BETWEEN {_FIRST} AND {_LAST}" for time in times)
+    yield CheckConstraint(finite, name="finite")
+    short = " AND ".join(f"octet_length({text}) <= {_LONGEST[text]}" for text in texts)
+    yield CheckConstraint(short, name="short")
+
+
 _CALLS_TO_CANCEL = "status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled"
 
 
@@ -124,6 +141,10 @@ class WorkflowState(ContractTable, table=True):
         CheckConstraint("attempt >= 0 AND position >= 0", name="counts_from_zero"),
         CheckConstraint("forgiven BETWEEN 0 AND attempt", name="forgiven"),
         *(CheckConstraint(condition, name=name) for name, condition in _ERROR_CHECKS),
+        *_bounds(
+            ("available_at", "lease_expires_at", "created_at", *_TIMES, "finished_at"),
+            ("error", "call_id", "holder"),
+        ),
         # One index per search of a tick. Indexes on status alone more than halve the throughput
         # (4,900 against 11,300 company-steps a second). Without the claim's order in the first
         # index, a claim of 1,000 takes 480 ms and more instead of 26.
@@ -186,6 +207,7 @@ class FailedAttempt(ContractTable, table=True):
             ROW_KEY, [f"workflow_states.{name}" for name in ROW_KEY], ondelete="CASCADE"
         ),
         *(CheckConstraint(condition, name=name) for name, condition in _ERROR_CHECKS),
+        *_bounds((*_TIMES, "ended_at"), ("error", "call_id")),
     )
 
     company_id: int = Field(primary_key=True, sa_type=BigInteger)

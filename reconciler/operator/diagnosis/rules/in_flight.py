@@ -29,17 +29,18 @@ def queued(row: RowFacts) -> Iterator[Reason]:
 def running(row: RowFacts) -> Iterator[Reason]:
     """The row is IN_PROGRESS: its worker is working, silent, or gone."""
     yield from _lease_over(row)
-    began = f" {since(row.started_at, row.now)}" if row.started_at else ""
+    begun = since(row.started_at, row.now) if row.started_at else ""
+    began = f" at {begun}" if begun else ""
     gone, fix = _host_gone(row), row.observed.workers_fix
     if silent_since := row.worker_silent_since:
         silent = f"its worker has been silent since {since(silent_since, row.now)}"
-        says = f"{row.step} was begun at{began}, and {silent}: {_next_attempt(row)}"
+        says = f"{row.step} was begun{began}, and {silent}: {_next_attempt(row)}"
         where = f". {gone}" if gone else ""
         yield Reason(Code.WORKER_SILENT, f"{says}{where}", fix if gone else None)
     if gone:
-        says = f"{row.step} was begun at{began} by a worker host that is gone"
+        says = f"{row.step} was begun{began} by a worker host that is gone"
         yield Reason(Code.WORKER_HOST_GONE, f"{says}: {_next_attempt(row)}. {gone}", fix)
-    says = f"{row.step} is running{began and f' since{began}'} on {_call(row)}: {row.attempt_text}"
+    says = f"{row.step} is running{begun and f' since {begun}'} on {_call(row)}: {row.attempt_text}"
     yield Reason(Code.RUNNING, f"{says}, and its lease runs until {_lease(row)}")
 
 
