@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from reconciler.contract.errors import Unreachable, WorkFailed
@@ -17,6 +18,7 @@ from reconciler.local.stack_file import Running, running
 
 HOST, PORT = "127.0.0.1", 4200  # where Prefect's server listens, if the port is free
 LAST_LINES = 15
+PROXIES = ("all_proxy", "http_proxy", "https_proxy")
 
 
 class Service:
@@ -147,6 +149,20 @@ def environment(settings: Settings, database_url: str) -> dict[str, str]:
         # Runs start 0.2 s late instead of 2.6 s.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
+
+
+def for_prefect(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Prefect's programs: without proxies that its client cannot speak to.
+
+    One such proxy would end it at its start, though Prefect's server is on this machine.
+    """
+    spoken = {"http", "https"} | ({"socks5", "socks5h"} if find_spec("socksio") else set())
+    schemes = {
+        name: value.partition("://")[0].lower()
+        for name, value in environment.items()
+        if name.lower() in PROXIES and "://" in value
+    }
+    return {name: v for name, v in environment.items() if schemes.get(name, "http") in spoken}
 
 
 def free_port(wanted: Sequence[int] = (PORT, 0)) -> int:

@@ -13,7 +13,7 @@ from reconciler.local.lifeline import GRACE_S, end_all
 from reconciler.local.postgres.install import make_home
 from reconciler.local.postgres.supervisor import acquire
 from reconciler.local.python import PYTHON
-from reconciler.local.service import HOST, Service, environment, free_port
+from reconciler.local.service import HOST, Service, environment, for_prefect, free_port
 from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
 from reconciler.local.worker_host import accepts
 from reconciler.prefect.api import local_server, open_api
@@ -23,9 +23,7 @@ from reconciler.prefect.work_pool import POOL
 
 PREFECT = (*PYTHON, "-m", "prefect")
 RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
-OWNER_S = (
-    30.0  # how long the owner of a stack may take to end its services, after the workers' grace
-)
+OWNER_S = 30.0  # how long a stack's owner may take to end its services, after the workers' grace
 WRITE_S = 7.0  # after its grace period, a worker host writes what became of the rest, and ends
 BUNDLED = "workers.steps"
 
@@ -166,7 +164,9 @@ class Stack:
     ) -> Service:
         """Prefect's programs run in the home, because they read settings from their directory."""
         logs = self._home / "logs"
-        return Service(name, command, self._environment, logs, cwd or self._home, grace_s)
+        prefect = name.startswith("prefect-")
+        given = for_prefect(self._environment) if prefect else self._environment
+        return Service(name, command, given, logs, cwd or self._home, grace_s)
 
     def _await(self, name: str, ready: Callable[[], bool], within_s: float) -> None:
         self._services[name].wait_ready(ready, within_s)

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from reconciler.contract.errors import TracerError, Unreachable, WorkFailed
+from reconciler.contract.errors import BadInput, TracerError, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings
 from reconciler.local.stack_file import read_stack
 
@@ -19,6 +19,7 @@ TIMEOUT = httpx.Timeout(10, connect=2)
 BUSY_PAUSES_S = (0.1, 0.3, 1.0, 2.0)
 NO_SERVER = "Set PREFECT_API_URL, or start one."
 START = "tracer up"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def configured_server() -> PrefectServer:
     if not found.api.url:
         raise Unreachable(f"No Prefect server is known. {NO_SERVER}", START)
     headers, options = {}, dict[str, Any]()
+    if httpx.URL(found.api.url).host in LOOPBACK:
+        options["trust_env"] = False  # no proxy is needed
     if found.api.key:
         headers["Authorization"] = f"Bearer {found.api.key.get_secret_value()}"
     elif found.api.auth_string:
@@ -147,13 +150,24 @@ def open_api(server: PrefectServer, timeout: httpx.Timeout = TIMEOUT) -> Iterato
     Raises:
         Unreachable: the server does not answer within `timeout`. By default, that is 2 s for the
             connection and 10 s for an answer.
+        BadInput: a proxy is set that cannot be used.
     """
     try:
-        base_url = server.api_url.rstrip("/") + "/"
-        with httpx.Client(base_url=base_url, timeout=timeout, **server.options) as client:
+        with _client(server, timeout) as client:
             yield Api(server, client)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         reason = type(error).__name__
         raise Unreachable(
             f"No Prefect server answers at {server.printable_url} ({reason}). {NO_SERVER}", START
+        ) from error
+
+
+def _client(server: PrefectServer, timeout: httpx.Timeout) -> httpx.Client:
+    base_url = server.api_url.rstrip("/") + "/"
+    try:
+        return httpx.Client(base_url=base_url, timeout=timeout, **server.options)
+    except (ImportError, ValueError) as error:  # httpx speaks to http proxies alone
+        raise BadInput(
+            "The proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY cannot be used to reach Prefect at "
+            f"{server.printable_url}. Set one that begins with http://, or unset it."
         ) from error

@@ -15,7 +15,7 @@ import pytest
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
 from reconciler.local.lifeline import end_all, family, parents
-from reconciler.local.service import PORT, Service, environment, free_port
+from reconciler.local.service import PORT, Service, environment, for_prefect, free_port
 from reconciler.local.stack import Stack, stop_leftovers
 from reconciler.local.stack_file import (
     Running,
@@ -142,6 +142,21 @@ def test_services_see_nothing_of_the_users_own_prefect(
     assert not {"PREFECT_API_KEY", "PREFECT_PROFILE"} & seen.keys()
     assert seen["PREFECT_HOME"] == str(tmp_path / "prefect")
     assert seen["NO_PROXY"] == "example.org,127.0.0.1,localhost"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://h:1", "socks4://h:1", "socks://h:1"])
+def test_prefects_client_starts_whatever_proxy_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """It would make a transport for each proxy, also where it needs none."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("https_proxy", "http://kept:1")
+    seen = for_prefect(environment(Settings.model_validate({"TRACER_HOME": tmp_path}), "url"))
+    starts = "import httpx; httpx.AsyncClient(); import os; print(os.environ['https_proxy'])"
+    done = subprocess.run(
+        [sys.executable, "-c", starts], env=seen, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "http://kept:1\n", done.stderr
 
 
 def test_leftovers_that_were_written_down_are_ended(
