@@ -6,6 +6,8 @@ Its main thread reads the pipe, and the runtime does the rest. Every second it s
 import fcntl
 import gc
 import logging
+import multiprocessing
+import os
 import signal
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -21,6 +23,7 @@ from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.secrets import log_masked
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
+from workers.host.descriptors import are_low, raise_descriptor_limit
 from workers.runtime.calls import Call, WorkReport
 from workers.runtime.loading import load_steps
 from workers.runtime.runtime import CONNECTIONS, Runtime
@@ -28,6 +31,7 @@ from workers.runtime.runtime import CONNECTIONS, Runtime
 log = logging.getLogger("tracer.host")
 
 ALIVE_S = 1.0  # between signs of life
+WATCH_S = 0.1  # between looks at the descriptors, of 2 us each
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -65,6 +69,11 @@ class Alive:
     silent_s: float
 
 
+@dataclass(frozen=True)
+class Exhausted:
+    """Hardly any file descriptors are left: a step leaks them, and another process must go on."""
+
+
 class Worker:
     """The inside of a worker process."""
 
@@ -85,6 +94,7 @@ class Worker:
     def run(self) -> None:
         """Work until the host says so, or is gone; then finish what is under way, and end."""
         Thread(target=self._live, name="alive", daemon=True).start()
+        Thread(target=self._watch_descriptors, name="descriptors", daemon=True).start()
         within_s = load_settings().grace_s
         with suppress(EOFError, OSError):  # the host may have died with a word unread
             while True:
@@ -156,15 +166,31 @@ class Worker:
         while not Event().wait(ALIVE_S):
             self._say(Alive(self._runtime.silent_s if self._runtime else 0.0))
 
-    def _say(self, word: Done | Alive) -> None:
+    def _watch_descriptors(self) -> None:
+        while not are_low():
+            Event().wait(WATCH_S)
+        self._say(Exhausted())
+
+    def _say(self, word: Done | Alive | Exhausted) -> None:
         with self._sending, suppress(OSError):  # the host is gone: the pipe's reader sees it
             self._pipe.send(word)
+
+
+def heed_signals() -> None:
+    """A step's own child ends when it is told to: `multiprocessing` ends its pools so."""
+    for stop in STOPS:
+        signal.signal(stop, signal.SIG_DFL)
 
 
 def child_main(pipe: Connection, database_url: str, name: str, lock: Path) -> None:
     """A worker process. It holds `lock` for as long as it lives, whatever ends it."""
     for stop in STOPS:  # they reach the whole family; the host decides
-        signal.signal(stop, signal.SIG_IGN)
+        signal.signal(stop, lambda *_: None)  # not SIG_IGN, which a step's programs would inherit
+    os.register_at_fork(after_in_child=heed_signals)
+    # The host ends this process as a daemon, but a step may have children: `multiprocessing`
+    # refuses them to daemons.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    raise_descriptor_limit()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     log_masked()
     with lock.open("w") as held:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 from time import monotonic
 
-from workers.host.child import STOPS, Alive, Done, End, Order, child_main
+from workers.host.child import STOPS, Alive, Done, End, Exhausted, Order, child_main
 from workers.kit import Step
 from workers.runtime.calls import GRACE_S
 
@@ -59,7 +59,7 @@ class Child:
         except OSError:
             return
 
-    def words(self, longest_s: Callable[[Iterable[Order]], float]) -> "Iterable[Done]":
+    def words(self, longest_s: Callable[[Iterable[Order]], float]) -> "Iterable[Done | Exhausted]":
         """Each call that is done, until the process ends or must be ended.
 
         `longest_s` is how long a function of these calls may take.
@@ -77,7 +77,7 @@ class Child:
             except (EOFError, OSError):
                 return
             heard = monotonic()
-            if isinstance(word, Done):
+            if isinstance(word, Done | Exhausted):
                 yield word
             elif isinstance(word, Alive) and word.silent_s > longest_s(self.held.values()):
                 return
@@ -224,6 +224,11 @@ class Crew:
     def _listen(self, child: Child) -> bool:
         """Take in what the process says; True if it is to be retired, False when it has ended."""
         for word in child.words(self._longest_s):
+            if isinstance(word, Exhausted):
+                log.warning("a step leaks file descriptors: another process takes over")
+                child.retired = True
+                child.finish(self._grace_s)
+                return True
             self._done(child, word)
             if word.left_behind:
                 log.warning("a step hangs for a company: its process gets no more calls")
@@ -235,7 +240,8 @@ class Crew:
         """Let a process finish the calls that it has, and end it."""
         if child.held:
             for word in child.words(self._longest_s):
-                self._done(child, word)
+                if isinstance(word, Done):
+                    self._done(child, word)
                 if not child.held:
                     break
         child.finish(0.0)
