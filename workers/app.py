@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from importlib.metadata import version
 from math import ceil
 from threading import Lock
 from time import monotonic, sleep
@@ -21,20 +20,11 @@ from reconciler.contract.secrets import log_masked
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
 from workers.kit import LONGEST_S, Step
+from workers.pins import PYTHON, pins
 from workers.runtime.loading import load_steps
 from workers.runtime.patience import BEGIN_PATIENCE_S
 from workers.runtime.runtime import CONNECTIONS, Runtime
 
-PYTHON = "3.12"
-PACKAGES = (
-    "sqlmodel",
-    "psycopg",
-    "psycopg-binary",
-    "psycopg-pool",
-    "pydantic-settings",
-    "aiohttp",
-    "tldextract",
-)
 CHUNK_GROWS = 10
 # Modal kills a container 30 s after SIGTERM; what came of its calls is written before.
 LONGEST_GRACE_S = 20.0
@@ -47,7 +37,7 @@ def image(packages: tuple[str, ...] = ()) -> modal.Image:
     of_steps = {name.partition(".")[0] for name in settings.steps}
     return (
         modal.Image.debian_slim(python_version=PYTHON)
-        .pip_install(*(f"{name}=={version(name)}" for name in PACKAGES), *packages)
+        .pip_install(*pins(packages), *packages)
         .add_local_python_source(*sorted({"reconciler", "workers"} | of_steps), ignore=[])
     )
 
