@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -27,10 +27,14 @@ class Scheduler:
     queue_paused: bool = False
     queue_limit: int | None = None
 
-    def answer(self, path: str) -> Any:
+    started: list[dict[str, Any]] = field(default_factory=list)  # the runs that were
+
+    def answer(self, path: str, asked: Any = None) -> Any:
         """The JSON of an answer; None where there is no such thing."""
         if path == "/api/deployments/name/reconcile/tracer":
             return self._deployment() if self.deployed else None
+        if path == "/api/flow_runs/filter" and "start_time" in asked["flow_runs"]:
+            return self.started
         if path == "/api/flow_runs/filter":
             return [{"expected_start_time": self.next_run_at}] if self.next_run_at else []
         return self._pool(path.removeprefix(f"/api/work_pools/{self.pool or 'tracer'}"))
@@ -68,8 +72,8 @@ def scheduling() -> Iterator[Scheduler]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            found = scheduler.answer(self.path)
+            asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found = scheduler.answer(self.path, json.loads(asked or b"null"))
             body = json.dumps(found).encode()
             self.send_response(404 if found is None else 200)
             self.send_header("Content-Length", str(len(body)))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 
 from reconciler.contract.errors import NoPolling, TracerError
@@ -14,11 +15,12 @@ from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import LoopFacts, Observed
 from reconciler.operator.diagnosis.rules import loop as rules
 from reconciler.operator.diagnosis.rules import workers
-from reconciler.operator.diagnosis.rules.loop import CRON
+from reconciler.operator.diagnosis.rules.loop import CRON, LATE
 from reconciler.operator.read_only import read_only_store
 from reconciler.operator.sql.health import NEEDED
-from reconciler.operator.wording import seconds, since, span
+from reconciler.operator.wording import seconds, since, span, until
 from reconciler.poll import HANDOVER_S
+from reconciler.prefect.runs import recent_runs
 
 PAUSE_S = 0.5
 # Longest time until a run's first tick: Prefect starts it after 2 to 17 s, and it needs 8 s more.
@@ -52,6 +54,8 @@ class LoopChecks:
             return rules.polling_row_missing()
         for off in rules.switched_off(found):
             return off
+        if found.ticked_at is None and (first := self._first_run(found.now)):
+            return first
         if not found.silent and self._without_prefect:
             found = self._next_tick(found)
         elif found.silent and not self._seen.prefect:
@@ -59,6 +63,21 @@ class LoopChecks:
         if found.ticked_at is None or found.silent or self._no_next:
             return rules.no_next_tick(replace(found, observed=self._seen))
         return f"ticked at {since(found.ticked_at, found.now)}"
+
+    def _first_run(self, now: datetime) -> str | None:
+        """The run that comes, soon after a deploy: Prefect starts none before its interval is over.
+
+        None if it is due at once, so that its tick can be awaited, or if a run was there before.
+        """
+        planned = self._seen.schedule
+        if self._seen.prefect or not planned or not planned.next_run_at or not planned.every_s:
+            return None
+        wait_s = (planned.next_run_at - now).total_seconds()
+        if not STARTS_S < wait_s <= planned.every_s + LATE.total_seconds():
+            return None
+        if recent_runs(load_settings(), limit=1):
+            return None
+        return f"no tick yet: Prefect starts its first run at {until(planned.next_run_at, now)}"
 
     def _next_tick(self, found: LoopFacts) -> LoopFacts:
         """The loop after its next tick.

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import psycopg
 import pytest
@@ -181,6 +183,26 @@ def test_a_first_run_that_is_on_its_way_is_waited_for(
         found = well.findings(code=0)
     assert "Waiting for the run that Prefect is starting, 30 s at most." in well.tracer.err
     assert found["loop"]["says"].startswith("ticked at ")
+
+
+RAN = {
+    **{"id": "1", "name": "bold-swan", "state_name": "Crashed", "end_time": None},
+    **dict.fromkeys(("expected_start_time", "start_time"), "2026-01-01T00:00:00+00:00"),
+}
+
+
+@pytest.mark.parametrize("ran", [[], [RAN]], ids=["none before", "one that has not ticked"])
+def test_right_after_a_deploy_the_run_that_comes_is_named(
+    well: Well, ran: list[dict[str, Any]]
+) -> None:
+    well.prefect.next_run_at = (datetime.now(UTC) + timedelta(seconds=100)).isoformat()
+    well.prefect.started = ran
+    with ticked("NULL")(well):
+        found = well.findings(code=1 if ran else 0)["loop"]
+    if ran:
+        assert found["code"] == Code.NO_TICK
+    else:
+        assert found["says"].startswith("no tick yet: Prefect starts its first run at ")
 
 
 def test_what_is_wrong_is_said_without_a_wait_for_a_tick(well: Well) -> None:
