@@ -1,7 +1,7 @@
 """The words before and during a verb on a batch: the number of rows, a question, a progress bar.
 
-A retry pays again and a cancel cannot be undone, so these two ask. Pause, resume and priority can
-be undone by another command, so they do not ask.
+A retry pays again, a cancel and a delete cannot be undone, so these ask. Pause, resume and priority
+can be undone by another command, so they do not ask.
 """
 
 import signal
@@ -45,11 +45,28 @@ def confirm(what: str, batch: BatchView, counts: Sequence[Row], yes: bool, as_js
         BadInput: stdin is not a terminal, and `yes` is not set.
         typer.Abort: the answer was no.
     """
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise BadInput(f"{what}. Nothing was done: add --yes.")
+    _require_terminal(what, yes, as_json)
     show(what, batch, counts)
     if not yes:
         typer.confirm("Go on?", abort=True, err=True)
+
+
+def ask(what: str, yes: bool, as_json: bool) -> None:
+    """`confirm` for what has no rows to show by step.
+
+    Raises:
+        BadInput: stdin is not a terminal, and `yes` is not set.
+        typer.Abort: the answer was no.
+    """
+    _require_terminal(what, yes, as_json)
+    say(f"{what}.")
+    if not yes:
+        typer.confirm("Go on?", abort=True, err=True)
+
+
+def _require_terminal(what: str, yes: bool, as_json: bool) -> None:
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise BadInput(f"{what}. Nothing was done: add --yes.")
 
 
 def show(what: str, batch: BatchView, counts: Sequence[Row]) -> None:
@@ -66,8 +83,12 @@ def show(what: str, batch: BatchView, counts: Sequence[Row]) -> None:
 
 
 @contextmanager
-def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
+def moving(
+    counts: Sequence[Row], one: str = "row", many: str = "rows"
+) -> Iterator[Callable[[int], None]]:
     """Show a bar of the moved rows, if stderr is a terminal; yields what updates it.
+
+    `one` and `many` are what is counted, if not rows.
 
     Raises:
         WorkFailed: Ctrl-C or a signal ended the block; rows that were moved stay so.
@@ -75,7 +96,7 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
     rows, done = total(counts), 0
     ends = (signal.SIGTERM, signal.SIGHUP)  # these end the block as Ctrl-C does
     before = [signal.signal(number, signal.default_int_handler) for number in ends]
-    columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn(many), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         bar = progress.add_task("", total=rows)
 
@@ -87,7 +108,7 @@ def moving(counts: Sequence[Row]) -> Iterator[Callable[[int], None]]:
         try:
             yield show_moved
         except KeyboardInterrupt:
-            moved = f"{done:,} of {plural(rows, 'row', 'rows')}"
+            moved = f"{done:,} of {plural(rows, one, many)}"
             raise WorkFailed(
                 f"Stopped after {moved}: run the same command again for the rest."
             ) from None

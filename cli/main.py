@@ -13,6 +13,7 @@ from cli import (
     bench,
     cancel,
     db,
+    delete,
     demo,
     deploy,
     doctor,
@@ -98,6 +99,7 @@ put(STEER, "resume", pause.resume, "tracer resume companies")
 negative = {"ignore_unknown_options": True}
 put(STEER, "priority", priority.priority, "tracer priority companies 10", context_settings=negative)
 put(STEER, "cancel", cancel.cancel, "tracer cancel companies --yes")
+put(STEER, "delete", delete.delete, "tracer delete companies --yes")
 put(STEER, "history", history.history, "tracer history companies")
 app.add_typer(steps.app, name="steps", rich_help_panel=TUNE)
 app.add_typer(interval.app, name="interval", rich_help_panel=TUNE)

@@ -20,18 +20,18 @@ GRANTS: dict[str, dict[str, str]] = {
         " UPDATE (status, finished_at)",
         WORKER: "",
         OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority),"
-        " UPDATE (status, priority, paused, finished_at)",
+        " UPDATE (status, priority, paused, finished_at), DELETE",
     },
     "companies": {
         CONDUCTOR: "",
         WORKER: "SELECT (id, key, name, domain, attributes)",
         OPERATOR: "SELECT, INSERT (key, name, domain, attributes),"
-        " UPDATE (name, domain, attributes)",
+        " UPDATE (name, domain, attributes), DELETE",
     },
     "batch_companies": {
         CONDUCTOR: "",
         WORKER: "SELECT",
-        OPERATOR: "SELECT, INSERT, UPDATE (name, domain, attributes)",
+        OPERATOR: "SELECT, INSERT, UPDATE (name, domain, attributes), DELETE",
     },
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
@@ -97,7 +97,7 @@ SEQUENCES = {
     "ticks_id_seq": CONDUCTOR,
 }
 # On every domain table. ON CONFLICT DO UPDATE needs SELECT on the columns that `excluded` names.
-RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT"}
+RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT, DELETE"}
 
 # Grants limit columns; these policies limit rows and values. `as_granted` leaves every role with
 # its grants: under row level security, a role that no policy names sees nothing. `worker_moves`

@@ -55,7 +55,7 @@ def test_the_examples_do_what_they_say(
     monkeypatch.chdir(tmp_path)
     Path("companies.csv").write_text(COMPANIES)
     shown = {w: shlex.split(EXAMPLES[w].removeprefix("Example: tracer ")) for w in EXAMPLES}
-    for words in sorted(shown.keys() - {("cancel",)}, key=order):
+    for words in sorted(shown.keys() - {("cancel",), ("delete",)}, key=order):
         if words == ("reconcile",):  # test_commands.py runs it: a worker host takes seconds
             finish(world)
         elif words[0] not in ELSEWHERE:
@@ -65,12 +65,16 @@ def test_the_examples_do_what_they_say(
     assert "<html" in Path("report.html").read_text()
 
 
-def test_the_example_of_cancel_does_what_it_says(tracer: Terminal, tmp_path: Path) -> None:
+def test_the_examples_of_cancel_and_delete_do_what_they_say(
+    tracer: Terminal, tmp_path: Path
+) -> None:
     path = tmp_path / "companies.csv"
     path.write_text(COMPANIES)
     tracer("seed", str(path), "--blueprint", "normalize")
     tracer(*shlex.split(EXAMPLES["cancel",].removeprefix("Example: tracer ")))
     assert "12 rows cancelled" in tracer.err
+    tracer(*shlex.split(EXAMPLES["delete",].removeprefix("Example: tracer ")))
+    assert "companies is deleted, with 12 rows. Results stay." in tracer.err
 
 
 @pytest.mark.usefixtures("tracer")

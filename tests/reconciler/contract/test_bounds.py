@@ -57,7 +57,7 @@ def test_a_long_error_is_cut_before_it_is_written(world: RoleWorld) -> None:
 
 
 def test_rows_from_before_the_bounds_are_mended(url: str) -> None:
-    command.downgrade(config(url), "0014")
+    command.downgrade(config(url), "0015")
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("INSERT INTO batches (name, blueprint) VALUES ('b', '[\"a\"]')")
         owner.execute("INSERT INTO companies (key) VALUES ('one'), ('two')")

@@ -14,6 +14,7 @@ from reconciler.contract.holds import Hold, HoldKind
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
+from reconciler.operator.deletion import delete_batch, delete_company
 from reconciler.operator.diagnosis.explain import explain, read_row
 from reconciler.operator.export import read_companies
 from reconciler.operator.history import read_history
@@ -75,12 +76,22 @@ def a_long_life(world: RoleWorld) -> None:
     world.tick()
     assert world.spawner.cancelled == ["call-2"]
     assert overview(world.store)
+    assert delete_batch(world.operator, cancelled) == 3
     release_all(world)
     hold_and_go_on(world)
     room = Room({"normalize": 1}, holder="here-2", family="here-", alive=("here-2",))
     assert world.store.give_back(room, world.store.now()) == 0
     assert world.store.claim(world.store.now(), room) == []
     world.store.prune(world.store.now() + timedelta(days=9))
+    delete_all(world)
+
+
+def delete_all(world: RoleWorld) -> None:
+    """A company goes once its batches have ended, and its results with it."""
+    for name in world.operator.batch_names():
+        if world.operator.batch(name).status == "RUNNING":
+            steering.cancel(world.operator, world.operator.batch(name))
+    assert delete_company(world.operator, "company-0").results
 
 
 def release_all(world: RoleWorld) -> None:
@@ -134,7 +145,7 @@ def look_and_tune(world: RoleWorld, name: str) -> None:
 def test_every_verb_works_under_its_role(world: RoleWorld) -> None:
     a_long_life(world)
     assert world.sql("SELECT status FROM batches ORDER BY id DESC")[0] == {"status": "CANCELLED"}
-    assert len(world.sql("SELECT company_id FROM results.step_b")) == 5
+    assert len(world.sql("SELECT company_id FROM results.step_b")) == 4  # one was deleted
     assert world.sql("SELECT attempt FROM attempts")
     assert world.spawner.asked
 

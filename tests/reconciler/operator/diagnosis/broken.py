@@ -146,12 +146,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
     ),
     "a login of its own": (
         stranger("public", "results"),
-        *(
-            "role",
-            Code.ROLE_LACKS_GRANT,
-            "ro lacks DELETE on holds, INSERT on ",
-            "tracer db roles --urls roles.env",
-        ),
+        *("role", Code.ROLE_LACKS_GRANT, "ro lacks DELETE on ", "tracer db roles --urls roles.env"),
     ),
     "a login that sees half": (
         stranger("public"),
