@@ -126,7 +126,7 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
     ),
     "a grant of one's own": (
         role(OPERATOR, f"ALL ON batches FROM {OPERATOR}"),
-        *("role", Code.ROLE_LACKS_GRANT, f"{OPERATOR} lacks INSERT on batches", "tracer db roles"),
+        *("role", Code.ROLE_LACKS_GRANT, f"{OPERATOR} lacks DELETE on batches", "tracer db roles"),
     ),
     "a worker's grant": (
         role("", f"INSERT ON results.normalized FROM {WORKER}"),
