@@ -1,13 +1,18 @@
 """`tracer batches`: all batches with their progress."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from cli.inspect.progress import NARROW
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
 from reconciler.operator import views
 from reconciler.operator.read_only import ViewStore, read_only_store
+from reconciler.operator.wording import plural
+
+MOST = 100  # batches on a screen: a table of 50,000 takes longer to draw than to read
 
 # The headings, and how a batch's cell is written.
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -22,15 +27,28 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def batches(as_json: AsJson = False) -> None:
-    """Show every batch with its progress."""
+def batches(
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Show the newest so many: {MOST} by default, with --json all of them."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the batches with their progress, the newest last."""
     with read_only_store(ViewStore) as store:
-        rows = [with_share(row) for row in views.batches(store)]
+        found = views.batches(store)
+    most = limit or (len(found) if as_json else MOST)
+    rows = [with_share(row) for row in found[-most:]]
     if as_json:
         document(rows)
         return
     columns = [name for name in COLUMNS if is_shown(name, rows, out.width)]
     out.print(table(columns, [[COLUMNS[name](row) for name in columns] for row in rows]))
+    if (more := len(found) - len(rows)) > 0:
+        older = f"{plural(more, 'older batch is', 'older batches are')} not shown"
+        say(f"{older}: `tracer batches --limit {len(found)}`.")
     if not rows:
         say("There is no batch yet: `tracer seed FILE --blueprint a,b`.")
 
