@@ -99,29 +99,51 @@ SEQUENCES = {
 # On every domain table. ON CONFLICT DO UPDATE needs SELECT on the columns that `excluded` names.
 RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT, DELETE"}
 
-# Grants limit columns; these policies limit rows and values. `as_granted` leaves every role with
-# its grants: under row level security, a role that no policy names sees nothing. `worker_moves`
-# limits workers to rows in flight, and to the statuses that their verbs write.
+# Grants limit columns; these policies limit rows and values, per table. `as_granted` leaves every
+# role with its grants: under row level security, a role that no policy names sees nothing.
+# `worker_moves` limits workers to rows in flight, and to the statuses that their verbs write.
+# `worker_sees` shows them the companies that are in flight: of 500 it costs a `begin` 0.2 ms of 8.
+# A scalar subquery, because EXISTS may be planned as a hash of all rows in flight.
+_AS_GRANTED = "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)"
+_IN_FLIGHT = "(s.status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text]))"
+_SEES = (
+    f"AS RESTRICTIVE FOR SELECT TO {WORKER} USING (( SELECT true AS bool\n"
+    f"   FROM workflow_states s\n  WHERE ({{same}} AND {_IN_FLIGHT})\n LIMIT 1))"
+)
 POLICIES = {
-    "as_granted": "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)",
-    "worker_moves": f"AS RESTRICTIVE FOR UPDATE TO {WORKER}"
-    " USING ((status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text])))"
-    " WITH CHECK ((status = ANY (ARRAY['PENDING'::text, 'IN_PROGRESS'::text, 'COMPLETED'::text,"
-    " 'NOT_FOUND'::text, 'SKIPPED'::text, 'FAILED'::text])))",
+    "workflow_states": {
+        "as_granted": _AS_GRANTED,
+        "worker_moves": f"AS RESTRICTIVE FOR UPDATE TO {WORKER}"
+        " USING ((status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text])))"
+        " WITH CHECK ((status = ANY (ARRAY['PENDING'::text, 'IN_PROGRESS'::text,"
+        " 'COMPLETED'::text, 'NOT_FOUND'::text, 'SKIPPED'::text, 'FAILED'::text])))",
+    },
+    "companies": {
+        "as_granted": _AS_GRANTED,
+        "worker_sees": _SEES.format(same="(s.company_id = companies.id)"),
+    },
+    "batch_companies": {
+        "as_granted": _AS_GRANTED,
+        "worker_sees": _SEES.format(
+            same="(s.company_id = batch_companies.company_id)"
+            " AND (s.batch_id = batch_companies.batch_id)"
+        ),
+    },
 }
-SECURED = "SELECT relrowsecurity AS secured FROM pg_class WHERE oid = 'workflow_states'::regclass"
-SECURE = "ALTER TABLE workflow_states ENABLE ROW LEVEL SECURITY"
+SECURED = "SELECT relrowsecurity AS secured FROM pg_class WHERE oid = %(table)s::regclass"
+SECURE = "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
 # The existing policies, written like POLICIES, to compare them. A policy is replaced only if it
 # differs: that waits for every running statement on the table, and all later statements wait too.
 POLICIES_FOUND = """
-SELECT p.policyname AS name, format('AS %s FOR %s TO %s USING (%s) WITH CHECK (%s)',
-    p.permissive, p.cmd, array_to_string(p.roles, ', '), p.qual, p.with_check) AS text
+SELECT p.policyname AS name, format('AS %%s FOR %%s TO %%s USING (%%s)', p.permissive, p.cmd,
+    array_to_string(p.roles, ', '), p.qual) || coalesce(' WITH CHECK (' || p.with_check || ')', '')
+    AS text
 FROM pg_policies p
-JOIN pg_class c ON c.oid = 'workflow_states'::regclass AND c.relname = p.tablename
+JOIN pg_class c ON c.oid = %(table)s::regclass AND c.relname = p.tablename
     AND c.relnamespace = to_regnamespace(quote_ident(p.schemaname))
 """
-DROP_POLICY = "DROP POLICY IF EXISTS {name} ON workflow_states"
-MAKE_POLICY = "CREATE POLICY {name} ON workflow_states {text}"
+DROP_POLICY = "DROP POLICY IF EXISTS {name} ON {table}"
+MAKE_POLICY = "CREATE POLICY {name} ON {table} {text}"
 POLICY_WAIT = "SET LOCAL lock_timeout = '10s'"
 
 EXISTING_ROLES = "SELECT rolname AS role FROM pg_roles WHERE rolname = ANY(%(roles)s)"

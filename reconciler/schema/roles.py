@@ -152,17 +152,23 @@ def secure(connection: Connection) -> None:
     Raises:
         psycopg.errors.LockNotAvailable: another statement on the table did not end in time.
     """
-    row = connection.execute(queries.SECURED).fetchone()
-    found = {row["name"]: row["text"] for row in connection.execute(queries.POLICIES_FOUND)}
     connection.execute(queries.POLICY_WAIT)
-    for name, text in queries.POLICIES.items():
+    for table, policies in queries.POLICIES.items():
+        _secure(connection, table, policies)
+
+
+def _secure(connection: Connection, table: str, policies: Mapping[str, str]) -> None:
+    asked = {"table": table}
+    row = connection.execute(queries.SECURED, asked).fetchone()
+    there = connection.execute(queries.POLICIES_FOUND, asked)
+    found = {policy["name"]: policy["text"] for policy in there}
+    for name, text in policies.items():
         if found.get(name) != text:
-            policy = sql.Identifier(name)
-            connection.execute(sql.SQL(queries.DROP_POLICY).format(name=policy))
-            make = sql.SQL(queries.MAKE_POLICY).format(name=policy, text=sql.SQL(text))
-            connection.execute(make)
+            connection.execute(_filled(queries.DROP_POLICY, name=name, table=table))
+            made = _filled(queries.MAKE_POLICY, name=name, table=table, text=sql.SQL(text))
+            connection.execute(made)
     if row and not row["secured"]:
-        connection.execute(queries.SECURE)
+        connection.execute(_filled(queries.SECURE, table=table))
 
 
 def _as_typed(name: str) -> str:

@@ -192,6 +192,25 @@ def test_a_worker_moves_rows_as_its_verbs_do_and_no_other_way(
         assert moved == expected, (source, target)
 
 
+def test_a_worker_sees_the_companies_that_are_in_flight(url: str) -> None:
+    """And of a batch's own rows those that are, of that batch."""
+    with psycopg.connect(granted(url), autocommit=True) as owner:
+        owner.execute(
+            "INSERT INTO batches (name, blueprint) VALUES ('b', '[\"a\"]'), ('c', '[\"a\"]')"
+        )
+        owner.execute("INSERT INTO companies (key) VALUES ('one'), ('two')")
+        owner.execute("INSERT INTO batch_companies SELECT b.id, c.id FROM batches b, companies c")
+        seeded = {"step": "a", "status": "QUEUED", "terminal": list(TERMINAL)}
+        owner.execute(ROW, seeded)
+        with psycopg.connect(as_role(url, WORKER), autocommit=True) as worker:
+            companies = "SELECT array_agg(id) FROM companies"
+            seen = f"SELECT ({companies}), array_agg(batch_id) FROM batch_companies"
+            assert worker.execute(seen).fetchall() == [([1], [1])]
+            done = "UPDATE workflow_states SET status = 'FAILED', finished_at = now()"
+            owner.execute(f"{done}, lease_expires_at = NULL")
+            assert worker.execute(seen).fetchall() == [(None, None)]
+
+
 def test_a_reader_whom_the_owner_lets_in_sees_every_row(
     roles: dict[str, psycopg.Connection[Any]],
 ) -> None:
