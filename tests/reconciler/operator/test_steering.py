@@ -137,7 +137,8 @@ def test_nothing_is_claimed_of_a_batch_whose_cancel_is_under_way(world: World) -
 @pytest.mark.usefixtures("in_twos")
 def test_a_cancel_that_ends_early_is_finished_by_another(world: World) -> None:
     world.seed(5)
-    world.sql("UPDATE workflow_states SET available_at = 'infinity' WHERE mod(company_id, 2) = 0")
+    far = "'9998-12-31 00:00:00+00'"  # the last day that a row may name, nearly
+    world.sql(f"UPDATE workflow_states SET available_at = {far} WHERE mod(company_id, 2) = 0")
     calls = iter([None, Ended])
 
     def end(_: int) -> None:
