@@ -14,7 +14,6 @@ from reconciler.contract.database import CONNECT_TIMEOUT_S, Database, Row
 from reconciler.contract.errors import BadInput, NoPolling, did_you_mean
 from reconciler.contract.grants import OPERATOR
 from reconciler.contract.holds import HoldKind
-from reconciler.contract.sql.holds import RESUME
 from reconciler.operator.batch import BatchView
 
 BATCH_BY_NAME = """
@@ -49,6 +48,13 @@ VALUES (%(step_name)s, %(app_name)s, %(function_name)s, %(needs)s, %(env)s{value
 ON CONFLICT (step_name) DO UPDATE
 SET app_name = excluded.app_name, function_name = excluded.function_name, needs = excluded.needs,
     env = excluded.env
+"""
+
+# resume: the next tick claims rows of the step again. Without kinds, whatever holds it.
+RESUME = """
+DELETE FROM holds
+WHERE step_name = ANY(%(steps)s) AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
+RETURNING step_name
 """
 
 POLLING = """

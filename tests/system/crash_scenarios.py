@@ -32,7 +32,7 @@ def one_fails(_: Run, company: Company, __: int) -> Normalized:
 
 
 def one_does_not_fit(_: Run, company: Company, __: int) -> StepA:
-    return StepA(attribute_count=2**40 if company.key == "a" else 7)
+    return StepA(attribute_count=2**70 if company.key == "a" else 7)
 
 
 def is_overtaken(run: Run, _: Company, number: int) -> Normalized:

@@ -139,6 +139,10 @@ def test_a_death_costs_an_attempt_at_most(name: str, each: int, url: str, world:
             raise
 
 
+# A hold moves no row. Whoever dies before it is written leaves the same fault to the next worker.
+ALONE = ["HOLD"]
+
+
 def rooms_of(*stores: ModuleType) -> list[ModuleType]:
     """The modules of statements that the verbs of the tick and the workers come from."""
     values = [value for module in stores for value in vars(module).values()]
@@ -156,7 +160,7 @@ def test_every_statement_is_a_place(wholes: list[Run], capsys: pytest.CaptureFix
     named = statements(*rooms_of(store, worker_store))
     assert len(named) > 10
     unmet = [n for n, pattern in named.items() if not any(map(pattern.fullmatch, sent))]
-    assert unmet == []
+    assert unmet == ALONE
     count = sum(len(places(run)) for run in wholes)
     tried = sum(len(deaths(run)) for run in wholes)
     with capsys.disabled():

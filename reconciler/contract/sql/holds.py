@@ -1,4 +1,4 @@
-"""The statements of held steps: who holds one, who lets it go on, and whether its table fits."""
+"""The workers' statements of held steps: to hold one, and whether its table fits."""
 
 # hold: a worker has found the step at fault for every company. The first reason stays.
 HOLD = """
@@ -9,13 +9,6 @@ RETURNING step_name
 """
 
 IS_HELD = "SELECT true AS held FROM holds WHERE step_name = %(step)s"
-
-# resume: the next tick claims rows of the step again. Without kinds, whatever holds it.
-RESUME = """
-DELETE FROM holds
-WHERE step_name = ANY(%(steps)s) AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
-RETURNING step_name
-"""
 
 # The columns of a table beside those that its class wants. A type of which Postgres knows no name
 # is not compared. `required`: an insert has to name it.
