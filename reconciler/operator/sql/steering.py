@@ -50,8 +50,8 @@ WITH advanced AS (
 {log(f"SELECT batch_id, position, now(), 0, {BY_STATUS} FROM advanced GROUP BY batch_id, position")}
 """
 
-# Changes a chunk of PENDING rows. `available_at` goes to Python and back as text: the first place is
-# "-infinity", which Python has not.
+# Changes a chunk of PENDING rows. `available_at` goes to Python and back as text: the first place
+# is "-infinity", which Python has not.
 _CHUNK_OF_PENDING = """
 WITH chosen AS (
     SELECT ctid, step_name, available_at, company_id
