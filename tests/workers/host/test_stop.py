@@ -24,6 +24,7 @@ from workers.steps.normalize import Normalized
 
 @step(concurrency=2)
 {kind} normalize(company: Company) -> Normalized:
+    open("called", "a").close()
     {wait}
     return Normalized(short_name=company.key)
 '''
@@ -50,6 +51,7 @@ def test_what_outlasts_the_grace_period_is_given_up_and_costs_no_attempt(
     world.seed(4)
     ticked(world, tmp_path)
     wait_until(lambda: world.statuses() == {"IN_PROGRESS": 2, "QUEUED": 2})
+    wait_until((tmp_path / "called").exists)
     host.terminate()
     began = time.monotonic()
     assert host.wait(30) == 0
