@@ -159,3 +159,39 @@ def test_ctrl_c_is_exit_code_130_and_no_traceback(world: World) -> None:
         said = seeding.stderr.read()
     assert (seeding.returncode, said) == (130, b"")
     assert world.sql("SELECT id FROM batches") == []
+
+
+STUBBORN = """
+import asyncio
+from workers.kit import Company, StepResult, step
+
+class Stubborn(StepResult, table=True):
+    __tablename__ = "stubborn"
+    number: int = 0
+
+@step(timeout_s=0.2)
+async def stubborn(company: Company) -> Stubborn:
+    while True:
+        try:
+            await asyncio.sleep(0.05)
+        except BaseException:
+            pass
+"""
+
+
+@pytest.mark.proof
+def test_a_function_that_swallows_its_end_keeps_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    (tmp_path / "c.csv").write_text("id\n1\n")
+    seen = os.environ | {"TRACER_STEPS": "stubborn", "TRACER_HOME": str(tmp_path / "home")}
+    tried = subprocess.run(
+        [Path(sys.executable).with_name("tracer"), "try", "stubborn", "c.csv"],
+        env=seen,
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert tried.returncode == 1
+    assert b"took longer than 0.2 s" in tried.stdout
+    assert b"1 company of 1 failed" in tried.stderr

@@ -1,7 +1,5 @@
 """`tracer try`: a step is run here and now, and nothing is written."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,39 +145,3 @@ def test_an_empty_cell_of_a_file_leaves_what_is_known(tracer: Terminal, world: W
 def test_what_cannot_be_tried_is_said(tracer: Terminal, arguments: list[str], says: str) -> None:
     tracer("try", *arguments, code=2)
     assert says in tracer.err
-
-
-STUBBORN = """
-import asyncio
-from workers.kit import Company, StepResult, step
-
-class Stubborn(StepResult, table=True):
-    __tablename__ = "stubborn"
-    number: int = 0
-
-@step(timeout_s=0.2)
-async def stubborn(company: Company) -> Stubborn:
-    while True:
-        try:
-            await asyncio.sleep(0.05)
-        except BaseException:
-            pass
-"""
-
-
-@pytest.mark.proof
-def test_a_function_that_swallows_its_end_keeps_no_terminal(tmp_path: Path) -> None:
-    (tmp_path / "stubborn.py").write_text(STUBBORN)
-    (tmp_path / "c.csv").write_text("id\n1\n")
-    seen = os.environ | {"TRACER_STEPS": "stubborn", "TRACER_HOME": str(tmp_path / "home")}
-    tried = subprocess.run(
-        [Path(sys.executable).with_name("tracer"), "try", "stubborn", "c.csv"],
-        env=seen,
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert tried.returncode == 1
-    assert b"took longer than 0.2 s" in tried.stdout
-    assert b"1 company of 1 failed" in tried.stderr
