@@ -12,7 +12,7 @@ from reconciler.operator import views
 from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.operator.wording import plural
 
-MOST = 100  # batches on a screen: a table of 50,000 takes longer to draw than to read
+MOST = 100  # batches on a screen; the others are counted in a line
 
 # The headings, and how a batch's cell is written.
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {

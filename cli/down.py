@@ -2,8 +2,8 @@
 
 from cli.render import AsJson, answer
 from reconciler.contract.settings import load_settings
+from reconciler.local.leftovers import stop_leftovers
 from reconciler.local.postgres.supervisor import stop as stop_postgres
-from reconciler.local.stack import stop_leftovers
 
 
 def down(as_json: AsJson = False) -> None:

@@ -1,7 +1,6 @@
 """The local stack of `tracer demo` and `tracer up`: Prefect's server and worker, a worker host."""
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -9,12 +8,13 @@ from typing import Self
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings, load_settings, workers_socket
-from reconciler.local.lifeline import GRACE_S, end_all
+from reconciler.local.leftovers import WRITE_S, clear, stop_leftovers
+from reconciler.local.lifeline import GRACE_S
 from reconciler.local.postgres.install import make_home
 from reconciler.local.postgres.supervisor import acquire
 from reconciler.local.python import PYTHON
 from reconciler.local.service import HOST, Service, environment, for_prefect, free_port
-from reconciler.local.stack_file import StackFile, load_stack, running, stack_path, write_stack
+from reconciler.local.stack_file import StackFile, load_stack, running, write_stack
 from reconciler.local.worker_host import accepts
 from reconciler.prefect.api import local_server, open_api
 from reconciler.prefect.runs import clear_dead
@@ -24,7 +24,6 @@ from reconciler.prefect.work_pool import POOL
 PREFECT = (*PYTHON, "-m", "prefect")
 RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
 OWNER_S = 30.0  # how long a stack's owner may take to end its services, after the workers' grace
-WRITE_S = 7.0  # after its grace period, a worker host writes what became of the rest, and ends
 BUNDLED = "workers.steps"
 
 
@@ -225,32 +224,3 @@ def stack_settings(all_here: bool) -> Settings:
             "that they can reach, or TRACER_WORKERS to local."
         )
     return settings
-
-
-def stop_leftovers(home: Path, grace_s: float) -> list[str]:
-    """End all programs of the stack of `home` that still run; returns the services' names.
-
-    `grace_s` is what its worker host gives to calls that are under way.
-
-    `stack.json` names them. A process is ended only if it started at the time noted there. An owner
-    that runs is ended first, and has time to stop the services in order.
-    """
-    stack = load_stack(home.resolve())
-    if not stack:
-        return []
-    found = [one for one in (stack.owner, *stack.services) if one.alive]
-    if stack.owner.alive and stack.owner.pid != os.getpid():
-        end_all({stack.owner.pid}, OWNER_S + grace_s)
-    end_all({one.pid for one in stack.services if one.alive}, grace_s + WRITE_S + 2)
-    clear(home.resolve())
-    return sorted({one.name for one in found} - {"owner"})
-
-
-def clear(home: Path) -> None:
-    """Remove the files of a stack that has ended. Prefect writes each run's environment, with
-    DATABASE_URL, to a file, and removes it only when the run ends normally. A worker host that was
-    killed leaves its socket's directory."""
-    shutil.rmtree(home / "tmp", ignore_errors=True)
-    if not accepts(workers_socket(home)):
-        shutil.rmtree(workers_socket(home).parent, ignore_errors=True)
-    stack_path(home).unlink(missing_ok=True)

@@ -118,7 +118,8 @@ def test_a_host_with_another_sides_url_says_so_and_leaves_the_rows(
     program = (
         "import os\n"
         "from pathlib import Path\n"
-        "from workers.host.crew import Child, Crew\n"
+        "from workers.host.crew import Crew\n"
+        "from workers.host.member import Child\n"
         "from workers.runtime.loading import load_steps\n"
         "child = lambda: Child(os.environ['DATABASE_URL'], Path('lock').resolve(), 'here.1')\n"
         "crew = Crew(load_steps(), 1, child, 1.0)\n"

@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.contract.settings import workers_socket
 from reconciler.dispatch import until_answered
-from reconciler.local.stack import accepts
+from reconciler.local.worker_host import accepts
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
 from tests.standins.controlplane.client import use

@@ -25,7 +25,8 @@ from reconciler.contract.errors import BadInput, TracerError
 from reconciler.contract.own_socket import connect_own, make_private, of_this_user
 from reconciler.contract.settings import Settings, load_settings, workers_socket
 from workers.host.child import STOPS
-from workers.host.crew import Child, Crew
+from workers.host.crew import Crew
+from workers.host.member import Child
 from workers.host.presence import Presence
 from workers.runtime.loading import load_steps
 

@@ -14,9 +14,10 @@ import pytest
 
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.settings import Settings, workers_socket
+from reconciler.local.leftovers import stop_leftovers
 from reconciler.local.lifeline import end_all, family, parents
 from reconciler.local.service import PORT, Service, environment, for_prefect, free_port
-from reconciler.local.stack import Stack, stop_leftovers
+from reconciler.local.stack import Stack
 from reconciler.local.stack_file import (
     Running,
     StackFile,
