@@ -31,8 +31,8 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     and that no worker began (an outage must not fail rows); those that a worker was told to stop;
     and those that were lost with a worker, which may have died by another row of it. But a step
     that allows one attempt is not called twice. A row that was asked to wait: see `wait_as_asked`.
-    `available_at` may have a worker's Retry-After:
-    there is no attempt before it. `chance`: see `backoff`.
+    `available_at` may have a worker's Retry-After: there is no attempt before it. `chance`: see
+    `backoff`.
     """
     kind, error = why_ended(row)
     if kind == ErrorKind.RETRY_AFTER:

@@ -23,7 +23,6 @@ from reconciler.prefect.work_pool import POOL
 
 PREFECT = (*PYTHON, "-m", "prefect")
 RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
-OWNER_S = 30.0  # how long a stack's owner may take to end its services, after the workers' grace
 BUNDLED = "workers.steps"
 
 
