@@ -6,7 +6,11 @@ import psycopg
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from reconciler.contract import loop_models, models  # noqa: F401 - their tables register themselves
+from reconciler.contract import (  # noqa: F401 - their tables register themselves
+    loop_models,
+    models,
+    money_models,
+)
 from reconciler.contract.column_types import SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect
 from reconciler.contract.database_url import libpq_url

@@ -9,20 +9,27 @@ from cli.inspect.progress import NARROW
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
 from reconciler.operator import views
+from reconciler.operator.money.amounts import shown
 from reconciler.operator.read_only import ViewStore, read_only_store
 from reconciler.operator.wording import plural
 
 MOST = 100  # batches on a screen; the others are counted in a line
 
+IF_ANY = ("client", "#spent", "#reserved", "#cap")  # left out where no batch has any
+
 # The headings, and how a batch's cell is written.
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "batch": lambda row: row["name"],
+    "client": lambda row: row["client"] or "",
     "status": lambda row: "paused" if is_paused(row) else row["status"],
     "#companies": lambda row: f"{row['companies']:,}",
     "#done": lambda row: row["share"],
     "#no result": lambda row: f"{no_result(row):,}",
     "#in flight": lambda row: f"{row['in_flight']:,}",
     "#failed": lambda row: f"{row['failed']:,}",
+    "#spent": lambda row: shown(row["spent"]),
+    "#reserved": lambda row: shown(row["reserved"]),
+    "#cap": lambda row: shown(row["cap"]),
     "seeded": lambda row: f"{row['created_at'].astimezone():%m-%d %H:%M}",
 }
 
@@ -38,17 +45,16 @@ def batches(
 ) -> None:
     """Show the batches with their progress, the newest last."""
     with read_only_store(ViewStore) as store:
-        found = views.batches(store)
-    most = limit or (len(found) if as_json else MOST)
-    rows = [with_share(row) for row in found[-most:]]
+        found, of_all = views.batches(store, limit or (None if as_json else MOST))
+    rows = [with_share(row) for row in found]
     if as_json:
         document(rows)
         return
     columns = [name for name in COLUMNS if is_shown(name, rows, out.width)]
     out.print(table(columns, [[COLUMNS[name](row) for name in columns] for row in rows]))
-    if (more := len(found) - len(rows)) > 0:
+    if more := of_all - len(rows):
         older = f"{plural(more, 'older batch is', 'older batches are')} not shown"
-        say(f"{older}: `tracer batches --limit {len(found)}`.")
+        say(f"{older}: `tracer batches --limit {of_all}`.")
     if not rows:
         say("There is no batch yet: `tracer seed FILE --blueprint a,b`.")
 
@@ -57,6 +63,8 @@ def is_shown(column: str, rows: Sequence[dict[str, Any]], width: int) -> bool:
     """Whether the column says something, and has room."""
     if column == "#no result":
         return any(map(no_result, rows))
+    if column in IF_ANY:
+        return any(row[column.removeprefix("#")] for row in rows)
     return column != "seeded" or width >= NARROW
 
 

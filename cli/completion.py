@@ -1,4 +1,4 @@
-"""Completes names of batches and steps in the shell, if a database is running already."""
+"""Completes names in the shell: of batches, clients, providers, steps; if a database runs."""
 
 from contextlib import suppress
 
@@ -8,7 +8,9 @@ from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import load_settings
 from reconciler.local.postgres.supervisor import is_running
 from reconciler.operator.connect import database_url
+from reconciler.operator.money.clients import read_clients
 from reconciler.operator.read_only import ReadOnlyStore
+from reconciler.operator.sql.money import PROVIDER_NAMES
 from reconciler.operator.store import OperatorStore
 
 
@@ -16,6 +18,21 @@ def batch_names(incomplete: str) -> list[str]:
     """The batches whose names begin so, the newest first."""
     with suppress(TracerError, psycopg.Error), _store() as store:
         return [name for name in store.batch_names() if name.startswith(incomplete)]
+    return []
+
+
+def client_names(incomplete: str) -> list[str]:
+    """The clients that batches name, and whose names begin so."""
+    with suppress(TracerError, psycopg.Error), _store() as store:
+        return [name for name in read_clients(store) if name.startswith(incomplete)]
+    return []
+
+
+def provider_names(incomplete: str) -> list[str]:
+    """The providers whose names begin so."""
+    with suppress(TracerError, psycopg.Error), _store() as store:
+        names = [row["name"] for row in store.rows(PROVIDER_NAMES)]
+        return [name for name in names if name.startswith(incomplete)]
     return []
 
 

@@ -1,5 +1,6 @@
 """`tracer delete`: remove a batch that has ended, or a company, from the database."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ def delete(
     """Delete a batch for good, or a company. A batch that runs is refused.
 
     With a batch go its rows, their attempts and its history; companies and results stay. With a
-    company go its results, and its rows in all batches.
+    company go its results, older ones too, and its rows in all batches.
     """
     if (batch is None) == (company is None):
         raise BadInput("Name either a batch or a --company.")
@@ -62,9 +63,10 @@ def _company(store: OperatorStore, key: str, yes: bool, as_json: bool) -> None:
     where = f"its rows in {names}{more}" if batches else "it is in no batch"
     ask(f"Deletes the company {key}, with its results: {where}", yes, as_json)
     gone = deletion.delete_company(store, key)
-    told = f"{plural(gone.rows, 'row', 'rows')} and {plural(gone.results, 'result', 'results')}"
+    results = plural(gone.results + gone.superseded, "result", "results")
+    told = f"{plural(gone.rows, 'row', 'rows')} and {results}"
     answer(
         as_json,
-        {"company": key, "batches": gone.batches, "rows": gone.rows, "results": gone.results},
+        {"company": key, **asdict(gone)},
         f"{key} is deleted, with {told}.",
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from cli.completion import step_names
 from cli.output_file import STDOUT, opened
 from cli.render import AsJson, BatchName, answer, say
-from reconciler.contract.errors import BadInput, did_you_mean
+from reconciler.contract.errors import BadInput
 from reconciler.contract.settings import load_settings
 from reconciler.operator.batch import BatchView
 from reconciler.operator.export import Which, columns_of, read_companies
@@ -42,6 +42,12 @@ def export(
     failed: Annotated[
         bool, typer.Option("--failed", help="Only companies that have failed, with the error.")
     ] = False,
+    sources: Annotated[
+        bool,
+        typer.Option(
+            "--sources", help="Where each result is from: batch, code version, order, price."
+        ),
+    ] = False,
     safe: Annotated[
         bool, typer.Option("--safe", help="CSV: no cell is a formula for a spreadsheet.")
     ] = False,
@@ -53,13 +59,13 @@ def export(
     """Write a batch's companies with their results as CSV, JSON lines, Parquet or Excel."""
     if as_json and output == STDOUT:
         raise BadInput("With --json, stdout is for the document: to write the rows, add -o FILE.")
-    how = Writing(format_ or format_of(output), safe, bom, errors=failed)
+    how = Writing(format_ or format_of(output), safe, bom, errors=failed, sources=sources)
     with read_only_store(ViewStore) as store:
         found = store.batch(batch)
         tables = result_tables(found, step)
         which = Which.FAILED if failed else Which.REACHED if step else Which.ALL
-        rows = read_companies(store, found, tables, which)
-        columns = columns_of(found, tables, errors=failed)
+        rows = read_companies(store, found, tables, which, orders=sources)
+        columns = columns_of(found, tables, errors=failed, origins=sources)
         with opened(output) as whole, packed(whole, output) as file:
             count = how.write(file, rows, columns, tables)
     done = {"batch": batch, "rows": count, "format": how.format, "file": output}
@@ -104,10 +110,12 @@ def result_tables(batch: BatchView, step: str | None = None) -> dict[str, Table]
         BadInput: the code of a step is not here, and it defines the table; or the batch does not
             have that step.
     """
-    if step is not None and step not in batch.blueprint:
-        near = did_you_mean(step, batch.blueprint) or f" It has {', '.join(batch.blueprint)}."
-        raise BadInput(f"Batch {batch.name!r} has no step {step!r}.{near}")
-    steps, wanted = load_steps(on_fault=say), batch.blueprint if step is None else [step]
+    if step is not None:
+        batch.require_step(step)
+    steps, wanted = (
+        load_steps(on_fault=lambda fault: say(str(fault))),
+        batch.blueprint if step is None else [step],
+    )
     missing = [name for name in wanted if name not in steps]
     if missing:
         raise BadInput(

@@ -33,8 +33,12 @@ def words(line: dict[str, Any]) -> str:
     changes = (
         [f"(changed {plural(changed, 'known company', 'known companies')})"] if changed else []
     )
-    given = (
-        (name, ",".join(v) if isinstance(v, list) else str(v)) for name, v in sorted(detail.items())
-    )
-    options = (f"--{name} {quote(value)}" for name, value in given)
+    options = (option(name, value) for name, value in sorted(detail.items()))
     return " ".join([line["verb"], *file, *options, *changes])
+
+
+def option(name: str, value: Any) -> str:
+    """An option as it is typed; one that is only there or not has no value."""
+    if value is True:
+        return f"--{name}"
+    return f"--{name} {quote(','.join(value) if isinstance(value, list) else str(value))}"

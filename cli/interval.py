@@ -1,6 +1,5 @@
 """`tracer interval`: show and change how often the loop ticks and how often Prefect starts it."""
 
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.render import AsJson, answer, document, out, say, table, text
+from reconciler.contract.durations import duration
 from reconciler.contract.errors import BadInput, Unreachable
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator
@@ -23,8 +23,6 @@ app = typer.Typer(
     epilog="Example: tracer interval",
     invoke_without_command=True,
 )
-UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
-DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|m|h|)")
 
 
 @app.callback()
@@ -89,19 +87,6 @@ def _last_tick(polling: dict[str, Any]) -> str:
         return "No loop has ticked yet."
     ago = (polling["now"] - polling["ticked_at"]).total_seconds()
     return f"Last tick {seconds(round(ago, 1))} ago."
-
-
-def duration(given: str) -> float:
-    """The seconds of `0.5`, `500ms`, `30s`, `2m`, `2min` or `1h`.
-
-    Raises:
-        BadInput: the text is not a duration above zero.
-    """
-    found = DURATION.fullmatch(given.strip())
-    value = float(found[1]) * UNITS[found[2]] if found else 0.0
-    if value <= 0:
-        raise BadInput(f"{given!r} is not a duration above zero: write 0.5, 500ms, 30s, 2m or 1h.")
-    return value
 
 
 @app.command("set", epilog="Example: tracer interval set --poll 0.5 --every 2m")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.interval import duration
 from cli.render import AsJson, document, out, say, text
+from reconciler.contract.durations import duration
 from reconciler.contract.errors import Unreachable, WorkFailed
 from reconciler.contract.settings import load_settings
 from reconciler.operator.connect import operator

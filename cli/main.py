@@ -1,5 +1,6 @@
 """`tracer`: the commands in the order of their use, and the exit code of each error."""
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ from cli import (
     batches,
     bench,
     cancel,
+    caps,
     db,
     delete,
     demo,
@@ -23,12 +25,18 @@ from cli import (
     history,
     interval,
     interval_tune,
+    orders,
     pause,
+    plan,
     priority,
+    providers,
     reconcile,
+    reparse,
     report,
+    rerun,
     retry,
     seed,
+    spend,
     steps,
     try_step,
     up,
@@ -79,10 +87,11 @@ def put(panel: str, name: str, command: Callable[..., None], example: str, **set
     app.command(name, **shown, **settings)(command)
 
 
-START, SEE, STEER, TUNE = "Start here", "See and ask", "Steer", "Run and tune"
+START, SEE, STEER, MONEY, TUNE = "Start here", "See and ask", "Steer", "Money", "Run and tune"
 put(START, "demo", demo.demo, "tracer demo --companies 20")
 put(START, "init", init, "tracer init leads")
 put(START, "up", up.up, "tracer up")
+put(START, "plan", plan.plan, "tracer plan companies.csv --blueprint normalize,step_a,step_b")
 put(START, "seed", seed.seed, "tracer seed companies.csv --blueprint normalize,step_a,step_b")
 put(START, "try", try_step.try_, "tracer try normalize companies.csv --limit 3")
 put(START, "down", down.down, "tracer down")
@@ -92,6 +101,8 @@ put(SEE, "wait", wait.wait, "tracer wait companies --timeout 2h")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
 put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")
 put(SEE, "report", report.report, "tracer report companies -o report.html")
+put(STEER, "rerun", rerun.rerun, "tracer rerun companies --step step_a --yes")
+put(STEER, "reparse", reparse.reparse, "tracer reparse companies --step step_a --yes")
 put(STEER, "retry", retry.retry, "tracer retry companies --step step_a --yes")
 put(STEER, "pause", pause.pause, "tracer pause companies")
 put(STEER, "resume", pause.resume, "tracer resume companies")
@@ -101,6 +112,10 @@ put(STEER, "priority", priority.priority, "tracer priority companies 10", contex
 put(STEER, "cancel", cancel.cancel, "tracer cancel companies --yes")
 put(STEER, "delete", delete.delete, "tracer delete companies --yes")
 put(STEER, "history", history.history, "tracer history companies")
+app.add_typer(caps.app, name="caps", rich_help_panel=MONEY)
+app.add_typer(orders.app, name="orders", rich_help_panel=MONEY)
+put(MONEY, "spend", spend.spend, "tracer spend --by step")
+app.add_typer(providers.app, name="providers", rich_help_panel=MONEY)
 app.add_typer(steps.app, name="steps", rich_help_panel=TUNE)
 app.add_typer(interval.app, name="interval", rich_help_panel=TUNE)
 interval.app.command("tune", epilog="Example: tracer interval tune --p95 2")(interval_tune.tune)
@@ -133,6 +148,8 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except OSError as error:
         say(f"{error.filename or 'Output'}: {error.strerror or error}.")
+        if not error.filename:
+            sys.stdout = None  # Python would write the rest at its end, in vain
         return 1
     return 0
 

@@ -1,7 +1,10 @@
 """The options that say how a file of companies is read: of `tracer seed` and `tracer try`."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
 
 import typer
 
@@ -46,33 +49,59 @@ SkipLines = Annotated[
 Sheet = Annotated[str | None, typer.Option(help="The sheet of an Excel file.")]
 
 
-def open_file(
-    file: str,
-    map_: Sequence[str] | None,
-    key: str | None,
-    shared_hosts: str | None,
-    system: str | None,
-    format_: str | None,
-    encoding: str,
-    delimiter: str | None,
-    quotes: Quotes,
-    skip_lines: int | None,
-    sheet: str | None,
-) -> SeedFile:
-    """Open a file as these options say: see `open_seed_file`."""
-    return open_seed_file(
-        file,
-        mapping=parse_mapping(map_),
-        key=key,
-        shared=shared_hosts,
-        system=system,
-        format=format_,
-        encoding=encoding,
-        delimiter=delimiter,
-        quotes=quotes,
-        skip_lines=skip_lines,
-        sheet=sheet,
-    )
+@dataclass(frozen=True)
+class ReadAs:
+    """How a file is read: the options that a command has in the place of its `read_as`."""
+
+    map_: ColumnMap = None
+    key: KeyColumns = None
+    shared_hosts: SharedHosts = None
+    system: System = None
+    format_: FileFormat = None
+    encoding: Encoding = "utf-8"
+    delimiter: Delimiter = None
+    quotes: QuotesOption = Quotes.DOUBLED
+    skip_lines: SkipLines = None
+    sheet: Sheet = None
+
+    def open(self, file: str) -> SeedFile:
+        """Open a file so: see `open_seed_file`."""
+        return open_seed_file(
+            file,
+            mapping=parse_mapping(self.map_),
+            key=self.key,
+            shared=self.shared_hosts,
+            system=self.system,
+            format=self.format_,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            quotes=self.quotes,
+            skip_lines=self.skip_lines,
+            sheet=self.sheet,
+        )
+
+
+OPTIONS = [
+    Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+    for f in fields(ReadAs)
+]
+
+
+def reads_files(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `ReadAs`, one by one, for its parameter `read_as`."""
+    parameters = list(signature(command).parameters.values())
+    place = [one.name for one in parameters].index("read_as")
+    parameters[place : place + 1] = OPTIONS
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        read_as = ReadAs(**{one.name: given.pop(one.name) for one in OPTIONS})
+        command(**given, read_as=read_as)
+
+    shown = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
+    run.__signature__ = Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    return run
 
 
 def parse_mapping(given: Sequence[str] | None) -> dict[str, str]:

@@ -4,11 +4,11 @@ The requested data goes to stdout, all sentences about it to stderr. Text from f
 is wrapped in `Text`, so that Rich does not interpret markup in it.
 """
 
-import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.completion import batch_names
+from reconciler.operator.exact_json import dumps
+from reconciler.operator.money.amounts import digits, shown
 
 # Control characters, and Unicode's direction marks that would reverse the text after them.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -45,10 +47,29 @@ def answer(as_json: bool, data: Any, *sentences: str) -> None:
         say(sentence)
 
 
+def listing(
+    as_json: bool,
+    rows: Sequence[dict[str, Any]],
+    headings: Sequence[str],
+    cells: Callable[[dict[str, Any]], Sequence[Any]],
+    nothing: str,
+) -> None:
+    """Print the rows as one JSON document, or as a table; `nothing` says that there are none."""
+    if as_json:
+        document(rows)
+        return
+    out.print(table(headings, map(cells, rows)))
+    if not rows:
+        say(nothing)
+
+
 def document(data: Any) -> None:
-    """Print one JSON document on stdout, in ASCII if stdout is not UTF-8. Times are ISO 8601."""
+    """Print one JSON document on stdout, in ASCII if stdout is not UTF-8.
+
+    Times are ISO 8601. Amounts of money are numbers with all their digits.
+    """
     plain = sys.stdout.encoding.lower() != "utf-8"
-    typer.echo(json.dumps(data, default=_plain, ensure_ascii=plain))
+    typer.echo(dumps(data, ensure_ascii=plain, default=_plain, decimal=digits))
 
 
 def _plain(value: Any) -> Any:
@@ -63,6 +84,8 @@ def text(value: Any) -> Text:
         return Text(value.astimezone().strftime("%m-%d %H:%M:%S"))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
+    if isinstance(value, Decimal):
+        return Text(shown(value))
     return Text(visible(f"{value:g}" if isinstance(value, float) else str(value)))
 
 

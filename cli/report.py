@@ -30,7 +30,7 @@ def report(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a report of a batch as one HTML file: throughput, latency, failures and attempts."""
+    """Write a report of a batch as one HTML file: throughput, latency, failures, spend."""
     to_file = not as_json and str(output) != STDOUT
     replaced = to_file and check(output, force)
     with read_only_store(ViewStore) as store:

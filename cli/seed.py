@@ -8,28 +8,18 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli.completion import step_names
 from cli.output_file import STDOUT
-from cli.reading import (
-    ColumnMap,
-    Delimiter,
-    Encoding,
-    FileFormat,
-    KeyColumns,
-    QuotesOption,
-    SharedHosts,
-    Sheet,
-    SkipLines,
-    System,
-    open_file,
-)
+from cli.plan_table import print_plan
+from cli.planning import planner
+from cli.reading import ReadAs, reads_files
 from cli.rejects import rejects_file
 from cli.render import AsJson, document, err, say
 from cli.seed_report import brief, changed, duplicate, identified, other_system
+from cli.spending import BuyOption, CapOption, ClientOption, check_steps, listed, read_spending
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
 from reconciler.operator.diagnosis.secret_checks import says
-from reconciler.operator.seeding.blueprint import check_blueprint
+from reconciler.operator.money.amounts import shown
 from reconciler.operator.seeding.companies import Duplicates
-from reconciler.operator.seeding.dialect import Quotes
 from reconciler.operator.seeding.file import SeedFile, batch_name
 from reconciler.operator.seeding.load import load
 from reconciler.operator.steering import HIGHEST, LOWEST
@@ -39,6 +29,7 @@ COLUMNS = 60  # the report for people lists this many column names; --json has a
 SHOWN = 20  # the report for people lists this many rejected rows; --json has all
 
 
+@reads_files
 def seed(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, its URL, or - for stdin.")],
     blueprint: Annotated[
@@ -47,10 +38,7 @@ def seed(
     name: Annotated[
         str | None, typer.Option(help="The batch's name. Default: the file's name.")
     ] = None,
-    map_: ColumnMap = None,
-    key: KeyColumns = None,
-    shared_hosts: SharedHosts = None,
-    system: System = None,
+    read_as: ReadAs = ReadAs(),  # noqa: B008 - the options' defaults
     duplicates: Annotated[
         Duplicates,
         typer.Option(help="Of rows with one key: fill the first from the others, or which counts."),
@@ -58,9 +46,15 @@ def seed(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what seeding would do, and write nothing.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="As --dry-run: it says what seeding may cost.")
+    ] = False,
     priority: Annotated[
         int, typer.Option(min=LOWEST, max=HIGHEST, help="Higher ones are claimed first.")
     ] = 0,
+    cap: CapOption = None,
+    buy: BuyOption = None,
+    client: ClientOption = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many rows of the file. Default: all.")
     ] = None,
@@ -68,25 +62,19 @@ def seed(
         str | None,
         typer.Option(metavar="FILE", help="Write the rejected rows to this file, as CSV."),
     ] = None,
-    format_: FileFormat = None,
-    encoding: Encoding = "utf-8",
-    delimiter: Delimiter = None,
-    quotes: QuotesOption = Quotes.DOUBLED,
-    skip_lines: SkipLines = None,
-    sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a batch from a CSV, TSV, JSON, JSON lines, Parquet or Excel file."""
     if as_json and rejects == STDOUT:
         raise BadInput("With --json, stdout is for the document: give --rejects a file.")
-    steps = [step.strip() for step in blueprint.split(",")]
-    known_by = (map_, key, shared_hosts, system)
-    read_as = (*known_by, format_, encoding, delimiter, quotes, skip_lines, sheet)
-    with operator() as store, open_file(file, *read_as) as source:
-        check_blueprint(steps, [row["step_name"] for row in store.steps()])
+    steps = listed(blueprint)
+    spending = read_spending(cap, buy, client)
+    open_store = planner if dry_run or plan else operator
+    with open_store() as store, read_as.open(file) as source:
+        check_steps(store, steps, spending)
         batch = name or batch_name(file)
         with rejects_file(rejects, source.columns.attributes) as reject, Reading(source) as shown:
-            how = (priority, limit, duplicates, dry_run)
+            how = (priority, limit, duplicates, dry_run or plan, spending)
             told = (shown.rows, shown.phase, reject)
             report = load(store, source, batch, steps, *how, *told)
     document(report) if as_json else print_report(report, wanted=batch)
@@ -146,6 +134,12 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     if skipped := report["skipped_lines"]:
         lines = "Line 1 comes" if skipped == 1 else f"Lines 1 to {skipped} come"
         say(f"{lines} before the header: passed over. To say where it is, add --skip-lines.")
+    if report["client"]:
+        say(f"It is for the client {report['client']}.")
+    if report["cap"] is not None:
+        say(f"It may cost {shown(report['cap'])}: no more is bought.")
+    if report["buy"]:
+        say(f"Bought anew, though an answer may be there: {', '.join(report['buy'])}.")
     columns = report["columns"]
     say("Mapped: " + ", ".join(f"{f} = {brief(c)!r}" for f, c in columns["mapped"].items()))
     kept = columns["attributes"]
@@ -157,6 +151,8 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
         say(line)
     if warning := other_system(report):
         say(warning)
+    if report["plan"] and report["plan"]["steps"]:
+        print_plan(report["plan"])
     if missing := report["missing_secrets"]:
         say(f"Nothing of this is called yet: {says(missing)}.")
     some([f"Rejected line {r['line']}: {r['reason']}" for r in report["rejected"]])

@@ -130,7 +130,7 @@ def code_faults() -> list[str]:
     """What of the code of steps cannot be loaded here."""
     faults = list[str]()
     try:
-        load_steps(on_fault=faults.append)
+        load_steps(on_fault=lambda fault: faults.append(str(fault)))
     except BadInput as error:
         faults.append(str(error))
     return faults
@@ -171,7 +171,9 @@ def parse_setting(given: str) -> tuple[str, Any]:
         BadInput: there is no such key, or the value has another type.
     """
     key, separator, value = given.partition("=")
-    if not separator or key not in KEYS:
+    if key in KEYS and not separator:
+        raise BadInput(f"{given!r} has no value: write {key}=VALUE.")
+    if key not in KEYS:
         near = difflib.get_close_matches(key, KEYS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}."
         raise BadInput(f"{given!r} is not a KEY=VALUE of a step: {hint}")

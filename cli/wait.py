@@ -7,9 +7,9 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli.interval import duration
 from cli.outcome import require_success
 from cli.render import AsJson, BatchName, answer, say
+from reconciler.contract.durations import duration
 from reconciler.contract.errors import WorkFailed
 from reconciler.contract.outage import Outage
 from reconciler.contract.states import BatchStatus, Status

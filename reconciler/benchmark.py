@@ -1,25 +1,21 @@
 """Measures the whole lifecycle on this machine, in a temporary Postgres."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event
 from typing import Any
 
 from reconciler.contract.errors import WorkFailed
 from reconciler.contract.settings import Settings, load_settings
 from reconciler.contract.store import Store
-from reconciler.local.postgres import supervisor
 from reconciler.local.worker_host import running_host
 from reconciler.operator import views
 from reconciler.operator.seeding.batch import SeedRow, seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
-from reconciler.schema.migrate import upgrade_schema
-from reconciler.schema.steps import Step, sync_steps
+from reconciler.schema.scratch import scratch_database
+from reconciler.schema.steps import Step
 from reconciler.spawners.choose import make_spawner
 from reconciler.tick import TickReport
 
@@ -67,20 +63,10 @@ def measure(
 
 @contextmanager
 def throwaway(package: str, steps: Mapping[str, Step]) -> Iterator[tuple[Settings, str]]:
-    """A temporary home with a Postgres that has these steps of `package`; its settings and URL."""
-    home = Path(tempfile.mkdtemp(prefix="tracer-bench-"))
-    home.chmod(0o755)  # root's Postgres runs as another user, which must reach it
-    settings = load_settings().model_copy(
-        update={"home": home, "workers": "local", "steps": [package]}
-    )
-    try:
-        url = supervisor.acquire(home)
-        upgrade_schema(url)
-        sync_steps(url, steps)
-        yield settings, url
-    finally:
-        supervisor.stop(home)
-        shutil.rmtree(home, ignore_errors=True)
+    """The settings and the URL of a temporary Postgres that has these steps of `package`."""
+    with scratch_database(steps) as (home, url):
+        settings = {"home": home, "workers": "local", "steps": [package]}
+        yield load_settings().model_copy(update=settings), url
 
 
 def rows(companies: int) -> Iterator[SeedRow]:

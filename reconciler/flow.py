@@ -16,11 +16,11 @@ from prefect.states import Completed, Failed
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
 from reconciler.contract.outage import Outage, first_line
 from reconciler.contract.settings import Settings, load_settings
-from reconciler.contract.store import Store
 from reconciler.dispatch import until_answered
 from reconciler.local.postgres.supervisor import acquire
 from reconciler.poll import LeaveReason, LoopReport, poll
 from reconciler.prefect.artifact import BatchTable
+from reconciler.prefect.events import AnnouncingStore
 from reconciler.spawners.choose import make_spawner
 
 PATIENCE_S = 300.0  # how long a starting run waits for a database that is away
@@ -81,7 +81,7 @@ def _poll(url: str, settings: Settings, stop: Event, log: Callable[[str], None])
     while True:
         try:
             with (
-                Store.connect(url) as store,
+                AnnouncingStore.connect(url) as store,
                 until_answered(store, make_spawner(settings)) as spawner,
             ):
                 outage.over()

@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 
 from reconciler.contract.claimed import GROUP_SIZES, LIMIT, Chunk, Expired, Throttle, Verdict
 from reconciler.contract.error_kinds import ErrorKind
+from reconciler.contract.recall import Recall
 from reconciler.contract.states import Status
 
 NOT_BEGUN = "no worker began it before its start deadline"
 NOT_ITS_FAULT = (ErrorKind.SHARED_WORKER, ErrorKind.STOPPED)
 HOLD_MAX_S = 60.0  # the longest wait of a throttled step: one call a minute tries again
+MAY_BE_CHARGED = "its call may have been charged, and its answer is not known"
 DIED_ALONE = "its worker died, or fell silent, while working it"
 DIED_SHARED = "it shared a worker that died, or fell silent"
 
@@ -30,13 +32,17 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     Attempts that do not count: those before an operator's retry; those whose spawn got no answer
     and that no worker began (an outage must not fail rows); those that a worker was told to stop;
     and those that were lost with a worker, which may have died by another row of it. But a step
-    that allows one attempt is not called twice. A row that was asked to wait: see `wait_as_asked`.
+    that allows one attempt is not called twice. A row that was asked to wait: see `wait_as_asked`;
+    one whose call may have been charged: see `may_be_charged`.
     `available_at` may have a worker's Retry-After: there is no attempt before it. `chance`: see
     `backoff`.
     """
     kind, error = why_ended(row)
+    if may_be_charged(row, now):
+        text = f"{MAY_BE_CHARGED}: {error}" if error else MAY_BE_CHARGED
+        return Verdict(None, text, ErrorKind.MAY_BE_CHARGED)
     if kind == ErrorKind.RETRY_AFTER:
-        return wait_as_asked(row, error, now, chance)
+        return wait_as_asked(row, now, chance)
     attempt, queued = row.attempt - row.forgiven, row.status is Status.QUEUED
     forgiven = kind == ErrorKind.SPAWN_UNKNOWN if queued else kind in NOT_ITS_FAULT
     once = row.max_attempts == 1 and not queued
@@ -49,7 +55,15 @@ def judge(row: Expired, now: datetime, chance: float) -> Verdict:
     return Verdict(max(available, row.available_at), error, kind, forgiven, lost)
 
 
-def wait_as_asked(row: Expired, error: str, now: datetime, chance: float) -> Verdict:
+def may_be_charged(row: Expired, now: datetime) -> bool:
+    """Whether the attempt has sent a call that cannot be repeated: it might be paid for twice."""
+    if row.sent_at is None or row.recall in (Recall.LOOKUP, Recall.AGAIN):
+        return False
+    known_for = timedelta(seconds=row.key_ttl_s if row.recall == Recall.KEY else 0)
+    return now >= row.sent_at + known_for
+
+
+def wait_as_asked(row: Expired, now: datetime, chance: float) -> Verdict:
     """The verdict on a row whose step was asked to wait: that costs no attempt.
 
     The row has FAILED if it would wait for longer than `give_up_after_s`, counted from the first of
@@ -60,14 +74,14 @@ def wait_as_asked(row: Expired, error: str, now: datetime, chance: float) -> Ver
     available = max(soonest, row.available_at)
     if available - (row.waits_since or now) > timedelta(seconds=row.give_up_after_s):
         gives_up = f"asked to wait for longer than {row.give_up_after_s:g} s (give_up_after_s)"
-        return Verdict(None, f"{gives_up}: {error}", kind)
-    return Verdict(available, error, kind, forgiven=True, waits=True)
+        return Verdict(None, gives_up, kind)
+    return Verdict(available, None, kind, forgiven=True, waits=True)
 
 
-def why_ended(row: Expired) -> tuple[str, str]:
-    """The kind and the text of what has ended an attempt, which its worker may have written."""
-    if row.error:
-        return row.error_kind or ErrorKind.RAISED, row.error
+def why_ended(row: Expired) -> tuple[str, str | None]:
+    """The kind and the text of what has ended an attempt; None for a text that the row has."""
+    if row.error_kind:
+        return row.error_kind, None
     if row.status is Status.QUEUED:
         return ErrorKind.NOT_BEGUN, NOT_BEGUN
     if row.losses < len(GROUP_SIZES):

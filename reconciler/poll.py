@@ -84,10 +84,12 @@ def poll(
     *,
     until_done: bool = False,
     on_tick: Callable[[TickReport], None] | None = None,
+    on_quiet: Callable[[float], None] | None = None,
 ) -> LoopReport:
     """Tick and wait, until there is a reason to leave.
 
     `on_tick` gets the report of each tick that did something; without it, `log` gets the report.
+    `on_quiet` gets the seconds since a tick has done something, after each that did nothing.
     `log` also gets a line when the database goes away and one when it is back. The loop waits for a
     database that is away.
 
@@ -113,6 +115,8 @@ def poll(
             started = monotonic()
             check_due = started - checked >= CHECK_EVERY_S
             report = tick(store, spawner, polling.now, check_due)
+            if on_quiet and not report:
+                on_quiet(monotonic() - moved)
         except psycopg.OperationalError as error:
             away = away or not isinstance(error, (*CONFLICTS, *ENDED_ALONE))
             wait_s = outage.wait(error) if away else wait_after(error, log)

@@ -79,6 +79,8 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
     due = store.due(now, room) if check_due else BUSY
     given_back = store.give_back(room, now) if due.orphaned else 0
     retried, failed = reap(store, now) if due.expired or given_back else (0, 0)
+    resolved = store.resolve(now) if due.left_open else 0
+    settled = store.settle(now) if due.to_settle or resolved else 0
     advanced = store.advance(now) if due.to_advance else 0
     calls_cancelled = cancel_calls(store, spawner) if due.calls_to_cancel else 0
     claimable = not room.closed and (due.pending or advanced or retried or given_back)
@@ -87,6 +89,8 @@ def tick(store: Store, spawner: Spawner, now: datetime, check_due: bool = True) 
     # Without a check, a tick that claimed leaves this to the next check (`due.ended`).
     may_have_ended = (check_due or not chunks) and (advanced or failed)
     finished = store.finish(now) if due.ended or may_have_ended else []
+    if finished and store.resolve(now, after_s=0):
+        settled += store.settle(now)
     report = TickReport(
         retried=retried,
         failed=failed,

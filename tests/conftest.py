@@ -1,5 +1,6 @@
 """A real Postgres for the session (the embedded one), and a fresh database for each test."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.modal import ModalSpawner
 from tests.databases import Databases
+from tests.prefect_database import migrated
 from tests.reconciler.spawners.dispatcher import BOUND_S, Dispatcher
 from tests.scratch import make_scratch
 from tests.standins.controlplane.client import use
@@ -35,6 +37,16 @@ settings.register_profile("proof", max_examples=100, deadline=None)
 settings.load_profile("test")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays: to look through it for garbage takes a third of the time."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """In the one process that has others run the tests."""
     config.option.loadscopereorder = False  # not by the number of tests, but as below
@@ -43,7 +55,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # in each of those others
-        items.sort(key=place)
+        items.sort(key=lambda item: place(item.nodeid))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -74,10 +86,18 @@ def databases(server: str) -> Iterator[Databases]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def prefect_database(pytestconfig: pytest.Config) -> Path:
+    """That of a server which has just been started for the first time."""
+    assert pytestconfig.cache
+    return migrated(pytestconfig.cache.mkdir("prefect"))
+
+
 @pytest.fixture
-def url(databases: Databases) -> Iterator[str]:
+def url(databases: Databases, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of the test's own."""
-    with databases.one() as found:
+    mark = request.node.get_closest_marker("filled")
+    with databases.filled(**mark.kwargs) if mark else databases.one() as found:
         yield found
 
 

@@ -144,6 +144,8 @@ def unknown(words: list[str]) -> list[str]:
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         if words[0] not in command.commands:
+            if any(parameter.param_type_name == "argument" for parameter in command.params):
+                break  # `orders BATCH`, beside `orders settle`
             return words[:1]
         command = command.commands[words.pop(0)]
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}

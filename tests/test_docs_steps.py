@@ -1,4 +1,4 @@
-"""What `docs/adding-a-step.md` shows is a project: its tests pass, and its steps work."""
+"""What the pages on steps show is a project: its tests pass, and its steps work."""
 
 import json
 import shutil
@@ -22,15 +22,20 @@ from workers.runtime.loading import load_steps
 
 COMPANIES = "name,domain\nAcme Inc.,acme.com\nNobody,nobody.com\n"
 KEY = "key-of-a-test"
+PAGES = ("docs/adding-a-step.md", "docs/paying.md")
 
 
 class Api(BaseHTTPRequestHandler):
-    """The APIs that the page's steps ask. They know Acme; of Nobody they know nothing."""
+    """The APIs that the pages' steps ask. They know Acme; of Nobody they know nothing."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/v1/"):
             assert self.headers["Authorization"] == f"Bearer {KEY}"
             self.answer(200, {"founded": 1947} if "acme.com" in self.path else {})
+        elif self.path.startswith("/firmographics") and "acme.com" in self.path:
+            assert self.headers["Authorization"] == f"Bearer {KEY}"
+            assert self.headers["Idempotency-Key"]
+            self.answer(200, {"industry": "anvils", "employees": 120})
         elif "acme.com" in self.path:
             self.answer(200, {"employees": 120})
         else:
@@ -38,6 +43,10 @@ class Api(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/credit":
+            assert self.headers["X-Request-Id"]
+            self.answer(200, {"rating": "AA"})
+            return
         self.answer(200, [{"domain": name, "monthly": 7} for name in asked if name == "acme.com"])
 
     def answer(self, status: int, body: Any) -> None:
@@ -62,14 +71,14 @@ def api() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def project(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What `tracer init` writes, and each file that the page shows, which asks the APIs here.
+    """What `tracer init` writes, and each file that the pages show, which asks the APIs here.
 
     What is imported of it is forgotten after.
     """
     folder = shutil.copytree(PROJECT, tmp_path_factory.mktemp("docs") / "leads")
-    for code in blocks("docs/adding-a-step.md", "python"):
+    for code in (code for page in PAGES for code in blocks(page, "python")):
         first, _, text = code.partition("\n")
-        for name in ("api", "visits", "registry"):
+        for name in ("api", "visits", "registry", "paid"):
             text = text.replace(f"https://{name}.example.com", api)
         (folder / first.removeprefix("# ")).write_text(text)
     (folder / "companies.csv").write_text(COMPANIES)
@@ -91,6 +100,7 @@ def _inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "_read", set())
     monkeypatch.setenv("TRACER_STEPS", "workers.steps,enrich.steps")
     monkeypatch.setenv("REGISTRY_KEY", KEY)
+    monkeypatch.setenv("ACME_KEY", KEY)
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
 
@@ -109,6 +119,9 @@ def test_the_tests_that_the_page_shows_pass(project: Path) -> None:
         ("careers", {"page": "https://acme.com/careers", "large": False}, "COMPLETED"),
         ("visits", {"monthly": 7}, "NOT_FOUND"),
         ("founded", {"year": 1947}, "NOT_FOUND"),
+        ("firmographics", {"industry": "anvils", "employees": 120}, "NOT_FOUND"),
+        ("credit", {"rating": "AA"}, "COMPLETED"),
+        ("summary", {"text": "Acme Inc. makes things."}, "COMPLETED"),
     ],
 )
 def test_the_steps_that_the_page_shows_work(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from reconciler.contract.claimed import Chunk, Room
@@ -12,7 +13,7 @@ from reconciler.contract.results import Company
 from reconciler.contract.states import TERMINAL
 from reconciler.contract.store import Store
 from reconciler.contract.worker_store import WorkerStore
-from reconciler.operator.seeding.batch import seed_batch
+from reconciler.operator.seeding.batch import FREELY, Spending, seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.spawners.protocol import Answer, Outcome, Spawned, Unanswered
 from reconciler.tick import TickReport, tick
@@ -61,6 +62,9 @@ def chunk_of(
         "backoff_s": 1,
         "backoff_max_s": 1,
         "max_waiting": 10,
+        "provider": None,
+        "price": Decimal(0),
+        "has_orders": False,
         "allowance": None,
         "refusals": 0,
         "company_ids": list(company_ids),
@@ -111,6 +115,7 @@ class World:
         blueprint: Sequence[str] = ("normalize",),
         name: str = "batch",
         priority: int = 0,
+        spending: Spending = FREELY,
     ) -> str:
         """A batch of that many companies, or of those keys; returns its name."""
         if isinstance(companies, int):
@@ -126,6 +131,7 @@ class World:
             blueprint=blueprint,
             columns=["Given"],
             priority=priority,
+            spending=spending,
         )
         return seeded.batch
 

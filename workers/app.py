@@ -5,6 +5,7 @@ are off, since the tick owns them; inputs arrive at least once, which `begin` ma
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -16,19 +17,24 @@ import modal
 import modal.experimental
 
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.holds import Hold, HoldKind, Unloaded
 from reconciler.contract.secrets import log_masked
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
 from workers.kit import LONGEST_S, Step
 from workers.pins import PYTHON, pins
-from workers.runtime.loading import load_steps
+from workers.runtime.loading import load_steps, refuse
 from workers.runtime.patience import BEGIN_PATIENCE_S
 from workers.runtime.runtime import CONNECTIONS, Runtime
+
+log = logging.getLogger("tracer.worker")
 
 CHUNK_GROWS = 10
 # Modal kills a container 30 s after SIGTERM; what came of its calls is written before.
 LONGEST_GRACE_S = 20.0
 SECRET_KEYS = ["DATABASE_URL"]
+# Left out of the image: a program that runs beside a deploy may write them, which Modal refuses.
+COMPILED = ["**/__pycache__", "**/*.pyc"]
 
 
 def image(packages: tuple[str, ...] = ()) -> modal.Image:
@@ -38,7 +44,7 @@ def image(packages: tuple[str, ...] = ()) -> modal.Image:
     return (
         modal.Image.debian_slim(python_version=PYTHON)
         .pip_install(*pins(packages), *packages)
-        .add_local_python_source(*sorted({"reconciler", "workers"} | of_steps), ignore=[])
+        .add_local_python_source(*sorted({"reconciler", "workers"} | of_steps), ignore=COMPILED)
     )
 
 
@@ -71,6 +77,14 @@ class Container:
                 starting.set_exception(error)
         return starting.result()
 
+    def refuse(self, step: str, company_ids: list[int], why: str) -> None:
+        """Hold a step that cannot be worked here, and release what was claimed of it."""
+        self.runtime()
+        assert self._store
+        if self._store.hold(step, Hold(HoldKind.IMPORT, why)):
+            log.warning("%s is held: %s", step, why)
+        self._store.release(step, company_ids)
+
     def close(self) -> None:
         """End the runtime, if it runs, and its connections."""
         if self._starting and self._store:
@@ -93,7 +107,9 @@ def connect_patiently() -> WorkerStore:
 
 
 CONTAINER = Container()
+CALL = "call_"
 settings = load_settings()
+unloaded: list[Unloaded] = []  # in a container: a deploy refuses what cannot be loaded
 
 
 def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
@@ -121,8 +137,25 @@ def entry(step: Step) -> Callable[[list[int]], Awaitable[None]]:
             await modal.experimental.stop_fetching_inputs.aio()
 
     # Modal finds a function in its container by this name in this module.
-    call.__name__ = call.__qualname__ = f"call_{step.name}"
+    call.__name__ = call.__qualname__ = f"{CALL}{step.name}"
     return call
+
+
+def refusal(step: str) -> Callable[[list[int]], Awaitable[None]]:
+    """What Modal calls for a step that cannot be loaded here: it is held, and nobody fails."""
+    why = "; ".join(fault.says for fault in unloaded)
+
+    async def call(company_ids: list[int]) -> None:
+        await asyncio.to_thread(CONTAINER.refuse, step, company_ids, why)
+
+    return call
+
+
+def __getattr__(name: str) -> Callable[[list[int]], Awaitable[None]]:
+    """The function that Modal looks for, where its step is not among those that were loaded."""
+    if unloaded and name.startswith(CALL):
+        return refusal(name.removeprefix(CALL))
+    raise AttributeError(name)
 
 
 def calls_at_once(step: Step) -> int:
@@ -155,7 +188,7 @@ app = modal.App(
     ],
 )
 
-for _step in load_steps().values():
+for _step in load_steps(on_fault=refuse if modal.is_local() else unloaded.append).values():
     _call = entry(_step)
     globals()[_call.__name__] = app.function(
         name=_step.name,

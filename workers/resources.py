@@ -83,6 +83,13 @@ class Resources:
         """
         return {name: await self._get(kind) for name, kind in kinds.items()}
 
+    async def http(self) -> "aiohttp.ClientSession":
+        """The built-in session."""
+        import aiohttp
+
+        session: aiohttp.ClientSession = await self._get(aiohttp.ClientSession)
+        return session
+
     async def _get(self, kind: type) -> Any:
         opening = self._opening.get(kind)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):

@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from reconciler.contract.results import Company, StepResult
+from workers.paid import Paid
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Input:
 class Signature:
     """The table that a step fills, and what it takes beside its companies.
 
-    `resources`: the type of a resource, by the name of its parameter.
+    `resources`: the type of a resource, by the name of its parameter. `paid`: the name of the
+    parameter through which it pays.
     """
 
     table: type[StepResult]
     inputs: tuple[Input, ...] = ()
     resources: Mapping[str, type] = field(default_factory=dict)
+    paid: str | None = None
 
 
 def read_signature(function: Callable[..., Any], *, bulk: bool) -> Signature:
@@ -45,10 +48,13 @@ def read_signature(function: Callable[..., Any], *, bulk: bool) -> Signature:
     if first is None or hints.get(first.name, company) != company:
         wanted = "companies: list[Company]" if bulk else "company: Company"
         raise TypeError(f"The first parameter of {name} must be `{wanted}`")
-    inputs, resources = [], dict[str, type]()
+    inputs, resources, paid = [], dict[str, type](), None
     for parameter in others:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"{name} must name its parameters: *args and **kwargs get nothing")
+        if hints.get(parameter.name) is Paid:
+            paid = parameter.name
+            continue
         match _taken(parameter.name, hints.get(parameter.name), bulk):
             case Input() as found:
                 inputs.append(found)
@@ -59,7 +65,7 @@ def read_signature(function: Callable[..., Any], *, bulk: bool) -> Signature:
                     f"{name} cannot be given `{parameter.name}`: annotate it with another step's "
                     "table, such as `Normalized` or `Normalized | None`, or with a resource's type"
                 )
-    return Signature(_returned(name, hints.get("return"), bulk), tuple(inputs), resources)
+    return Signature(_returned(name, hints.get("return"), bulk), tuple(inputs), resources, paid)
 
 
 def _taken(parameter: str, hint: Any, bulk: bool) -> Input | type | None:

@@ -12,20 +12,22 @@ from sqlalchemy import Table
 
 from cli.render import document, out, say, text
 from reconciler.contract.errors import BadInput
+from reconciler.contract.results import TRACERS
 from reconciler.contract.settings import load_settings
 from reconciler.contract.states import Status
 from reconciler.operator import views
 from reconciler.operator.batch import BatchView
 from reconciler.operator.diagnosis.rules.pending import waits_until
 from reconciler.operator.store import OperatorStore
-from reconciler.operator.wording import since, span, until
+from reconciler.operator.wording import plural, since, span, until
 from workers.runtime.loading import load_steps
 
 
 def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_json: bool) -> None:
     """Show a company's rows and attempts, in one batch or in all, and its domain rows."""
     company, rows = views.timeline(store, batch, key)
-    results = views.results(store, company["id"], tables({row["step"] for row in rows}))
+    found = views.results(store, company["id"], tables({row["step"] for row in rows}))
+    results = views.with_history(store, company["id"], found)
     if as_json:
         document({"company": company, "timeline": rows, "results": results})
         return
@@ -44,7 +46,7 @@ def show_company(store: OperatorStore, batch: BatchView | None, key: str, as_jso
 def tables(steps: set[str]) -> dict[str, Table]:
     """The domain tables of the given steps whose code is here; says which one is missing."""
     try:
-        found = load_steps(on_fault=say)
+        found = load_steps(on_fault=lambda fault: say(str(fault)))
     except BadInput as error:
         say(f"Results are not shown: {error}")
         return {}
@@ -159,15 +161,37 @@ def waits(row: dict[str, Any], day: Day) -> str:
     return f"waits since {day.time(row['available_at'])}{f': {error}' if error else ''}"
 
 
+def purchase(bought: dict[str, Any]) -> str:
+    """What the answer cost that a result was read from."""
+    place = f" at {bought['provider']}" if bought["provider"] else ""
+    day = f"{bought['answered_at'].astimezone():%F}"
+    return f"bought{place} for {bought['charged'].normalize():f} on {day}, order {bought['order']}"
+
+
 def show_result(result: dict[str, Any]) -> None:
-    """Show a domain row: the newest result of a step, from any batch."""
-    values = {k: v for k, v in result["row"].items() if k not in ("company_id", "written_at")}
+    """Show a domain row: the newest result of a step that found something, from any batch."""
+    values = {k: v for k, v in result["row"].items() if k not in TRACERS}
     written = result["row"].get("written_at")
     at = f", written {datetime.fromisoformat(written).astimezone():%F %T}" if written else ""
-    out.print(text(f"{result['table']}{at}"), style="bold")
+    by = f" for {result['batch']}" if result["batch"] else ""
+    out.print(text(f"{result['table']}{at}{by}"), style="bold")
+    if bought := result["bought"]:
+        write(purchase(bought), 2)
     width = max(map(len, values), default=0) + 2
     for name, value in values.items():
         write(f"{name.ljust(width)}{shown(value)}", 2, within=width)
+    for line in others(result["history"], datetime.fromisoformat(written) if written else None):
+        write(line, 2)
+
+
+def others(history: list[dict[str, Any]], written: datetime | None) -> Iterator[str]:
+    """Lines about the step's other results, written before the one that is shown or after it."""
+    later = [one for one in history if written and one["written_at"] > written]
+    earlier = len(history) - len(later)
+    if later:
+        yield f"{plural(len(later), 'later result', 'later results')} found nothing"
+    if earlier:
+        yield f"{plural(earlier, 'older result is', 'older results are')} kept: see --json"
 
 
 def shown(value: Any) -> str:

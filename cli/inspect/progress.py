@@ -16,6 +16,7 @@ from reconciler.contract.errors import with_fix
 from reconciler.contract.progress import done, status_text
 from reconciler.contract.states import ADVANCING, BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.money.amounts import shown
 from reconciler.operator.wording import clock, plural, seconds, span
 
 # Widths are in cells of the terminal.
@@ -95,11 +96,23 @@ def overview(progress: dict[str, Any], spare: int | None = None) -> RenderableTy
 def headlines(progress: dict[str, Any]) -> list[str]:
     """Lines above the bars: name, status and size; progress and rate; why no tick comes."""
     size = plural(progress["companies"], "company", "companies")
-    lines = ["  ".join([progress["name"], status_text(progress), size]), "  ".join(speed(progress))]
+    whose = [f"client {progress['client']}"] if progress["client"] else []
+    first = [progress["name"], status_text(progress), size, *whose]
+    lines = ["  ".join(first), "  ".join(speed(progress))]
+    if progress["spent"] is not None:
+        lines.append(money(progress))
     if progress["status"] == BatchStatus.RUNNING:
         lines += unticked(progress)
-        lines += [with_fix(held["says"], held["fix"]) for held in progress["held"]]
+        held = (*progress["held"], *progress["caps"], *progress["providers"])
+        lines += [with_fix(reason["says"], reason["fix"]) for reason in held]
     return lines
+
+
+def money(progress: dict[str, Any]) -> str:
+    """What the batch has cost, and may cost."""
+    of = "" if progress["cap"] is None else f" of {shown(progress['cap'])}"
+    reserved = f"  {shown(progress['reserved'])} reserved" if progress["reserved"] else ""
+    return f"{shown(progress['spent'])}{of} spent{reserved}"
 
 
 def unticked(progress: dict[str, Any]) -> Iterator[str]:

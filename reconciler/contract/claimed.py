@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from reconciler.contract.states import Status
@@ -46,8 +47,11 @@ class Chunk:
     """Claimed rows of one step, for one call; the three lists are parallel.
 
     `max_waiting` is how many calls may wait on Modal: as many full calls as max_in_flight allows,
-    or `FEW_CALLS` if that is more. `allowance` and `refusals` are the step's `Throttle`; None and 0
-    if the step has none.
+    or `FEW_CALLS` if that is more. `has_orders`: each row gets an order, since the step has a
+    `provider`, a `price` or answers that are used again. `allowance` and `refusals` are the step's
+    `Throttle`; None and 0 if the step has none. `clients`: whose the batches are, by their ids as
+    texts; of a step whose rows get orders. `priorities`: the batches', where the provider has
+    limits. One call to the provider is for `bulk` companies, None for one.
     """
 
     step_name: str
@@ -57,11 +61,17 @@ class Chunk:
     backoff_s: float
     backoff_max_s: float
     max_waiting: int
+    provider: str | None
+    price: Decimal
+    has_orders: bool
     allowance: int | None
     refusals: int
     company_ids: list[int]
     batch_ids: list[int]
     attempts: list[int]
+    clients: dict[str, str] | None = None
+    priorities: dict[str, int] | None = None
+    bulk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,11 @@ class Throttle:
 
 @dataclass(frozen=True)
 class Expired:
-    """A row whose lease has expired, with its step's settings for retries."""
+    """A row whose lease has expired, with its step's settings for retries.
+
+    `error_kind` says whether the row has an error. The conductor may not read its text.
+    `sent_at`: when the attempt has sent a call that may be charged, and has no answer yet.
+    """
 
     company_id: int
     step_name: str
@@ -91,13 +105,16 @@ class Expired:
     losses: int
     status: Status
     available_at: datetime
-    error: str | None
     error_kind: str | None
     max_attempts: int
     backoff_s: float
     backoff_max_s: float
     waits_since: datetime | None
     give_up_after_s: float
+    recall: str
+    key_ttl_s: float
+    has_orders: bool
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -106,11 +123,12 @@ class Verdict:
 
     A forgiven attempt does not count towards the step's `max_attempts`. `lost`: the worker that had
     it has died, so that it goes out in a smaller group: see `GROUP_SIZES`. `waits`: its
-    step was asked to wait.
+    step was asked to wait. `error` None: the row has a text, which stays. Where it has one, `error`
+    comes before it.
     """
 
     available_at: datetime | None
-    error: str
+    error: str | None
     error_kind: str
     forgiven: bool = False
     lost: bool = False
@@ -132,13 +150,20 @@ def per_row(chunks: Sequence[Chunk], values: Sequence[Any]) -> list[Any]:
     return [v for c, v in zip(chunks, values, strict=True) for _ in c.company_ids]
 
 
-def verdict_arrays(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """The parameters of REAP: the parallel arrays of `sql.held`, and the verdict on each row."""
+def expired_arrays(rows: Sequence[Expired]) -> dict[str, Any]:
+    """The rows as the parallel arrays of `sql.held`."""
     return {
         "company_ids": [row.company_id for row in rows],
         "steps": [row.step_name for row in rows],
         "batch_ids": [row.batch_id for row in rows],
         "attempts": [row.attempt for row in rows],
+    }
+
+
+def verdict_arrays(rows: Sequence[Expired], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The parameters of REAP: the rows, and the verdict on each."""
+    return {
+        **expired_arrays(rows),
         "available": [verdict.available_at for verdict in verdicts],
         "errors": [verdict.error for verdict in verdicts],
         "kinds": [verdict.error_kind for verdict in verdicts],

@@ -12,6 +12,7 @@ class ErrorKind(StrEnum):
     NOT_BEGUN = "not_begun"  # no worker began it before its start deadline
     WORKER_SILENT = "worker_silent"  # its worker died, or fell silent, while working it alone
     SHARED_WORKER = "shared_worker"  # so did one that it shared with others
+    MAY_BE_CHARGED = "may_be_charged"  # a call's answer is not known, and it cannot be repeated
     # Written by workers.
     RAISED = "raised"  # the step raised an error of its own
     PERMANENT = "permanent"  # the step raised PermanentError

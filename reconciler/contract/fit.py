@@ -25,9 +25,10 @@ def table_name(table: type[StepResult]) -> str:
 
 
 def wanted_columns(table: type[StepResult]) -> dict[str, str]:
-    """The columns of a class, with their types as Postgres names them."""
+    """The columns of a class, with their types as Postgres names them, without a collation."""
     columns: Iterable[Any] = table.__table__.columns  # type: ignore[attr-defined]
-    return {column.name: column.type.compile(dialect=_DIALECT) for column in columns}
+    named = {column.name: column.type.compile(dialect=_DIALECT) for column in columns}
+    return {name: kind.partition(" COLLATE ")[0] for name, kind in named.items()}
 
 
 def lacks(table: type[StepResult], rows: list[Row], *, whole: bool = True) -> str | None:

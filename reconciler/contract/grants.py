@@ -7,8 +7,9 @@ role; a test fails if one is missing.
 
 CONDUCTOR, WORKER, OPERATOR = ROLES = ("tracer_conductor", "tracer_worker", "tracer_operator")
 
+_PACE = "spacing_s, learned_rate, ceiling, changed_at"
+_PAUSE = "paused_until, pause_kind, paused_why, failures, refusals, refused_at"
 _LOGGED = "arrived, completed, not_found, skipped"
-_ATTEMPT = "queued_at, started_at, ended_at, call_id, error, error_kind"
 
 # Per table and role, in GRANT's syntax; "" grants nothing. FOR UPDATE and FOR SHARE need UPDATE on
 # some column. `ctid` is granted like a column. ON CONFLICT DO UPDATE reads the columns that it
@@ -16,17 +17,17 @@ _ATTEMPT = "queued_at, started_at, ended_at, call_id, error, error_kind"
 GRANTS: dict[str, dict[str, str]] = {
     "tracer_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
     "batches": {
-        CONDUCTOR: "SELECT (id, name, blueprint, status, priority, paused, created_at),"
-        " UPDATE (status, finished_at)",
+        CONDUCTOR: "SELECT (id, name, blueprint, status, priority, paused, created_at, buy,"
+        " client), UPDATE (status, finished_at)",
         WORKER: "",
-        OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority),"
+        OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority, buy, client),"
         " UPDATE (status, priority, paused, finished_at), DELETE",
     },
     "companies": {
-        CONDUCTOR: "",
+        CONDUCTOR: "SELECT (id, changed_at)",
         WORKER: "SELECT (id, key, name, domain, attributes)",
         OPERATOR: "SELECT, INSERT (key, name, domain, attributes),"
-        " UPDATE (name, domain, attributes), DELETE",
+        " UPDATE (name, domain, attributes, changed_at), DELETE",
     },
     "batch_companies": {
         CONDUCTOR: "",
@@ -35,37 +36,61 @@ GRANTS: dict[str, dict[str, str]] = {
     },
     "workflow_states": {
         CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
-        " forgiven, losses, available_at, lease_expires_at, call_id, holder, error, error_kind,"
-        " advanced, call_cancelled, queued_at, started_at, waits_since),"
+        " forgiven, losses, available_at, lease_expires_at, call_id, holder, error_kind, advanced,"
+        " call_cancelled, queued_at, waits_since, reused),"
         " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
-        " UPDATE (status, attempt, forgiven, losses, available_at, lease_expires_at, call_id,"
-        " holder, error, error_kind, advanced, call_cancelled, queued_at, started_at, finished_at,"
-        " waits_since)",
+        " UPDATE (status, attempt, available_at, lease_expires_at, call_id, holder, error,"
+        " error_kind, advanced, call_cancelled, queued_at, started_at, finished_at, reused)",
         WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, forgiven, losses,"
-        " available_at, call_id, holder, error),"
+        " available_at, call_id, holder, error, reused),"
         " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder,"
         " error, error_kind, queued_at, started_at, finished_at)",
         OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, error_kind,"
-        " advanced, finished_at, waits_since)",
+        " advanced, finished_at, waits_since, reused)",
     },
     "attempts": {
-        CONDUCTOR: f"SELECT, INSERT, UPDATE ({_ATTEMPT})",
+        CONDUCTOR: "",
         WORKER: "",
         OPERATOR: "SELECT, INSERT",
     },
     "enrichment_registry": {
         CONDUCTOR: "SELECT",
-        WORKER: "SELECT (step_name, lease_s, hold_after)",
+        WORKER: "SELECT (step_name, lease_s, hold_after, module)",
         OPERATOR: "SELECT, INSERT, UPDATE",
     },
     "holds": {
         CONDUCTOR: "SELECT",
-        WORKER: "SELECT (step_name), INSERT (step_name, kind, reason)",
+        WORKER: "SELECT (step_name, kind, reason), INSERT (step_name, kind, reason), DELETE",
         OPERATOR: "SELECT, DELETE",
     },
     "throttles": {
         CONDUCTOR: "SELECT, INSERT, UPDATE",
+        WORKER: "",
+        OPERATOR: "SELECT",
+    },
+    "providers": {
+        CONDUCTOR: f"SELECT, UPDATE (next_at, {_PACE}, calls_left, full_until)",
+        WORKER: f"SELECT (name, next_at, {_PACE}, {_PAUSE}), UPDATE (next_at, {_PACE}, {_PAUSE})",
+        OPERATOR: "SELECT, INSERT, UPDATE",
+    },
+    "provider_calls": {CONDUCTOR: "SELECT, INSERT, DELETE", WORKER: "", OPERATOR: "SELECT"},
+    "orders": {
+        CONDUCTOR: "SELECT, INSERT (company_id, step_name, batch_id, client, provider, price,"
+        " made_at, for_batch, for_attempt, send_at), UPDATE (for_batch, for_attempt, settled,"
+        " settled_at, unknown_at, void_at, superseded_at, send_at), DELETE",
+        WORKER: "SELECT (id, company_id, step_name, provider, price, made_at, for_batch,"
+        " for_attempt, send_at, sent_at, tries, known, answered_at, found, charged, void_at,"
+        " superseded_at), UPDATE (send_at, sent_at, tries, known, answered_at, found, charged)",
+        OPERATOR: "SELECT, INSERT, UPDATE",
+    },
+    "caps": {
+        CONDUCTOR: "SELECT, INSERT (scope, since, most), UPDATE (reserved, spent, beyond)",
+        WORKER: "",
+        OPERATOR: "SELECT, INSERT (scope, since, most), UPDATE (most, reserved), DELETE",
+    },
+    "spend": {
+        CONDUCTOR: "SELECT, INSERT, UPDATE (bought, hits, unknown, reused, charged)",
         WORKER: "",
         OPERATOR: "SELECT",
     },
@@ -90,20 +115,38 @@ GRANTS: dict[str, dict[str, str]] = {
         OPERATOR: "SELECT",
     },
 }
+# The view for psql and dbt shows what it shows by its owner's rights.
+VIEWS = {"tracer_rows": {CONDUCTOR: "", WORKER: "", OPERATOR: "SELECT"}}
 SEQUENCES = {
     "batches_id_seq": OPERATOR,
     "companies_id_seq": OPERATOR,
     "history_id_seq": OPERATOR,
     "ticks_id_seq": CONDUCTOR,
 }
+# A function has its owner's rights, so nobody else may call it.
+FUNCTIONS = {"tracer_reap": CONDUCTOR}
 # On every domain table. ON CONFLICT DO UPDATE needs SELECT on the columns that `excluded` names.
 RESULTS = {WORKER: "SELECT, INSERT, UPDATE", OPERATOR: "SELECT, DELETE"}
+# The tables of the schema of results that are no step's: no step may have their names.
+SPECIAL = {
+    "answers": {
+        CONDUCTOR: "",
+        WORKER: "SELECT, INSERT",
+        OPERATOR: "SELECT, INSERT, DELETE",
+    },
+    "superseded": {
+        CONDUCTOR: "",
+        WORKER: "INSERT (company_id, table_name, batch_id, version, written_at, result)",
+        OPERATOR: "SELECT, DELETE",
+    },
+}
 
 # Grants limit columns; these policies limit rows and values, per table. `as_granted` leaves every
 # role with its grants: under row level security, a role that no policy names sees nothing.
 # `worker_moves` limits workers to rows in flight, and to the statuses that their verbs write.
-# `worker_sees` shows them the companies that are in flight: of 500 it costs a `begin` 0.2 ms of 8.
-# A scalar subquery, because EXISTS may be planned as a hash of all rows in flight.
+# `worker_resumes` lets them remove only holds that any of them may be sure of. `worker_sees` shows
+# them the companies that are in flight: of 500 it costs a `begin` 0.2 ms of 8. A scalar subquery,
+# because EXISTS may be planned as a hash of all rows in flight.
 _AS_GRANTED = "AS PERMISSIVE FOR ALL TO public USING (true) WITH CHECK (true)"
 _IN_FLIGHT = "(s.status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text]))"
 _SEES = (
@@ -117,6 +160,10 @@ POLICIES = {
         " USING ((status = ANY (ARRAY['QUEUED'::text, 'IN_PROGRESS'::text])))"
         " WITH CHECK ((status = ANY (ARRAY['PENDING'::text, 'IN_PROGRESS'::text,"
         " 'COMPLETED'::text, 'NOT_FOUND'::text, 'SKIPPED'::text, 'FAILED'::text])))",
+    },
+    "holds": {
+        "as_granted": _AS_GRANTED,
+        "worker_resumes": f"AS RESTRICTIVE FOR DELETE TO {WORKER} USING ((kind = 'import'::text))",
     },
     "companies": {
         "as_granted": _AS_GRANTED,
@@ -157,7 +204,7 @@ WHERE c.oid = to_regclass('workflow_states')
 DOMAIN_TABLES = """
 SELECT relname AS name FROM pg_class
 WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind IN ('r', 'p')
-    AND pg_has_role(relowner, 'USAGE')
+    AND relname <> ALL(%(special)s) AND pg_has_role(relowner, 'USAGE')
 ORDER BY 1
 """
 MAKE_ROLE = "CREATE ROLE {role} LOGIN"
@@ -175,6 +222,8 @@ REVOKE = "REVOKE ALL ON {table} FROM {roles}"
 GRANT = "GRANT {privileges} ON {table} TO {role}"
 REVOKE_SEQUENCE = "REVOKE ALL ON SEQUENCE {sequence} FROM {roles}"
 GRANT_SEQUENCE = "GRANT USAGE ON SEQUENCE {sequence} TO {role}"
+REVOKE_FUNCTION = "REVOKE ALL ON FUNCTION {function} FROM PUBLIC, {roles}"
+GRANT_FUNCTION = "GRANT EXECUTE ON FUNCTION {function} TO {role}"
 
 # Privileges that are missing. A grant by someone who does not own the object is only a notice for
 # Postgres, not an error.

@@ -11,6 +11,7 @@ class HoldKind(StrEnum):
     GRANT = "grant"  # the workers' role may not read or write it
     SECRET = "secret"  # a secret that it needs is not set
     FAILURES = "failures"  # many companies in a row have failed alike
+    IMPORT = "import"  # its workers cannot import its file, or find what it takes
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,18 @@ class Hold:
 
     kind: HoldKind
     reason: str
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """A file that cannot be imported, or one step that no worker could call; `says` is why.
+
+    `module` is the file's name; without a `step`, all steps of it are meant, and of its folder.
+    """
+
+    says: str
+    module: str
+    step: str | None = None
+
+    def __str__(self) -> str:
+        return self.says

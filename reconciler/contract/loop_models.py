@@ -1,8 +1,9 @@
 """The tables of the loop: settings of steps, throttles, intervals, ticks, progress."""
 
 from datetime import datetime
+from decimal import Decimal
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Numeric, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
@@ -16,6 +17,7 @@ from reconciler.contract.column_types import (
     now,
 )
 from reconciler.contract.holds import HoldKind
+from reconciler.contract.recall import Recall
 
 # The upper bound of every duration. Postgres cannot make an interval of any number of seconds, nor
 # of Infinity or NaN: the statement would fail in every tick. (NaN is above every number in
@@ -43,6 +45,10 @@ class StepSettings(ContractTable, table=True):
         CheckConstraint("chunk_size BETWEEN 1 AND 100000", name="chunk_size"),
         CheckConstraint("hold_after >= 0", name="hold_after"),
         CheckConstraint(seconds("give_up_after_s"), name="give_up_after"),
+        CheckConstraint("price >= 0 AND price < 1000000000", name="price"),
+        CheckConstraint("fresh_for_s > 0 AND fresh_for_s <= 315360000", name="fresh_for"),
+        CheckConstraint(seconds("key_ttl_s"), name="key_ttl"),
+        CheckConstraint(f"recall IN ({listed(Recall)})", name="recall"),
     )
 
     step_name: str = Field(primary_key=True, sa_type=code())
@@ -64,9 +70,20 @@ class StepSettings(ContractTable, table=True):
     env: list[str] = Field(  # the environment variables that it cannot do without; from code
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
+    module: str | None = Field(default=None, sa_type=code())  # the file that it is in; from code
+    version: str | None = Field(default=None, sa_type=code())  # of its code
+    provider: str | None = Field(default=None, sa_type=code())  # from code, as all below
+    price: Decimal = default("0", sa_type=Numeric)  # of one order, an upper bound
+    fresh_for_s: float | None = None  # how long an answer is used again
+    recall: str = default("'none'", sa_type=code())  # see `Recall`
+    key_ttl_s: float = default("86400")  # how long the provider knows a key
+    bulk: int | None = None  # companies of one call to its provider; None: one
+    timeout_s: float = default("60")  # of one call of its function
 
 
-FROM_CODE = ("step_name", "needs", "env")
+CALLS = ("bulk", "timeout_s")
+MONEY = ("provider", "price", "fresh_for_s", "recall", "key_ttl_s")
+FROM_CODE = ("step_name", "needs", "env", "module", "version", *MONEY, *CALLS)
 # What `@step` and `tracer steps set` may set.
 SETTINGS = tuple(name for name in StepSettings.model_fields if name not in FROM_CODE)
 
@@ -74,7 +91,8 @@ SETTINGS = tuple(name for name in StepSettings.model_fields if name not in FROM_
 class HeldStep(ContractTable, table=True):
     """A step of which nothing is claimed or begun, since it is at fault for every company.
 
-    A worker writes it; an operator removes it, or `tracer steps sync`, once it is mended.
+    A worker writes it; an operator removes it, or `tracer steps sync`, once it is mended. A worker
+    that can load the step again removes a hold of kind `import`.
     """
 
     __tablename__ = "holds"

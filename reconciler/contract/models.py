@@ -6,11 +6,22 @@ The classes only describe the tables; the statements in `contract/sql/` read and
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKeyConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field
 
+from reconciler.contract.caps import CLIENT_NAME
 from reconciler.contract.column_types import (
     ERROR_BYTES,
     ContractTable,
@@ -28,7 +39,7 @@ from reconciler.contract.states import ADVANCING, IN_FLIGHT, TERMINAL, BatchStat
 MEMBER = ["batch_id", "company_id"]  # of batch_companies
 _ERROR_CHECKS = (
     ("error_kind", f"error_kind IN ({listed(ErrorKind)})"),
-    ("kind_has_error", "error_kind IS NULL OR error IS NOT NULL"),
+    ("kind_iff_error", "(error_kind IS NULL) = (error IS NULL)"),
 )
 # A worker's role may write these. psycopg cannot read `infinity`, so one such time would end every
 # tick of every batch.
@@ -60,6 +71,7 @@ class Batch(ContractTable, table=True):
         CheckConstraint(f"status IN ({listed(BatchStatus)})", name="status"),
         CheckConstraint("is_blueprint(blueprint)", name="blueprint"),  # a list of different names
         CheckConstraint("(finished_at IS NULL) = (status = 'RUNNING')", name="finished_iff_ended"),
+        CheckConstraint(f"client ~ '{CLIENT_NAME}'", name="client"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -71,6 +83,10 @@ class Batch(ContractTable, table=True):
     status: str = default("'RUNNING'", sa_type=code())
     priority: int = default("0")  # higher ones are claimed first
     paused: bool = default("false")
+    buy: list[str] = Field(  # steps that buy anew, though a fresh answer is there
+        sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
+    client: str | None = Field(default=None, sa_type=code())  # whose cap its orders count against
     created_at: datetime = now()
     finished_at: datetime | None = moment()
 
@@ -88,6 +104,7 @@ class Company(ContractTable, table=True):
         sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
     )
     created_at: datetime = now()
+    changed_at: datetime | None = moment()  # when a later file last changed it
 
 
 class BatchCompany(ContractTable, table=True):
@@ -192,6 +209,7 @@ class WorkflowState(ContractTable, table=True):
     error_kind: str | None = Field(default=None, sa_type=code())
     advanced: bool = default("false")
     call_cancelled: bool = default("false")
+    reused: UUID | None = Field(default=None, sa_type=Uuid)  # the order that spares it a call
     created_at: datetime = now()
     queued_at: datetime | None = moment()
     started_at: datetime | None = moment()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from math import inf
 from threading import Lock
 from time import monotonic
 
@@ -37,10 +38,13 @@ class Outage:
         """Seconds since the database went away."""
         return monotonic() - self._began
 
-    def over(self) -> None:
-        """Note that the database answers again."""
+    def over(self, began: float = inf) -> None:
+        """Note that the database answers again: what it has answered was asked at `began`.
+
+        An answer to what was asked before the database went away says nothing of now.
+        """
         with self._turn:
-            if self._wait_s:
+            if self._wait_s and began > self._began:
                 self._log("The database is back")
                 self._wait_s = 0.0
 

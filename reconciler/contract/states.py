@@ -49,7 +49,9 @@ _P, _Q, _I, _C, _N, _S, _F, _X = Status
 
 TRANSITIONS = (
     Transition("seed", (), (_P,), "operator", "first step of the blueprint"),
-    Transition("claim", (_P,), (_Q,), "tick", "available, batch running, capacity left"),
+    Transition("claim", (_P,), (_Q,), "tick", "available, batch running, capacity and caps left"),
+    Transition("claim", (_P,), (_F,), "tick", "an earlier call may have been charged"),
+    Transition("reuse", (_P,), (_C, _N), "tick", "a fresh answer, whose result has landed"),
     Transition("release", (_Q,), (_P,), "tick", "spawn refused, same attempt"),
     Transition("give_back", (_Q,), (_P,), "tick", "its worker host is gone"),
     Transition("give_back", (_I,), (_I,), "tick", "its worker host is gone; the lease ends"),
@@ -66,5 +68,6 @@ TRANSITIONS = (
         for status in ADVANCING
     ),
     Transition("retry", (_F,), (_P,), "operator", "batch not cancelled"),
+    Transition("rerun", (_C, _N, _S, _F), (_P,), "operator", "batch not cancelled, step named"),
     Transition("cancel", (_P, _Q, _I), (_X,), "operator", "batch or rows named"),
 )

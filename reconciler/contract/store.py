@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from reconciler.contract.caps import ALWAYS
 from reconciler.contract.claimed import (
     GROUP_SIZES,
     LIMIT,
@@ -23,14 +24,18 @@ from reconciler.contract.column_types import SCHEMA_REVISION, storable_text
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.errors import NoPolling
 from reconciler.contract.grants import CONDUCTOR
+from reconciler.contract.limits import LONGEST_S, MARGIN_S
+from reconciler.contract.purchases import fence_orders, place_orders
 from reconciler.contract.secrets import redacted
-from reconciler.contract.sql import claim, dispatch, loop
+from reconciler.contract.sql import claim, dispatch, limits, loop, orders
 from reconciler.contract.sql import tick as queries
 from reconciler.contract.states import Status
 
 CANCEL_LIMIT = 1000  # calls per tick
 FEW_CALLS = 100  # at least so many calls may wait on Modal, even if max_in_flight is small
 TICKS_KEPT = timedelta(days=7)
+CALLS_KEPT = timedelta(seconds=LONGEST_S + MARGIN_S)
+RESOLVE_AFTER_S = 30.0  # each look would else read all calls under way
 BY_THE_SECOND = timedelta(hours=1)  # older progress is summed per minute
 
 
@@ -56,7 +61,8 @@ class Intervals:
 @dataclass(frozen=True)
 class Due:
     """Which verbs have work: leases to reap, ended rows to advance, calls to cancel, PENDING
-    rows to claim, batches to finish, rows to take from worker hosts that are gone."""
+    rows to claim, batches to finish, rows to take from worker hosts that are gone, orders to
+    book, orders that nobody may wait for any more."""
 
     expired: bool
     to_advance: bool
@@ -64,6 +70,8 @@ class Due:
     pending: bool
     ended: bool
     orphaned: bool
+    to_settle: bool = False
+    left_open: bool = False
 
 
 Judge = Callable[[Expired], Verdict]
@@ -79,6 +87,7 @@ def claim_values(now: datetime, room: Room = NO_LIMIT) -> dict[str, Any]:
         "group_sizes": list(GROUP_SIZES),
         "room_steps": list(room.rows),
         "room_rows": list(room.rows.values()),
+        "today": now.astimezone(UTC).date(),
     }
 
 
@@ -128,7 +137,8 @@ class Store(Database):
 
     def due(self, now: datetime, room: Room = NO_LIMIT) -> Due:
         """Which verbs have work at `now`: one statement."""
-        return Due(**self.rows(queries.DUE, now=now, **holder_values(room))[0])
+        values = {**holder_values(room), "resolve_after_s": RESOLVE_AFTER_S}
+        return Due(**self.rows(queries.DUE, now=now, **values)[0])
 
     def reap(self, now: datetime, judge: Judge) -> tuple[int, int]:
         """Let `judge` decide on each row whose lease ended by `now`; returns (retried, failed)."""
@@ -137,12 +147,11 @@ class Store(Database):
             if not found:
                 return 0, 0
             rows = [Expired(**{**row, "status": Status(row["status"])}) for row in found]
+            rows = fence_orders(connection, rows)
             verdicts = [judge(row) for row in rows]
-            moved = connection.execute(
-                queries.REAP.encode(), {"now": now, **verdict_arrays(rows, verdicts)}
-            ).fetchall()
-        failed = sum(row["status"] == Status.FAILED for row in moved)
-        return len(moved) - failed, failed
+            values = {"now": now, **verdict_arrays(rows, verdicts)}
+            moved = connection.execute(queries.REAP, values).fetchall()[0]
+        return moved["retried"], moved["failed"]
 
     def advance(self, now: datetime) -> int:
         """Seed the next step of every row that has newly ended to go on; returns their number."""
@@ -157,7 +166,30 @@ class Store(Database):
         with self.transaction() as connection:
             connection.execute(claim.CLAIM_TURN)
             found = connection.execute(claim.CLAIM, claim_values(now, room)).fetchall()
-        return [Chunk(**row) for row in found]
+            chunks = [Chunk(**row) for row in found]
+            buying = [chunk for chunk in chunks if chunk.has_orders]
+            if not buying:
+                return chunks
+            placed = place_orders(connection, buying, now)
+        return [*(chunk for chunk in chunks if not chunk.has_orders), *placed]
+
+    def resolve(self, now: datetime, *, after_s: float = RESOLVE_AFTER_S) -> int:
+        """Give back orders that nobody is about to send; note which have an unknown outcome.
+
+        Only those that were made more than `after_s` seconds ago. Returns their number.
+        """
+        with self.transaction() as connection:
+            connection.execute(claim.CLAIM_TURN)
+            values = {"now": now, "after_s": after_s, "limit": LIMIT}
+            return len(connection.execute(orders.RESOLVE.encode(), values).fetchall())
+
+    def settle(self, now: datetime) -> int:
+        """Book what orders cost, where that is decided or has changed; returns their number."""
+        with self.transaction() as connection:
+            connection.execute(claim.CLAIM_TURN)  # the order in which caps are locked
+            values = {"now": now, "limit": LIMIT, "always": ALWAYS}
+            row = connection.execute(orders.SETTLE.encode(), values).fetchone()
+        return row["count"] if row else 0
 
     def record_calls(self, chunks: Sequence[Chunk], call_ids: Sequence[str]) -> None:
         """Write each row's call; `call_ids` has one per chunk."""
@@ -241,6 +273,9 @@ class Store(Database):
         self.rows(loop.RECORD_TICK, at=at, duration_ms=duration_ms, **counts)
 
     def prune(self, now: datetime) -> None:
-        """Delete ticks older than `TICKS_KEPT`; sum older progress (`BY_THE_SECOND`) per minute."""
+        """Delete ticks older than `TICKS_KEPT`, and orders older than their providers' answers are
+        kept, `LIMIT` at most; sum older progress (`BY_THE_SECOND`) per minute."""
         self.rows(loop.PRUNE_TICKS, before=now - TICKS_KEPT)
+        self.rows(orders.PRUNE, now=now, limit=LIMIT)
+        self.rows(limits.PRUNE_CALLS, before=now - CALLS_KEPT)
         self.rows(loop.FOLD, before=now - BY_THE_SECOND)

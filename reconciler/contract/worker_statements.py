@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from reconciler.contract.results import StepResult
+from reconciler.contract.fit import wanted_columns
+from reconciler.contract.results import TRACERS, StepResult
+from reconciler.contract.sql import buying
 from reconciler.contract.sql import worker as queries
 
 if TYPE_CHECKING:
@@ -31,9 +33,13 @@ def _array(values: Iterable[int | str]) -> str:
 
 
 @cache
-def begin_statement(inputs: tuple[tuple[str, type[StepResult]], ...]) -> sql.Composed:
-    """BEGIN, with the rows of these tables, by name."""
+def begin_statement(
+    inputs: tuple[tuple[str, type[StepResult]], ...], *, has_orders: bool
+) -> sql.Composed:
+    """BEGIN, with the rows of these tables, by name, and the orders if the step has any."""
     parts: list[sql.Composable] = [sql.SQL(queries.BEGIN)]
+    if has_orders:
+        parts.append(sql.SQL(buying.ORDER))
     for name, table in inputs:
         described = table.__table__  # type: ignore[attr-defined]
         parts.append(
@@ -49,11 +55,32 @@ def begin_statement(inputs: tuple[tuple[str, type[StepResult]], ...]) -> sql.Com
 def complete_statement(table: type[StepResult]) -> sql.Composed:
     """COMPLETE for this table."""
     description = table.__table__  # type: ignore[attr-defined]
-    names = [c.name for c in description.columns if c.name != "written_at"]
-    updated = [name for name in names if name != "company_id"]
-    updates = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in updated]
+    own = [column.name for column in description.columns if column.name not in TRACERS]
+    written = ["company_id", *own]
+    updated = [*own, *(name for name in TRACERS if name != "company_id")]
     return sql.SQL(queries.COMPLETE).format(
         table=sql.Identifier(description.schema, description.name),
-        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
-        updates=sql.SQL(", ").join([*updates, sql.SQL("written_at = excluded.written_at")]),
+        name=sql.Literal(description.name),
+        ours=sql.Literal(list(TRACERS)),
+        typed=sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
+            for name, kind in wanted_columns(table).items()
+            if name in written
+        ),
+        columns=_each("{}", written),
+        new_columns=_each("(new).{}", written),
+        updates=_each("{0} = excluded.{0}", updated),
+        new_values=_values('"new row"', own),
+        old_values=_values("there.old", own),
     )
+
+
+def _each(form: str, names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(name)) for name in names)
+
+
+def _values(row: str, own: Sequence[str]) -> sql.Composable:
+    """How many of a step's own columns have a value; a step without any has always found."""
+    if not own:
+        return sql.SQL("1")
+    return sql.SQL("num_nonnulls({})").format(_each(f"({row}).{{}}", own))

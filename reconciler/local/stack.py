@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import httpx
 
 from reconciler.contract.errors import BadInput, Unreachable, WorkFailed
 from reconciler.contract.settings import Settings, load_settings, workers_socket
@@ -16,14 +19,15 @@ from reconciler.local.python import PYTHON
 from reconciler.local.service import HOST, Service, environment, for_prefect, free_port
 from reconciler.local.stack_file import StackFile, load_stack, running, write_stack
 from reconciler.local.worker_host import accepts
-from reconciler.prefect.api import local_server, open_api
+from reconciler.prefect.api import Api, local_server, open_api
 from reconciler.prefect.runs import clear_dead
 from reconciler.prefect.schedule import ask_for_run, read
 from reconciler.prefect.work_pool import POOL
 
 PREFECT = (*PYTHON, "-m", "prefect")
+# Its own server is alive, or its end is noticed: on a busy machine an answer takes more than 10 s.
+OWN_SERVER = httpx.Timeout(60, connect=10)
 RUN_S = 10.0  # how long a flow run may take to leave between two ticks, and report its end
-BUNDLED = "workers.steps"
 
 
 class Stack:
@@ -141,7 +145,7 @@ class Stack:
         where = f"--host {HOST} --port {port}".split()
         self._launch("prefect-server", *PREFECT, "server", "start", *where)
         self._await("prefect-server", self._server_answers, 120)
-        with open_api(local_server(self.api_url)) as api:
+        with self._api() as api:
             if Path(api.call("GET", "admin/settings")["home"]) == self._home / "prefect":
                 return True
         self._services.pop("prefect-server").stop()
@@ -181,26 +185,29 @@ class Stack:
             deploy.wait_done(90)
         finally:
             deploy.stop()
-        with open_api(local_server(self.api_url)) as api:
+        with self._api() as api:
             return ask_for_run(api)
 
+    def _api(self) -> AbstractContextManager[Api]:
+        return open_api(local_server(self.api_url), OWN_SERVER)
+
     def _clear_dead(self) -> None:
-        with open_api(local_server(self.api_url)) as api:
+        with self._api() as api:
             clear_dead(api)
 
     def _server_answers(self) -> bool:
         try:
-            with open_api(local_server(self.api_url)) as api:
+            with self._api() as api:
                 return api.call("GET", "health") is True
         except Unreachable:
             return False
 
     def _has_pool(self) -> bool:
-        with open_api(local_server(self.api_url)) as api:
+        with self._api() as api:
             return read(api).pool_online is not None
 
     def _takes_runs(self) -> bool:
-        with open_api(local_server(self.api_url)) as api:
+        with self._api() as api:
             return read(api).pool_online is True
 
 
@@ -215,8 +222,6 @@ def stack_settings(all_here: bool) -> Settings:
         raise BadInput(
             "The demo runs on this machine alone: unset TRACER_WORKERS, or set it to local."
         )
-    if all_here and BUNDLED not in settings.steps:  # the demo's blueprint needs them
-        settings = settings.model_copy(update={"steps": (*settings.steps, BUNDLED)})
     if settings.workers == "modal" and not settings.database_url:
         raise BadInput(
             "Modal's containers cannot reach the embedded Postgres. Set DATABASE_URL to a Postgres "

@@ -129,11 +129,13 @@ class HostKeeper:
         command = [*PYTHON, "-m", "workers.host", "--until-eof"]
         self._started = time.monotonic()
         self._host = subprocess.Popen(command, stdin=subprocess.PIPE, env=self._environment)
+        ended = False
         while not accepts(self._socket):
-            if self._host.poll() is not None or time.monotonic() > self._started + READY_S:
+            if ended or time.monotonic() > self._started + READY_S:
                 self._host.kill()
                 raise WorkFailed("The worker host did not start; its output is above.")
             time.sleep(0.05)
+            ended = self._host.poll() is not None  # maybe since another listens: look once more
 
     def restart(self) -> None:
         """No host listens: start one anew, unless somebody else's host may yet come back.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.contract.database import Database
-from reconciler.contract.errors import BadInput
+from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.operator.seeding.identity import spellings
 
 # The first of these keys that there is.
@@ -42,6 +42,17 @@ class BatchView:
     finished_at: datetime | None
     companies: int
     now: datetime
+    client: str | None = None
+
+    def require_step(self, step: str) -> None:
+        """Do nothing if the blueprint has the step.
+
+        Raises:
+            BadInput: it has not; the message names a similar one, or all that it has.
+        """
+        if step not in self.blueprint:
+            near = did_you_mean(step, self.blueprint) or f" It has: {', '.join(self.blueprint)}."
+            raise BadInput(f"Batch {self.name!r} has no step {step!r}.{near}")
 
 
 def known_key(database: Database, text: str) -> str:

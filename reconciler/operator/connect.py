@@ -23,14 +23,19 @@ def existing_database_url(settings: Settings) -> str:
     Raises:
         BadInput: TRACER_HOME has no database yet.
     """
-    home = settings.home.resolve()
-    if not settings.database_url and not (home.exists() and locate(home).data.exists()):
+    if not has_database(settings):
         raise BadInput(
             f"There is no Tracer database in {settings.home}. If you have one elsewhere, change to "
             "its folder, or set TRACER_HOME or DATABASE_URL. To make one here",
             "tracer up",
         )
     return database_url(settings)
+
+
+def has_database(settings: Settings) -> bool:
+    """Whether DATABASE_URL is set, or TRACER_HOME has an embedded Postgres; it need not run."""
+    home = settings.home.resolve()
+    return bool(settings.database_url) or (home.exists() and locate(home).data.exists())
 
 
 def operator(kind: type[OperatorStore] = OperatorStore) -> OperatorStore:

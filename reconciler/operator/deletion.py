@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from reconciler.contract.caps import batch_scope
 from reconciler.contract.database import Connection, Row
 from reconciler.contract.errors import BadInput
+from reconciler.contract.grants import SPECIAL
 from reconciler.contract.results import RESULTS_SCHEMA
 from reconciler.contract.states import BatchStatus
 from reconciler.operator.batch import BatchView, no_company
@@ -21,11 +23,12 @@ CHUNK = 5_000  # companies of a transaction
 
 @dataclass(frozen=True)
 class Deleted:
-    """What went with a company."""
+    """What went with a company; `superseded` are results that others had taken the place of."""
 
     batches: int
     rows: int
     results: int
+    superseded: int = 0
 
 
 def rows_of(store: OperatorStore, batch: BatchView) -> list[Row]:
@@ -46,7 +49,7 @@ def require_ended(store: OperatorStore, batch: BatchView) -> None:
 def delete_batch(
     store: OperatorStore, batch: BatchView, on_deleted: OnMoved = lambda _: None
 ) -> int:
-    """Delete the batch, its rows and its history; returns how many companies it had.
+    """Delete the batch, its rows, its history and its cap; returns how many companies it had.
 
     Each chunk of companies is a transaction, and `on_deleted` is called after each. If this is
     interrupted, the same command deletes the rest. Companies and results stay.
@@ -71,6 +74,7 @@ def _delete_chunk(store: OperatorStore, batch: BatchView) -> int:
         deleted = connection.execute(queries.DELETE_MEMBERS, chunk).rowcount
         if not deleted:
             connection.execute(queries.DELETE_BATCH, {"batch_id": batch.id})
+            connection.execute(queries.DELETE_CAP, {"scope": batch_scope(batch.id)})
         return deleted
 
 
@@ -85,7 +89,9 @@ def batches_of(store: OperatorStore, key: str) -> list[Row]:
 
 
 def delete_company(store: OperatorStore, key: str) -> Deleted:
-    """Delete the company, its results and its rows in all batches; their histories count it.
+    """Delete the company, its results with their history, its answers, and its rows in all batches.
+
+    The batches' histories count it.
 
     Raises:
         BadInput: there is no such company, or one of its batches runs.
@@ -93,6 +99,7 @@ def delete_company(store: OperatorStore, key: str) -> Deleted:
     with store.transaction() as connection:
         company = {"company_id": _hold(store, connection, key)}
         batches = _ended_batches(connection, company["company_id"])
+        asked = {"schema": RESULTS_SCHEMA, "special": list(SPECIAL)}
         results = sum(
             connection.execute(
                 sql.SQL(queries.DELETE_RESULTS).format(
@@ -100,12 +107,14 @@ def delete_company(store: OperatorStore, key: str) -> Deleted:
                 ),
                 company,
             ).rowcount
-            for table in connection.execute(queries.RESULT_TABLES, {"schema": RESULTS_SCHEMA})
+            for table in connection.execute(queries.RESULT_TABLES, asked)
         )
+        superseded = connection.execute(queries.DELETE_SUPERSEDED, company).rowcount
+        connection.execute(queries.DELETE_ANSWERS, company)
         for batch in batches:
             Line(batch["id"], store.who, "delete", {"companies": 1}).add(connection, batch["rows"])
         connection.execute(queries.DELETE_COMPANY, company)
-    return Deleted(len(batches), sum(batch["rows"] for batch in batches), results)
+    return Deleted(len(batches), sum(batch["rows"] for batch in batches), results, superseded)
 
 
 def _hold(store: OperatorStore, connection: Connection, key: str) -> int:

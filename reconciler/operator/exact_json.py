@@ -28,23 +28,37 @@ def number(digits: str) -> Decimal:
     return found
 
 
-def dumps(value: Any, ensure_ascii: bool = True) -> str:
-    """The value as JSON; a Decimal is written as it is."""
-    write = json.JSONEncoder(ensure_ascii=ensure_ascii).encode
+def dumps(
+    value: Any,
+    ensure_ascii: bool = True,
+    default: Callable[[Any], Any] | None = None,
+    decimal: Callable[[Decimal], str] = str,
+) -> str:
+    """The value as JSON; a Decimal is written by `decimal`, by default as it is.
+
+    `default` makes of a value of another type one that JSON has.
+    """
+
+    def other(value: Any) -> Any:
+        if default is None or isinstance(value, Decimal):
+            raise TypeError
+        return default(value)
+
+    write = json.JSONEncoder(ensure_ascii=ensure_ascii, default=other).encode
     try:
         return write(value)
     except TypeError:  # it has a Decimal
-        return _dumps(value, write)
+        return _dumps(value, write, decimal)
 
 
-def _dumps(value: Any, write: Callable[[Any], str]) -> str:
+def _dumps(value: Any, write: Callable[[Any], str], decimal: Callable[[Decimal], str]) -> str:
     if isinstance(value, Decimal):
-        return str(value)
+        return decimal(value)
     if isinstance(value, dict):
-        parts = (f"{write(name)}: {_dumps(part, write)}" for name, part in value.items())
+        parts = (f"{write(name)}: {_dumps(part, write, decimal)}" for name, part in value.items())
         return "{" + ", ".join(parts) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_dumps(part, write) for part in value) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_dumps(part, write, decimal) for part in value) + "]"
     return write(value)
 
 

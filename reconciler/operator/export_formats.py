@@ -15,7 +15,7 @@ from sqlalchemy import Boolean, Float, Integer
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput
 from reconciler.operator.exact_json import dumps
-from reconciler.operator.export import Columns, Source, Tables, value
+from reconciler.operator.export import ORIGINS, Columns, Source, Tables, value
 
 CRLF = "\r\n"
 BOM = b"\xef\xbb\xbf"
@@ -48,12 +48,14 @@ SUFFIXES = {
 
 @dataclass(frozen=True)
 class Writing:
-    """How an export is written. `errors`: with the error of each step."""
+    """How an export is written. `errors`: with the error of each step. `sources`: with where each
+    result is from."""
 
     format: Format = Format.CSV
     safe: bool = False
     bom: bool = False
     errors: bool = False
+    sources: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an option that is for another format.
@@ -74,7 +76,8 @@ class Writing:
         if self.format is Format.CSV:
             return write_csv(file, rows, columns, safe=self.safe, bom=self.bom)
         if self.format is Format.JSONL:
-            return write_jsonl(file, rows, tables, self.errors)
+            optional = {"error": self.errors, "source": self.sources}
+            return write_jsonl(file, rows, tables, [name for name, on in optional.items() if on])
         if self.format is Format.PARQUET:
             return write_parquet(file, rows, columns, tables)
         return write_xlsx(file, rows, columns)
@@ -104,9 +107,11 @@ def no_formula(cell: Any) -> Any:
     return cell
 
 
-def write_jsonl(file: BinaryIO, rows: Iterable[Row], steps: Iterable[str], errors: bool) -> int:
-    """Write rows as JSON lines, nested; returns their number."""
-    kept = ("status", "error", "result") if errors else ("status", "result")
+def write_jsonl(
+    file: BinaryIO, rows: Iterable[Row], steps: Iterable[str], also: Sequence[str] = ()
+) -> int:
+    """Write rows as JSON lines, nested; returns their number. `also`: see `read_companies`."""
+    kept = ("status", "result", *also)
     steps, count = list(steps), 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - counted
         of_steps = {step: {name: row[f"{step}.{name}"] for name in kept} for step in steps}
@@ -137,7 +142,7 @@ def write_parquet(file: BinaryIO, rows: Iterable[Row], columns: Columns, tables:
 def _kind(tables: Tables, source: Source) -> str:
     """Arrow's type of a column: bool, int64 or float64 for such results, else string."""
     step, column = source
-    if step is None or not column:
+    if step is None or not column or column in ORIGINS:
         return "string"
     column_type = tables[step].columns[column].type
     kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))

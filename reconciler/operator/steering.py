@@ -13,6 +13,7 @@ from reconciler.contract.sql.claim import CLAIM_TURN
 from reconciler.contract.states import BatchStatus, Status
 from reconciler.operator.batch import BatchView
 from reconciler.operator.history import Line
+from reconciler.operator.sql import rerun as rerunning
 from reconciler.operator.sql import steering as queries
 from reconciler.operator.store import OperatorStore
 
@@ -60,13 +61,24 @@ def rivals(store: OperatorStore, batch: BatchView) -> list[Row]:
     return store.rows(queries.RIVALS, batch_id=batch.id)
 
 
+def failed_unknown(store: OperatorStore, batch: BatchView, selection: Selection = ALL) -> list[Row]:
+    """What `retry` would move with `unknown`; how many of these calls are `lost`, so that they may
+    be paid twice; and how many `calls` it makes, at most, at `price` each.
+    """
+    return store.rows(queries.FAILED_UNKNOWN, batch_id=batch.id, **asdict(selection))
+
+
 def retry(
     store: OperatorStore,
     batch: BatchView,
     selection: Selection = ALL,
     on_moved: OnMoved = lambda _: None,
+    *,
+    unknown: bool = False,
 ) -> int:
     """Give FAILED rows all their attempts again; returns their number.
+
+    With `unknown`, only those whose call may have been charged: they are bought again.
 
     Each chunk of rows is a transaction, and `on_moved` is called after each. If this is
     interrupted, some rows are retried and the others stay FAILED: run it again.
@@ -76,14 +88,60 @@ def retry(
     """
     given = asdict(selection)
     about = {name: value for name, value in given.items() if value is not None}
-    line = Line(batch.id, store.who, "retry", about)
+    line = Line(batch.id, store.who, "retry", about | ({"unknown": True} if unknown else {}))
+
+    def reopen(connection: Connection, held: Row) -> None:
+        if held["status"] == BatchStatus.CANCELLED:
+            raise ended(batch.name, held["status"])
+        connection.execute(queries.REOPEN_BATCH, {"batch_id": batch.id})
+        if unknown:
+            connection.execute(CLAIM_TURN)  # no claim looks at their orders meanwhile
+
+    statement = queries.RETRY_UNKNOWN if unknown else queries.RETRY
+    return _in_chunks(store, batch, statement, given, line, reopen, on_moved)
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """Which ended rows of a step are worked again: see `ENDED_ROWS`.
+
+    `kept`: from their kept answers alone, without a call. `buy`: their answers are bought again.
+    """
+
+    step: str
+    where: str = "all"
+    kept: bool = False
+    buy: bool = False
+
+
+def to_rerun(store: OperatorStore, batch: BatchView, again: Rerun) -> list[Row]:
+    """The number of ended rows: `step`, `status`, `rows`; how many of them have a `kept` answer
+    that can be read again; and for how many a rerun makes `calls`, at most, at `price` each.
+    """
+    query = rerunning.TO_RERUN.format(those=rerunning.ENDED_ROWS[again.where])
+    return store.rows(query, batch_id=batch.id, step=again.step, buy=again.buy)
+
+
+def rerun(
+    store: OperatorStore, batch: BatchView, again: Rerun, on_moved: OnMoved = lambda _: None
+) -> int:
+    """Have ended rows of a step worked again; returns their number. See `retry`.
+
+    Raises:
+        BadInput: the batch was cancelled.
+    """
+    verb = "reparse" if again.kept else "rerun"
+    about = {"step": again.step, "where": again.where} | ({"buy": True} if again.buy else {})
+    line = Line(batch.id, store.who, verb, about)
 
     def reopen(connection: Connection, held: Row) -> None:
         if held["status"] == BatchStatus.CANCELLED:
             raise ended(batch.name, held["status"])
         connection.execute(queries.REOPEN_BATCH, {"batch_id": batch.id})
 
-    return _in_chunks(store, batch, queries.RETRY, given, line, reopen, on_moved)
+    query = rerunning.RERUN.format(those=rerunning.ENDED_ROWS[again.where])
+    given = {"step": again.step, "kept": again.kept, "buy": again.buy}
+    return _in_chunks(store, batch, query, given, line, reopen, on_moved)
 
 
 def waiting(store: OperatorStore, batch: BatchView, selection: Selection = ALL) -> list[Row]:

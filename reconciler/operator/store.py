@@ -4,20 +4,25 @@ Other reads and actions are functions that take this store: see `views`, `steeri
 `export` and `seeding.batch`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from reconciler.contract.database import CONNECT_TIMEOUT_S, Database, Row
 from reconciler.contract.errors import BadInput, NoPolling, did_you_mean
 from reconciler.contract.grants import OPERATOR
 from reconciler.contract.holds import HoldKind
+from reconciler.contract.limits import from_documents, spacing_s
+from reconciler.contract.sql.conditions import HAS_ORDERS
 from reconciler.operator.batch import BatchView
+from reconciler.operator.step_settings import in_words
 
 BATCH_BY_NAME = """
-SELECT id, name, blueprint, columns, status, priority, paused, created_at, finished_at,
+SELECT id, name, blueprint, columns, status, priority, paused, created_at, finished_at, client,
     (SELECT coalesce(sum(arrived), 0)::int FROM progress p
      WHERE p.batch_id = b.id AND p.position = 0) AS companies, now() AS now
 FROM batches b
@@ -26,28 +31,36 @@ WHERE name = %(name)s
 
 BATCH_NAMES = "SELECT name FROM batches ORDER BY created_at DESC"
 
-STEPS = """
+STEPS = f"""
 SELECT step_name, app_name, function_name, max_attempts, lease_s, start_deadline_s, backoff_s,
     backoff_max_s, max_in_flight, chunk_size, enabled, hold_after, give_up_after_s, needs, env,
+    provider, price, fresh_for_s, recall, key_ttl_s, version,
+    {HAS_ORDERS.format(r="enrichment_registry")} AS has_orders,
     h.kind AS hold_kind, h.reason AS hold_reason, h.held_at
 FROM enrichment_registry
 LEFT JOIN holds h USING (step_name)
 ORDER BY step_name
 """
 
-# {column} is a column of the registry, as a quoted identifier.
-SET_STEP = """
-UPDATE enrichment_registry SET {column} = %(value)s WHERE step_name = %(step)s RETURNING step_name
-"""
+# {changes} are columns of the registry, as quoted identifiers, and their values.
+SET_STEP = "UPDATE enrichment_registry SET {changes} WHERE step_name = %(step)s"
 
-# A registered step keeps its settings: only its app, its function and what it needs change.
-# {columns} and {values} are the settings that the step's decorator names.
+# A registered step keeps its settings: only what follows the code changes, the {updates}.
 SYNC_STEP = """
-INSERT INTO enrichment_registry (step_name, app_name, function_name, needs, env{columns})
-VALUES (%(step_name)s, %(app_name)s, %(function_name)s, %(needs)s, %(env)s{values})
-ON CONFLICT (step_name) DO UPDATE
-SET app_name = excluded.app_name, function_name = excluded.function_name, needs = excluded.needs,
-    env = excluded.env
+INSERT INTO enrichment_registry ({columns})
+VALUES ({values})
+ON CONFLICT (step_name) DO UPDATE SET {updates}
+"""
+# What is set already, by a person or by earlier code, stays.
+SYNC_PROVIDER = """
+INSERT INTO providers (name, windows, burst, max_concurrent, spacing_s)
+VALUES (%(provider)s, %(windows)s, %(burst)s, %(max_concurrent)s, %(spacing_s)s)
+ON CONFLICT (name) DO UPDATE
+SET windows = coalesce(providers.windows, excluded.windows),
+    burst = CASE WHEN providers.windows IS NULL THEN excluded.burst ELSE providers.burst END,
+    spacing_s = CASE WHEN providers.windows IS NULL
+        THEN greatest(providers.spacing_s, excluded.spacing_s) ELSE providers.spacing_s END,
+    max_concurrent = coalesce(providers.max_concurrent, excluded.max_concurrent)
 """
 
 # resume: the next tick claims rows of the step again. Without kinds, whatever holds it.
@@ -101,6 +114,15 @@ class OperatorStore(Database):
         """The registry: a row per step, by name."""
         return self.rows(STEPS)
 
+    def require_step(self, step: str) -> None:
+        """Do nothing if the step is registered.
+
+        Raises:
+            BadInput: there is no such step; the message names a similar one.
+        """
+        if all(row["step_name"] != step for row in self.steps()):
+            raise self._no_step(step)
+
     def _no_step(self, step: str) -> BadInput:
         near = did_you_mean(step, (row["step_name"] for row in self.steps()))
         return BadInput(f"There is no step {step!r}.{near}", None if near else "tracer steps")
@@ -111,8 +133,7 @@ class OperatorStore(Database):
         Raises:
             BadInput: there is no such step.
         """
-        if all(row["step_name"] != step for row in self.steps()):
-            raise self._no_step(step)
+        self.require_step(step)
         return bool(self.resume_steps([step]))
 
     def resume_steps(
@@ -128,37 +149,47 @@ class OperatorStore(Database):
         Raises:
             BadInput: there is no such step, or a value breaks a rule of its column.
         """
-        try:
-            with self.transaction() as connection:
-                for column, value in values.items():
-                    query = sql.SQL(SET_STEP).format(column=sql.Identifier(column))
-                    if not connection.execute(query, {"value": value, "step": step}).rowcount:
-                        raise self._no_step(step)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise BadInput(f"{step}: {str(error).splitlines()[0]}.") from error
+        change = sql.SQL("{} = {}")
+        changes = [change.format(sql.Identifier(n), sql.Placeholder(n)) for n in values]
+        query = sql.SQL(SET_STEP).format(changes=sql.SQL(", ").join(changes))
+        with in_words(step, values), self.transaction() as connection:
+            if not connection.execute(query, {**values, "step": step}).rowcount:
+                raise self._no_step(step)
 
     def sync_step(
         self,
         step: str,
         app: str,
         settings: Mapping[str, Any],
-        needs: Sequence[str] = (),
-        env: Sequence[str] = (),
+        from_code: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Register a step with these settings; a registered one keeps its own.
 
-        `needs` are the steps that must come before it in a blueprint, `env` the secrets that it
-        cannot do without.
+        `from_code` are the columns in which the registry always follows the code: see `FROM_CODE`.
+
+        Raises:
+            BadInput: a value breaks a rule of its column.
         """
-        names = list(settings)
+        follows = {"app_name": app, "function_name": step, **from_code}
+        values = {"step_name": step, **follows, **settings}
+        update = sql.SQL("{0} = excluded.{0}")
         query = sql.SQL(SYNC_STEP).format(
-            columns=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(n)) for n in names),
-            values=sql.SQL("").join(sql.SQL(", {}").format(sql.Placeholder(n)) for n in names),
+            columns=sql.SQL(", ").join(map(sql.Identifier, values)),
+            values=sql.SQL(", ").join(map(sql.Placeholder, values)),
+            updates=sql.SQL(", ").join(update.format(sql.Identifier(name)) for name in follows),
         )
-        from_code = {"step_name": step, "app_name": app, "function_name": step, "needs": [*needs]}
-        from_code["env"] = [*env]
-        with self.transaction() as connection:
-            connection.execute(query, {**settings, **from_code})
+        with in_words(step, values), self.transaction() as connection:
+            connection.execute(query, values)
+
+    def sync_provider(self, provider: str, limits: Mapping[str, Any]) -> None:
+        """Register a provider with these first limits; one that has limits keeps its own."""
+        windows = from_documents(limits["windows"])
+        values = {
+            **limits,
+            "windows": Jsonb(limits["windows"]) if windows else None,
+            "spacing_s": spacing_s(windows),
+        }
+        self.rows(SYNC_PROVIDER, provider=provider, **values)
 
     def polling(self) -> Row:
         """The row of `polling`: intervals in seconds, the pause, the last tick, Postgres's `now`.

@@ -1,7 +1,7 @@
 """The operator's reads of batches and companies. Each takes a few statements, all by an index."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import inf
 
@@ -11,30 +11,43 @@ from sqlalchemy import Table
 from reconciler.contract.database import Row
 from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.contract.progress import by_batch, by_status, totals
+from reconciler.contract.results import RESULTS_SCHEMA
 from reconciler.contract.sql.progress import ACTIVE, COUNTS, RECENT, RETRIES
+from reconciler.contract.states import BatchStatus, Status
 from reconciler.contract.store import BY_THE_SECOND
 from reconciler.operator import failures as messages
 from reconciler.operator.batch import BatchView, known_key, no_company
 from reconciler.operator.diagnosis.row_facts import LoopFacts
 from reconciler.operator.diagnosis.rules.loop import halted
+from reconciler.operator.diagnosis.rules.money import rows_wait
+from reconciler.operator.diagnosis.rules.provider import rows_wait as rows_wait_for
 from reconciler.operator.diagnosis.rules.step import held
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
+from reconciler.operator.money.full import read_full_caps, read_waiting
 from reconciler.operator.sql import views
 from reconciler.operator.store import OperatorStore
+from reconciler.provider_state import read_held_back
 
 MOST_ENTRIES = 600  # log entries per step that are read for the pace
 MOST_TEXTS = 2000  # different error texts that are read; all rows are counted
 NOT_SPAWNED_SHOWN, SLOW_SHOWN, TICKS_SHOWN = 5, 5, 3
 FOLDED_S = 60.0  # the older log has one entry per step and minute
 DETAILS = ("failures", "failures_left_out", "waiting", "slowest", "ticks")
-STATEMENTS = 6  # statements of `progress` without details
+STATEMENTS = 11  # statements of `progress` without details, at most
 
 
-def batches(store: OperatorStore) -> list[Row]:
-    """Every batch with its counts of companies and rows."""
-    counted = by_batch(store.rows(COUNTS, batch_id=None))
-    found = {row.pop("id"): row for row in store.rows(views.BATCHES, batch_ids=list(counted))}
-    return [row | totals(counted[batch_id]) for batch_id, row in found.items()]
+def batches(store: OperatorStore, most: int | None = None) -> tuple[list[Row], int]:
+    """The newest `most` batches, the newest last, with their counts of companies and rows.
+
+    Also how many batches there are. Without `most`, all are read.
+    """
+    found = store.rows(views.BATCHES, most=most)[::-1]
+    of_all = found[0]["of_all"] if found else 0
+    ids = [row["id"] for row in found]
+    counted = by_batch(store.rows(COUNTS, batch_ids=None if len(ids) == of_all else ids))
+    for row in found:
+        del row["of_all"]
+    return [row | totals(counted[row.pop("id")]) for row in found], of_all
 
 
 def progress(
@@ -47,11 +60,14 @@ def progress(
     - `eta_s`: None if unknown, or while the batch or all polling is paused.
     - `failures`: at most as many kinds as the argument; `failures_left_out` has the sums of the
       others: `kinds`, `count`, `failed`.
+    - `spent`, `reserved`, `cap`: what the batch costs; None where nothing of it has a price.
     - `loop`: why no tick comes, or None. `held`: the steps that are held, and why.
+    - `caps`: the caps that are full and that rows of the batch wait for.
+    - `providers`: those that are paused, full or at their limit, and that rows of it wait for.
 
     With `before`, an earlier answer, its `DETAILS` are used again and not read.
     """
-    counted = store.rows(COUNTS, batch_id=batch.id)
+    counted = store.rows(COUNTS, batch_ids=[batch.id])
     polling = store.polling()
     loop = LoopFacts.of(polling)
     reason = next(halted(loop), None)
@@ -60,6 +76,7 @@ def progress(
         "name": batch.name,
         "status": batch.status,
         "paused": batch.paused,
+        "client": batch.client,
         "companies": batch.companies,
         "created_at": batch.created_at,
         "finished_at": batch.finished_at,
@@ -70,6 +87,9 @@ def progress(
         "polling_paused": polling["paused"],
         "loop": asdict(reason) if reason else None,
         "held": _held(store, batch),
+        "caps": _full_caps(store, batch, counted),
+        "providers": _providers(store, batch, counted),
+        **store.rows(views.MONEY, batch_id=batch.id)[0],
         **_pace(store, batch, counted, polling),
     }
     return found | (
@@ -116,9 +136,58 @@ def results(store: OperatorStore, company_id: int, tables: Mapping[str, Table]) 
     return store.rows(sql.SQL(" UNION ALL ").join(parts), company_id=company_id)
 
 
+def with_history(store: OperatorStore, company_id: int, found: list[Row]) -> list[Row]:
+    """`results` with the `batch` that each was written for, what was `bought` for it, and its
+    `history`, newest first.
+
+    `bought` has `order`, `provider`, `price`, `charged`, `answered_at`; None if nothing was. The
+    history has the results that another has taken the place of, and those that came later and
+    found nothing: `batch`, `version`, `written_at`, `superseded_at`, `result` of each. A batch is
+    None if it is deleted, or not known, as in rows that are older than the column.
+    """
+    ids = [row["row"].get("written_for") for row in found]
+    names = batch_names(store, [i for i in ids if i is not None])
+    kept: dict[str, list[Row]] = {}
+    for line in store.rows(views.HISTORY, company_id=company_id) if found else ():
+        kept.setdefault(f"{RESULTS_SCHEMA}.{line.pop('table_name')}", []).append(line)
+    bought = {
+        (line.pop("step_name"), line.pop("batch_id")): line
+        for line in (store.rows(views.BOUGHT, company_id=company_id) if found else ())
+    }
+    return [
+        row
+        | {
+            "batch": names.get(batch_id),
+            "bought": bought.get((row["step"], batch_id)),
+            "history": kept.get(row["table"], []),
+        }
+        for row, batch_id in zip(found, ids, strict=True)
+    ]
+
+
+def batch_names(store: OperatorStore, ids: Sequence[int] | None = None) -> dict[int, str]:
+    """The names of these batches by id; of all batches by default."""
+    found = store.rows(views.NAMES, ids=ids if ids is None else list(ids))
+    return {row["id"]: row["name"] for row in found}
+
+
 def _held(store: OperatorStore, batch: BatchView) -> list[Row]:
     found = store.rows(views.HELD, steps=batch.blueprint)
     return [{"step": row["step"]} | asdict(held(**row)) for row in found]
+
+
+def _full_caps(store: OperatorStore, batch: BatchView, counted: list[Row]) -> list[Row]:
+    if batch.paused or batch.status != BatchStatus.RUNNING:
+        return []
+    waiting = read_waiting(store, counted, {batch.id: batch.client})
+    return [asdict(rows_wait(cap)) for cap in read_full_caps(store, waiting, batch.now)]
+
+
+def _providers(store: OperatorStore, batch: BatchView, counted: list[Row]) -> list[Row]:
+    if batch.paused or batch.status != BatchStatus.RUNNING:
+        return []
+    pending = [(row["step"], by_status(row)[Status.PENDING]) for row in counted]
+    return [asdict(rows_wait_for(waiting)) for waiting in read_held_back(store, pending)]
 
 
 def _details(store: OperatorStore, batch: BatchView, most: int) -> Row:

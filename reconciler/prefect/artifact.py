@@ -17,7 +17,7 @@ from reconciler.contract.database import Row
 from reconciler.contract.errors import TracerError
 from reconciler.contract.outage import first_line
 from reconciler.contract.store import Store
-from reconciler.prefect.overview import overview
+from reconciler.prefect.overview import held_back, overview
 
 KEY = "tracer-batches"  # the same for all runs: each run's artifact is a version of the last one
 FIRST_S, EVERY_S = 2.0, 60.0
@@ -50,10 +50,11 @@ class BatchTable:
             await keeping
 
     async def write(self, line: str) -> None:
-        """Write the batches as they are now, with `line` above the table."""
+        """Write the batches as they are now, below `line` and what providers hold back."""
         try:
             async with asyncio.timeout(WITHIN_S):
-                await self._put(await asyncio.to_thread(_read, self._url), line)
+                rows, waits = await asyncio.to_thread(_read, self._url)
+                await self._put(rows, "\n\n".join([line, *waits]))
         except AWAY_ERRORS as error:
             if not self._missed:
                 self._log(f"The table {KEY} is not up to date: {first_line(error)}")
@@ -80,6 +81,7 @@ class BatchTable:
             await client.update_artifact(self._artifact, change)
 
 
-def _read(url: str) -> list[Row]:
+def _read(url: str) -> tuple[list[Row], list[str]]:
     with Store.connect(url, max_size=1) as store:
-        return overview(store)
+        rows = overview(store)
+        return rows, held_back(store, rows)

@@ -94,7 +94,8 @@ def grant_all(connection: Connection, owner: Row) -> None:
         WorkFailed: the policies could not be made, because a long statement uses the table.
         BadInput: the user does not own a table of the contract.
     """
-    found = connection.execute(queries.DOMAIN_TABLES, {"schema": RESULTS_SCHEMA})
+    asked = {"schema": RESULTS_SCHEMA, "special": list(queries.SPECIAL)}
+    found = connection.execute(queries.DOMAIN_TABLES, asked)
     statements = grants(owner["schema"], owner["database"], [row["name"] for row in found])
     with explain_denial(connection.info.user), connection.transaction():
         connection.execute(LIFT)
@@ -116,13 +117,17 @@ def grants(schema: str, database: str, domain_tables: Sequence[str]) -> Iterator
     yield _filled(queries.GRANT_TEMPORARY, database=database, role=OPERATOR)
     yield _filled(queries.GRANT_SCHEMA, schema=schema, roles=ROLES)
     yield _filled(queries.GRANT_SCHEMA, schema=RESULTS_SCHEMA, roles=tuple(queries.RESULTS))
-    for table, per_role in queries.GRANTS.items():
+    for table, per_role in (queries.GRANTS | queries.VIEWS).items():
         yield from _table((schema, table), per_role)
-    for table in domain_tables:
-        yield from _table((RESULTS_SCHEMA, table), queries.RESULTS)
+    results = {**dict.fromkeys(domain_tables, queries.RESULTS), **queries.SPECIAL}
+    for table, per_role in results.items():
+        yield from _table((RESULTS_SCHEMA, table), per_role)
     for name, role in queries.SEQUENCES.items():
         yield _filled(queries.REVOKE_SEQUENCE, roles=ROLES, sequence=sql.Identifier(schema, name))
         yield _filled(queries.GRANT_SEQUENCE, role=role, sequence=sql.Identifier(schema, name))
+    for name, role in queries.FUNCTIONS.items():
+        yield _filled(queries.REVOKE_FUNCTION, roles=ROLES, function=sql.Identifier(schema, name))
+        yield _filled(queries.GRANT_FUNCTION, role=role, function=sql.Identifier(schema, name))
 
 
 def _table(name: tuple[str, str], per_role: Mapping[str, str]) -> Iterator[sql.Composed]:
@@ -181,7 +186,8 @@ def shortcomings(connection: Connection) -> list[str]:
     owner = ownership(connection)
     values = {"roles": list(ROLES), "operator": OPERATOR, "schema": owner["schema"]}
     missing = connection.execute(queries.MISSING, values).fetchall()
-    tables = [f"{_as_typed(owner['schema'])}.{table}" for table in queries.GRANTS]
+    ours = queries.GRANTS | queries.VIEWS
+    tables = [f"{_as_typed(owner['schema'])}.{table}" for table in ours]
     beyond = connection.execute(
         queries.SURPLUS, {"roles": list(ROLES), "tables": tables}
     ).fetchall()

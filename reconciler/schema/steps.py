@@ -9,12 +9,13 @@ from reconciler.contract.holds import HoldKind
 from reconciler.contract.loop_models import SETTINGS
 from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
+from reconciler.operator.money.amounts import shown
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.domain_tables import Misfit, refuse, sync_tables
 from reconciler.schema.roles import sync_roles
 
-# What a sync mends, or a worker finds out anew: it looks at its secrets again.
-MENDED = (HoldKind.TABLE, HoldKind.GRANT, HoldKind.SECRET)
+# What a sync mends, or a worker finds out anew: it looks at its secrets and its files again.
+MENDED = (HoldKind.TABLE, HoldKind.GRANT, HoldKind.SECRET, HoldKind.IMPORT)
 
 
 class Step(Protocol):
@@ -37,7 +38,27 @@ class Step(Protocol):
         ...
 
     @property
+    def module(self) -> str:
+        """The file that it is in, as Python names it."""
+        ...
+
+    @property
     def settings(self) -> Mapping[str, Any]: ...
+
+    @property
+    def version(self) -> str | None:
+        """The version of its code."""
+        ...
+
+    @property
+    def money(self) -> Mapping[str, Any]:
+        """How it buys: its columns of the registry."""
+        ...
+
+    @property
+    def limits(self) -> Mapping[str, Any]:
+        """The limits that its provider has first: columns of `providers`."""
+        ...
 
 
 def sync_steps(
@@ -93,15 +114,24 @@ def need(row: Row) -> str:
     return f"needs {', '.join(row['needs']) or 'no other step'}"
 
 
+def terms(row: Row) -> str:
+    """What a registered step costs."""
+    provider = f" at {row['provider']}" if row["provider"] else ""
+    fresh = f", fresh for {row['fresh_for_s']:g} s" if row["fresh_for_s"] else ""
+    return f"costs {shown(row['price'])}{provider}{fresh}"
+
+
 def change_lines(before: Row | None, after: Row) -> Iterator[str]:
-    """Lines about a step that is new, or whose function or needs have changed."""
+    """Lines about a step that is new, or whose function, needs, price or code have changed."""
     step = after["step_name"]
     if before is None:
         yield f"Step {step} registered{f': it {need(after)}' if after['needs'] else ''}"
         return
-    for told in (location, need):
+    for told in (location, need, terms):
         if told(before) != told(after):
             yield f"Step {step}: {told(before)} -> {told(after)}"
+    if before["version"] not in (None, after["version"]):
+        yield f"Step {step}: version {before['version']} of its code -> {after['version']}"
 
 
 def register(store: OperatorStore, step: Step, needs: list[str]) -> None:
@@ -113,4 +143,14 @@ def register(store: OperatorStore, step: Step, needs: list[str]) -> None:
     unknown = set(step.settings) - set(SETTINGS)
     if unknown:
         raise BadInput(f"Step {step.name} names unknown settings: {', '.join(sorted(unknown))}.")
-    store.sync_step(step.name, load_settings().modal_app, step.settings, needs, step.env)
+    app = load_settings().modal_app
+    from_code = {
+        "needs": needs,
+        "env": [*step.env],
+        "module": step.module,
+        "version": step.version,
+        **step.money,
+    }
+    store.sync_step(step.name, app, step.settings, from_code)
+    if provider := step.money["provider"]:
+        store.sync_provider(provider, step.limits)

@@ -28,3 +28,10 @@ def test_the_lifecycle_and_its_floor_are_measured() -> None:
     assert (found["companies"], found["steps"]) == (300, 2)
     (floor,), (tracer,) = found["floor_per_s"], found["tracer_per_s"]
     assert found["ratio"] == pytest.approx(tracer / floor, abs=0.006)  # it has two decimals
+
+
+@pytest.mark.proof
+def test_a_tick_and_its_statements_are_measured() -> None:
+    found = measured("-m", "tests.bench.tick", "--rows", "50", "--rounds", "1")
+    assert (found["rows"], found["rounds"]) == (150, 1)
+    assert found["tick_ms"] > 0 < found["bare_ms"]

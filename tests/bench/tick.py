@@ -30,7 +30,7 @@ from reconciler.contract.claimed import (
     verdict_arrays,
 )
 from reconciler.contract.sql import claim, dispatch, tick
-from reconciler.contract.store import Store, claim_values, holder_values
+from reconciler.contract.store import RESOLVE_AFTER_S, Store, claim_values, holder_values
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick as whole_tick
 from tests.bench.claim import CAP, EXPIRE, LAND
@@ -61,7 +61,8 @@ class Bare:
     def tick(self, now: datetime) -> list[int]:
         """All that a tick runs; the ids that it claimed."""
         values = claim_values(now)
-        self.run(tick.DUE, values | holder_values(NO_LIMIT))
+        due = {**holder_values(NO_LIMIT), "resolve_after_s": RESOLVE_AFTER_S}
+        self.run(tick.DUE, values | due)
         with self._connection.transaction():
             rows = [Expired(*row) for row in self.run(tick.EXPIRED, values)]
             verdicts = [Verdict(now + LATER, "the lease was over", "worker_silent")] * len(rows)

@@ -11,6 +11,7 @@ from psycopg import sql
 from cli.render import out
 from reconciler.contract.store import Store
 from reconciler.tick import tick
+from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.terminal import FILE, SEED, Terminal
 from tests.world import Scripted, World, finish
 
@@ -55,6 +56,10 @@ def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> 
         "source": None,
         "identified_by": {"key": 3, "domain": 0, "page": 0, "name": 0},
         "identified_by_column": {"CIK": 3},
+        "cap": None,
+        "client": None,
+        "buy": [],
+        "plan": None,
         "missing_secrets": {},
         "dry_run": False,
     }
@@ -193,7 +198,7 @@ def test_steps_show_what_they_need_where_one_needs_something(
 ) -> None:
     monkeypatch.setattr(out, "_width", 200)
     assert "needs" not in tracer("steps")
-    world.operator.sync_step("step_b", "tracer", {}, ["normalize", "step_a"])
+    world.operator.sync_step("step_b", "tracer", {}, {"needs": ["normalize", "step_a"]})
     assert [row["needs"] for row in tracer.json("steps")] == [[], [], ["normalize", "step_a"]]
     shown = tracer("steps")
     assert "needs" in shown
@@ -224,11 +229,12 @@ def test_intervals_are_set_and_shown_even_without_prefect(tracer: Terminal) -> N
     assert "0.5 s" in tracer("interval")
 
 
-def test_pause_holds_the_loop_though_prefect_is_away(tracer: Terminal) -> None:
+def test_pause_holds_the_loop_though_prefect_is_away(tracer: Terminal, tmp_path: Path) -> None:
     tracer("interval", "pause")
     assert "Prefect's schedule could not be changed" in tracer.err
     assert tracer.json("interval")["paused"]
-    tracer("reconcile", "--once")
+    with listening(tmp_path / "home"):
+        tracer("reconcile", "--once")
     assert "Polling is paused" in tracer.err
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.failures import failed_since, newest
+from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.terminal import Terminal
 from tests.world import World, finish
 
@@ -72,13 +74,15 @@ def test_a_wait_has_an_end(tracer: Terminal, world: World) -> None:
 
 
 def test_a_loop_until_done_prints_one_document_and_ends_with_the_outcome(
-    tracer: Terminal, world: World
+    tracer: Terminal, world: World, tmp_path: Path
 ) -> None:
     failed(world, "before")
-    assert tracer.json("reconcile", "--until-done")["failures"] == {}
+    with listening(tmp_path / "home"):  # nothing is left to work
+        assert tracer.json("reconcile", "--until-done")["failures"] == {}
     failed(world)
     world.sql("UPDATE batches SET status = 'RUNNING', finished_at = NULL WHERE name = 'batch'")
-    document = json.loads(tracer("reconcile", "--until-done", "--json", code=1))
+    with listening(tmp_path / "home"):
+        document = json.loads(tracer("reconcile", "--until-done", "--json", code=1))
     assert (document["left"], document["failures"]) == ("done", {"batch": 2})
     says = "Rows have failed: 2 of batch 'batch'. To see why: run `tracer inspect batch`."
     assert says in " ".join(tracer.err.split())

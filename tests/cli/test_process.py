@@ -25,7 +25,10 @@ from tests.world import World, wait_until
 COMMAND = [sys.executable, "-c", "from cli import main; main()"]
 
 
-@pytest.mark.parametrize(("more", "shown"), [((), "na?ve"), (("--json",), "na\\u00efve")])
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [((), "na?ve"), pytest.param(("--json",), "na\\u00efve", marks=pytest.mark.proof)],
+)
 def test_a_terminal_that_knows_no_utf8_gets_what_it_can_show(
     tracer: Terminal, file: str, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], shown: str
 ) -> None:
@@ -40,7 +43,10 @@ def test_a_terminal_that_knows_no_utf8_gets_what_it_can_show(
     ("words", "code", "said"),
     [
         ("batches >/dev/full", 1, "Output: No space left on device."),
-        ("batches --json >/dev/full", 1, "Output: No space left on device."),
+        pytest.param(
+            *("batches --json >/dev/full", 1, "Output: No space left on device."),
+            marks=pytest.mark.proof,
+        ),
         ("pause batch >&- <&-", 0, "batch is paused"),
         ("inspect $'\\xff'", 2, "is not UTF-8: check the locale."),
     ],

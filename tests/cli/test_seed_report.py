@@ -99,7 +99,10 @@ def test_a_person_sees_the_first_changes_and_how_many_there_are(
 
 def test_what_a_person_types_finds_the_company(tracer: Terminal, world: World, leads: str) -> None:
     tracer("seed", leads, *BLUEPRINT, "--name", "leads")
-    world.sql("UPDATE workflow_states SET status = 'FAILED', finished_at = now(), error = 'no'")
+    world.sql(
+        "UPDATE workflow_states SET status = 'FAILED', finished_at = now(), error = 'no',"
+        " error_kind = 'raised'"
+    )
     for typed, key in (
         ("www.acme.com", "acme.com"),
         ("HTTPS://ACME.COM/about", "acme.com"),

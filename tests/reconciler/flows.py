@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from reconciler.contract.settings import Settings
@@ -17,14 +18,16 @@ from reconciler.local.service import HOST, Service, environment, free_port
 from reconciler.local.stack import PREFECT
 from reconciler.prefect.api import local_server, open_api
 from tests.bench.memory import answers
+from tests.prefect_database import give
 from tests.scratch import make_scratch
 
 
 class Flows:
     """Both, until `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Path) -> None:
         self.home = make_scratch("tracer-flows-")
+        give(database, self.home)
         for name in ("logs", "tmp"):
             (self.home / name).mkdir()
         settings = Settings.model_validate({"TRACER_HOME": self.home})
@@ -96,6 +99,12 @@ class Flows:
         """What a run has left."""
         wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
         found: list[dict[str, Any]] = self.call("POST", "artifacts/filter", wanted)
+        return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of that name that the server has, the newest first."""
+        wanted = {"filter": {"event": {"name": [name]}}, "limit": 50}
+        found: list[dict[str, Any]] = self.call("POST", "events/filter", wanted)["events"]
         return found
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ from tests.reconciler.operator.report.reporting import make_past
 from tests.roles import as_role, granted
 from tests.world import World, wait_until
 
-pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database: 15 s of CPU
+pytestmark = pytest.mark.timeout(240)  # a Prefect server has to start
 
 SOON_MS = 15_000
 AWAY, BACK = "The database is away, waiting for it", "The database is back"
@@ -27,8 +28,8 @@ WHERE datname = current_database() AND usename = 'tracer_conductor'
 
 
 @pytest.fixture(scope="module")
-def prefect() -> Iterator[Flows]:
-    found = Flows()
+def prefect(prefect_database: Path) -> Iterator[Flows]:
+    found = Flows(prefect_database)
     try:
         found.launch()
         yield found
@@ -152,6 +153,78 @@ def test_a_page_that_cannot_be_written_fails_no_run(world: World, url: str, flow
         wait_until(lambda: flows.logged(MISSED) > missed)
     run = flows.end()
     assert (run["state"], flows.artifacts(run)) == ("COMPLETED", [])
+
+
+AUTOMATION = {
+    "name": "A batch has ended",
+    "trigger": {
+        "type": "event",
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": 0,
+        "expect": ["tracer.batch.finished"],
+        "match": {"prefect.resource.id": "tracer.batch.*"},
+    },
+    "actions": [{"type": "do-nothing"}],
+}
+
+
+def ended(world: World, name: str) -> None:
+    """A batch whose rows have ended, for the next tick to finish."""
+    world.seed(3, ["normalize"], name=name)
+    world.tick()
+    world.work(ids=world.ids()[:2])
+    world.sql(
+        "UPDATE workflow_states SET status = 'FAILED', lease_expires_at = NULL,"
+        " finished_at = now(), error = 'Acme', error_kind = 'raised' WHERE status = 'QUEUED'"
+    )
+
+
+def finished(world: World, name: str) -> bool:
+    return world.operator.batch(name).status == "FINISHED"
+
+
+def test_a_batch_that_ends_is_an_event(world: World, url: str, flows: Flows) -> None:
+    """Its counts, and nothing of a company; an automation acts on it, as the docs have one."""
+    quick(world)
+    flows.call("POST", "automations/", AUTOMATION)
+    ended(world, "announced")
+    conductor = as_role(granted(url), CONDUCTOR)
+    with listening(flows.home):
+        flows.begin(conductor)
+        wait_until(lambda: finished(world, "announced"))
+        world.operator.set_polling(paused=True)
+        run = flows.end()
+    assert run["state"] == "COMPLETED"
+    wait_until(lambda: flows.events("tracer.batch.finished"))
+    (event,) = flows.events("tracer.batch.finished")
+    assert event["resource"] == {
+        "prefect.resource.id": "tracer.batch.announced",
+        "prefect.resource.name": "announced",
+    }
+    assert event["payload"] == {
+        "batch": "announced",
+        "companies": 3,
+        "rows": {"COMPLETED": 2, "FAILED": 1},
+    }
+    assert f"prefect.flow-run.{run['id']}" in str(event["related"])
+    wait_until(lambda: flows.events("prefect.automation.triggered"))
+
+
+def test_an_event_that_nobody_takes_stops_no_loop(world: World, url: str, flows: Flows) -> None:
+    """Prefect's server is silent while the batch ends, and back for the run's end."""
+    quick(world)
+    with listening(flows.home):
+        flows.begin(url, {"prefect.artifact.WITHIN_S": 0.3})
+        wait_until(lambda: world.operator.polling()["ticked_at"])
+        with flows.silent():
+            ended(world, "unheard")
+            wait_until(lambda: finished(world, "unheard"))
+            world.seed(1, name="another")
+            wait_until(lambda: world.rows("status = 'QUEUED'"))
+        world.operator.set_polling(paused=True)
+        run = flows.end()
+    assert run["state"] == "COMPLETED"
 
 
 def test_a_schema_that_is_not_known_fails_with_a_sentence(

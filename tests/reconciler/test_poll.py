@@ -68,6 +68,23 @@ def test_a_loop_that_is_told_to_stop_leaves_between_two_ticks(world: World) -> N
     )
 
 
+def test_a_loop_says_how_long_nothing_has_moved(world: World) -> None:
+    quick(world)
+    world.seed(3)
+    quiet: list[float] = []
+
+    def on_quiet(seconds: float) -> None:
+        assert lines == ["claimed 3, spawned 3"]
+        quiet.append(seconds)
+        if len(quiet) == 5:
+            world.operator.set_polling(paused=True)
+
+    lines: list[str] = []
+    poll(world.store, world.spawner, Event(), lines.append, on_quiet=on_quiet)
+    assert quiet == sorted(quiet)
+    assert 0 < quiet[0] < quiet[-1]
+
+
 def test_until_done_ends_with_the_last_batch(world: World) -> None:
     quick(world)
     world.seed(3, ["normalize", "step_a"])

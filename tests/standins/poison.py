@@ -1,10 +1,13 @@
-"""The bundled steps; normalize kills its process the first times that it gets company 13."""
+"""The bundled steps, and one that pays; normalize kills its process the first times that it gets
+company 13."""
 
 import os
 import signal
+from decimal import Decimal
 from pathlib import Path
 
-from workers.kit import Company, step
+from workers.answer import Answer
+from workers.kit import Company, Paid, StepResult, step
 from workers.steps import normalize as first
 from workers.steps import step_a as second
 from workers.steps import step_b as third
@@ -13,6 +16,13 @@ from workers.steps.step_a import StepA
 from workers.steps.step_b import StepB
 
 DEATHS = 8
+PRICE = Decimal("0.35")
+PROVIDER = "CHAOS_PROVIDER"  # the variable with its URL
+
+
+class Staffing(StepResult, table=True):
+    __tablename__ = "staffing"
+    employees: int
 
 
 @step()
@@ -36,3 +46,20 @@ async def step_a(company: Company) -> StepA:
 async def step_b(company: Company, site: Normalized | None) -> StepB:
     """As the bundled one."""
     return await third.step_b(company, site)
+
+
+def cost(key: str) -> Decimal:
+    """What the provider charges for a company: by the length of its key, below the price."""
+    return len(key) * Decimal("0.07")
+
+
+@step(provider="acme", price=PRICE, recall="key", chunk_size=5)
+async def staffing(company: Company, paid: Paid) -> Staffing:
+    """Buys at the provider that is outside."""
+
+    def charge(_: Answer) -> Decimal:
+        return cost(company.key)
+
+    url, params = f"{os.environ[PROVIDER]}/enrich", {"domain": company.key}
+    answer = await paid.get(url, params=params, charge=charge)
+    return Staffing(employees=answer.json()["employees"])

@@ -3,7 +3,8 @@
 Two reconcilers, a host with worker processes, and Postgres with all of its backends are killed
 (SIGKILL), frozen (SIGSTOP) and cut off (their connections ended), every few seconds, while a batch
 goes through; the host is told to end too (SIGTERM), and one company kills its worker. Who died is
-started again, as a supervisor would. `--seed` repeats the choices.
+started again, as a supervisor would. The last step pays a provider that outlives them all and
+keeps its own account. `--seed` repeats the choices.
 """
 
 import argparse
@@ -30,13 +31,16 @@ from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
+from tests.standins.poison import PROVIDER
+from tests.standins.provider import Provider
+from tests.system.chaos_money import IN_FLIGHT, agree, provider_of, spending
 from workers.runtime.loading import load_steps
 
-BLUEPRINT = ["normalize", "step_a", "step_b"]
-TABLES = ("normalized", "step_a", "step_b")
+BLUEPRINT = ["normalize", "step_a", "step_b", "staffing"]
+TABLES = ("normalized", "step_a", "step_b", "staffing")
 # Short, so that many lives fit into the time; no attempt is to be the last one.
 REGISTRY = {"lease_s": 3, "start_deadline_s": 4, "backoff_s": 0.1, "backoff_max_s": 1}
-BOUNDS = {"max_attempts": 1000, "chunk_size": 5, "max_in_flight": 20}
+BOUNDS = {"max_attempts": 1000, "chunk_size": 5, "max_in_flight": IN_FLIGHT}
 FROZEN_S = 4.0  # longer than a lease: what thaws comes too late
 RECONCILER = [sys.executable, "-c", "from cli import main; main()", "reconcile", "--until-done"]
 HOST = [sys.executable, "-m", "workers.host"]
@@ -80,6 +84,7 @@ class Chaos:
 
     home: Path
     url: str
+    provider: Provider
     programs: list[Program]
     chance: random.Random
     faults: Counter[str] = field(default_factory=Counter)
@@ -144,15 +149,19 @@ class Chaos:
             program.tend()
 
     def finished(self) -> bool:
-        """Whether the batch has ended; not while nobody can say."""
+        """Whether the batch has ended, and all is booked; not while nobody can say."""
         with suppress(psycopg.Error), psycopg.connect(self.url, connect_timeout=2) as connection:
-            found = connection.execute("SELECT status FROM batches").fetchone()
-            return found == ("FINISHED",)
+            found = connection.execute(
+                "SELECT status, (SELECT count(*) FROM orders WHERE settled_at IS NULL) FROM batches"
+            ).fetchone()
+            return found == ("FINISHED", 0)
         return False
 
 
 @contextmanager
-def system(companies: int, workers: int, chance: random.Random) -> Iterator[Chaos]:
+def system(
+    provider: Provider, companies: int, workers: int, chance: random.Random
+) -> Iterator[Chaos]:
     """A Postgres of its own with a seeded batch, and programs that are not started yet."""
     home = Path(tempfile.mkdtemp(prefix="tracer-chaos-"))
     home.chmod(0o755)  # root's Postgres runs as another user, who must reach it
@@ -164,14 +173,15 @@ def system(companies: int, workers: int, chance: random.Random) -> Iterator[Chao
             operator.set_step(step, {**REGISTRY, **BOUNDS})
         operator.set_polling(poll_s=0.2, idle_s=0.5)
         rows = [(line, str(line), f"Company {line}", None, {}) for line in range(companies)]
-        seed_batch(operator, rows, name="chaos", blueprint=BLUEPRINT, columns=[])
+        cap = spending(companies)
+        seed_batch(operator, rows, name="chaos", blueprint=BLUEPRINT, columns=[], spending=cap)
     seen = os.environ | {"DATABASE_URL": url, "TRACER_HOME": str(home), "TRACER_STEPS": STEPS}
-    seen["TRACER_GRACE_S"] = "1"
+    seen |= {"TRACER_GRACE_S": "1", PROVIDER: provider.url}
     seen["TRACER_WORKER_PROCESSES"] = str(workers)
     commands = {"reconciler-1": RECONCILER, "reconciler-2": RECONCILER, "host": HOST}
     programs = [Program(n, command, seen, home / f"{n}.log") for n, command in commands.items()]
     try:
-        yield Chaos(home, url, programs, chance)
+        yield Chaos(home, url, provider, programs, chance)
     finally:
         for program in programs:
             program.end()
@@ -185,7 +195,10 @@ def run(companies: int, seconds: float, seed: int, workers: int = 8) -> dict[str
     Raises:
         AssertionError: something was lost, done twice or left alive.
     """
-    with system(companies, workers, random.Random(seed)) as chaos:
+    with (
+        provider_of(companies) as provider,
+        system(provider, companies, workers, random.Random(seed)) as chaos,
+    ):
         until, started = time.monotonic() + seconds, time.monotonic()
         while time.monotonic() < until and not chaos.finished():
             chaos.tend()
@@ -225,17 +238,18 @@ def verdict(chaos: Chaos, companies: int) -> dict[str, object]:
         released = ask("SELECT sum(forgiven) FROM workflow_states")
         # Each that failed is kept, and none is twice; one that was released is none.
         assert 0 <= int(str(attempts)) - done - int(str(kept)) <= int(str(released))
+        bought = agree(ask, chaos.provider, companies)
     log = "".join(p.log.read_text(errors="replace") for p in chaos.programs if p.log.exists())
     before, _, traceback = log.partition("Traceback")
     assert not traceback, f"{before[-500:]}Traceback{traceback[:4000]}"
     stale = [line.split(": ")[1].split()[0] for line in log.splitlines() if REFUSED in line]
-    return {"attempts": attempts, "refused_stale_writes": sum(map(int, stale))}
+    return {"attempts": attempts, "refused_stale_writes": sum(map(int, stale)), **bought}
 
 
 def main() -> None:
     """What `make chaos` runs."""
     parser = argparse.ArgumentParser(prog="python -m tests.system.chaos", description=__doc__)
-    parser.add_argument("--companies", type=int, default=6667, help="three company-steps each")
+    parser.add_argument("--companies", type=int, default=5000, help="four company-steps each")
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()

@@ -26,7 +26,7 @@ from tests.world import STEPS
 
 T = TypeVar("T")
 HEART = "'s heart"
-THREADS = {"heart": HEART} | dict.fromkeys([*STEPS, "loop"], "'s calls")
+THREADS = {"heart": HEART, "journal": "'s journal"} | dict.fromkeys([*STEPS, "loop"], "'s calls")
 VERBS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 
 

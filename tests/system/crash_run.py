@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from reconciler.contract.claimed import NO_LIMIT, Chunk, Room
+from reconciler.contract.holds import Unloaded
 from reconciler.contract.results import Company
 from reconciler.contract.states import IN_FLIGHT
 from reconciler.contract.store import Store
@@ -26,9 +27,11 @@ from reconciler.spawners.protocol import (
 )
 from reconciler.tick import TickReport, tick
 from tests.system.crash import Death, Probe, Program, probing
+from tests.system.crash_provider import Deal, Provider, paying
 from tests.world import STEPS, World, work
 from workers.kit import Step
 from workers.runtime import ledger
+from workers.runtime.holds import note_loaded
 from workers.runtime.runtime import Runtime
 
 TURNS = 40  # of a tick and the work after it; the longest scenario takes 12
@@ -52,6 +55,9 @@ class Scenario:
     named: bool = False  # whether its calls have ids
     on_loop: bool = False  # whether the steps are coroutines
     hosted: bool = False  # whether the far side is a worker host, which has a name
+    resumed: bool = False  # whether an operator lets steps that are held go on, each turn
+    unloaded: int = 0  # for so many turns, workers start that cannot load the steps; then others
+    deal: Deal | None = None  # how its first step buys, if it does
     stopped: bool = False  # whether the worker is told to end while its first company is worked
     # How many outcomes are written at a time; all of a call, if there are not so many. By the
     # product's own times, a slow machine would have other places to die than a fast one.
@@ -122,6 +128,7 @@ class Run:
         self.landed: set[tuple[int, str, int]] = set()
         self.paid: Counter[tuple[int, str, int]] = Counter()  # of what was green at the death
         self.calls_of: Counter[tuple[int, str]] = Counter()
+        self.provider = Provider(probe, scenario.deal)
         self.stops = SimpleQueue[Callable[[], None]]()  # of the calls that a worker has
         self._stack = ExitStack()
         self.store, self.worker = world.store, world.worker
@@ -141,6 +148,7 @@ class Run:
         rows = patch.object(ledger, "FLUSH_ROWS", self.scenario.flush_rows)
         with self._stack, probing(self.probe), after, rows:
             while self.turns < TURNS:
+                self.mend()
                 report = self.reconcile()
                 if report is not None and self.ended() and (report.finished or not report):
                     self.worker, self.working = self.world.worker, None  # for calls that come again
@@ -148,6 +156,19 @@ class Run:
                 while self.far.calls:
                     self.do(*self.far.calls.popleft())
         raise AssertionError(f"has not ended: {self.world.rows()}")
+
+    def mend(self) -> None:
+        """What is done about steps that are held."""
+        if self.scenario.resumed:
+            self.world.operator.resume_steps(self.scenario.blueprint)
+        if self.scenario.unloaded:
+            broken = self.turns < self.scenario.unloaded
+            missing = [Unloaded("no such module", STEPS[s].module) for s in self.scenario.blueprint]
+            try:
+                note_loaded(self.worker, [] if broken else STEPS, missing if broken else [])
+            except Death:
+                self.worker, self.working = self.world.worker, None
+                self.mourn()
 
     def ended(self) -> bool:
         return not self.world.sql("SELECT true FROM batches WHERE status = 'RUNNING'")
@@ -170,6 +191,8 @@ class Run:
 
     def do(self, chunk: Chunk, call_id: str | None) -> None:
         """A worker's call."""
+        if self.scenario.deal and self.scenario.deal.limits:
+            self.come_late()
         step = self.acted(STEPS[chunk.step_name])
         try:
             if self.scenario.stopped:
@@ -179,6 +202,16 @@ class Run:
         except Death:
             self.worker, self.working = self.world.worker, None
             self.mourn()
+
+    def come_late(self) -> None:
+        """The tick was `TURN` ahead of the workers' clock: by that clock, the calls of the first
+        turn are late. Later ones go out at once."""
+        late = "send_at - %(turn)s - interval '1 minute'" if self.turns == 1 else "NULL"
+        for change in (
+            f"UPDATE orders SET send_at = {late} WHERE send_at > now()",
+            "UPDATE providers SET next_at = NULL, paused_until = paused_until - %(turn)s",
+        ):
+            self.world.sql(change, turn=TURN)
 
     def do_two(self, step: Step, company_ids: Sequence[int]) -> None:
         """Two calls: the second is not begun while the first has companies."""
@@ -223,7 +256,11 @@ class Run:
         async def on_loop(company: Company) -> Any:
             return function(company)
 
-        chosen = on_loop if self.scenario.on_loop else function
+        deal, chosen = self.scenario.deal, on_loop if self.scenario.on_loop else function
+        if deal and step.name == self.scenario.blueprint[0]:
+            step = deal.made(step, self.provider, program)
+            if step.signature.paid:
+                chosen = paying(self.provider, program, function, bulk=bool(deal.bulk))
         return replace(step, function=chosen, concurrency=1)  # one after the other
 
     def note(self, step: str, company_id: int) -> None:

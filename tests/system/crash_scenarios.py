@@ -2,14 +2,23 @@
 
 import time
 
+from reconciler.contract.recall import Recall
 from reconciler.contract.results import Company
 from reconciler.operator import steering
 from tests.system.crash import HEART
+from tests.system.crash_provider import Deal
 from tests.system.crash_run import Run, Scenario
 from workers.kit import PermanentError, RetryAfter
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 
+# Calls are counted, and close together: a slow one is late.
+LIMITS = {
+    "windows": '[{"limit": 1000, "seconds": 3600}]',
+    "spacing_s": 0.001,
+    "max_concurrent": 2,
+    "failures": 1,
+}
 QUICK_S = 0.09  # a lease of which the heart renews a third often
 
 
@@ -19,6 +28,20 @@ def fails_twice(_: Run, __: Company, number: int) -> Normalized:
     if number == 2:
         raise ValueError("no answer")
     return Normalized()
+
+
+def fails_at_first(_: Run, __: Company, number: int) -> Normalized:
+    if number == 1:
+        raise ValueError("no answer")
+    return Normalized()
+
+
+def one_of_many_fails_at_first(_: Run, company: Company, number: int) -> Normalized | ValueError:
+    return ValueError("not read") if company.key == "b" and number == 1 else Normalized()
+
+
+def finds_once(_: Run, company: Company, number: int) -> Normalized:
+    return Normalized(domain=company.domain if number == 1 else None)
 
 
 def always_fails(_: Run, company: Company, __: int) -> Normalized:
@@ -90,7 +113,7 @@ SCENARIOS = [
         batches={"first": ("a", "b"), "second": ("b",)},
         blueprint=("normalize", "step_a"),
         settings={"chunk_size": 1},
-        play={"step_a": lambda *_: StepA(attribute_count=1)},
+        play={"normalize": finds_once, "step_a": lambda *_: StepA(attribute_count=1)},
     ),
     Scenario(
         "coroutines of two steps",
@@ -181,5 +204,52 @@ SCENARIOS = [
         batches={"batch": ("a",)},
         settings={"lease_s": QUICK_S},
         play={"normalize": takes_a_beat},
+    ),
+    Scenario(
+        "a step fails for every company, is held, and goes on once it is mended",
+        {"normalize": {"COMPLETED": 2}},
+        settings={"hold_after": 2},
+        play={"normalize": fails_at_first},
+        resumed=True,
+    ),
+    Scenario(
+        "two batches share what one has bought",
+        {"normalize": {"COMPLETED": 3}},
+        batches={"first": ("a", "b"), "second": ("b",)},
+        deal=Deal(Recall.KEY, {"a": ["refused"], "b": ["refused"]}),
+    ),
+    Scenario(
+        "a step that buys without a note of its calls",
+        {"normalize": {"COMPLETED": 1, "NOT_FOUND": 1}},
+        play={"normalize": lambda _, company, __: Normalized() if company.key == "a" else None},
+        deal=Deal(Recall.AGAIN),
+    ),
+    Scenario(
+        "a step that looks up what became of a call",
+        {"normalize": {"COMPLETED": 2}},
+        deal=Deal(Recall.LOOKUP, {"a": ["refused"], "b": ["lost"]}),
+    ),
+    Scenario(
+        "a step that buys and can neither repeat nor look up a call",
+        {"normalize": {"COMPLETED": 1, "FAILED": 1}},
+        deal=Deal(Recall.NONE, {"a": ["refused"], "b": ["lost"]}),
+    ),
+    Scenario(
+        "a step that buys for many with one call",
+        {"normalize": {"COMPLETED": 2, "FAILED": 2}},
+        batches={"batch": ("a", "b", "c", "d")},
+        settings={"chunk_size": 4},
+        play={"normalize": one_of_many_fails_at_first},
+        deal=Deal(Recall.NONE, {"a": ["refused"], "c": ["lost"]}, bulk=2),
+    ),
+    Scenario(
+        "a step that buys at a provider with limits, which was failing and is well again",
+        {"normalize": {"COMPLETED": 2}},
+        deal=Deal(Recall.KEY, {"a": ["refused"], "b": ["lost"]}, limits=LIMITS),
+    ),
+    Scenario(
+        "a file that cannot be imported, until it is mended",
+        {"normalize": {"COMPLETED": 2}},
+        unloaded=3,
     ),
 ]

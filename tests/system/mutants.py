@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CONTRACT = (
+    *("conditions", "held", "limits", "claim", "orders", "buying"),
+    *("tick", "dispatch", "worker"),
+)
 MODULES = {
-    "conditions": "contract/sql/conditions.py",
-    **{name: f"contract/sql/{name}.py" for name in ("held", "claim", "tick", "dispatch")},
-    "worker": "contract/sql/worker.py",
-    "steering": "operator/sql/steering.py",
+    **{name: f"reconciler/contract/sql/{name}.py" for name in CONTRACT},
+    "steering": "reconciler/operator/sql/steering.py",
+    "revision_0017": "alembic/versions/0017_error_texts.py",
 }
 TABLE = ROOT / "docs" / "mutants.md"
+OF_LIMITS = ("test_provider_limits", "test_long_windows", "test_calls_at_a_time", "test_pauses")
 TESTS = (
     *(
         "test_transitions",
@@ -34,6 +38,7 @@ TESTS = (
         "test_leases",
         "test_losses",
         "test_holds",
+        "test_superseded",
     ),
     *(
         "test_claim",
@@ -41,21 +46,29 @@ TESTS = (
         "test_explain",
         "test_plans",
         "test_migrations",
+        "test_error_texts",
     ),
     *(
         "test_steering",
         "test_history",
+        "test_pay_once",
+        "test_order_guards",
+        "test_buying_guards",
+        "test_orders",
         "test_interleavings",
     ),
+    *OF_LIMITS,
 )
 # Those that are about a module's statements come first, since the first that fails is enough.
 FIRST = {
-    "conditions": ("test_advancing", "test_losses", "test_tick"),
-    "held": ("test_transitions", "test_dispatch"),
-    "claim": (
-        "test_claim",
-        "test_dispatch",
-        "test_plans",
+    "conditions": ("test_order_guards", "test_advancing", "test_losses", "test_tick"),
+    "held": ("test_buying_guards", "test_transitions", "test_dispatch"),
+    "limits": OF_LIMITS,
+    "claim": ("test_claim", "test_dispatch", "test_plans", *OF_LIMITS),
+    "orders": ("test_order_guards", "test_orders", "test_pay_once", *OF_LIMITS),
+    "buying": (
+        *("test_buying_guards", "test_order_guards", "test_calls_at_a_time"),
+        *("test_orders", "test_pay_once"),
     ),
     "tick": (
         "test_tick",
@@ -69,12 +82,13 @@ FIRST = {
         "test_transitions",
         "test_plans",
     ),
-    "worker": ("test_losses", "test_leases", "test_transitions", "test_holds"),
+    "worker": ("test_losses", "test_superseded", "test_leases", "test_transitions", "test_holds"),
     "steering": (
         "test_steering",
         "test_attempts",
         "test_cancel",
     ),
+    "0017_error_texts": ("test_error_texts", "test_attempts"),
 }
 HANGS_S = 60  # a test that takes so long waits for a lock that it should pass over
 COPIED = ("alembic", "cli", "reconciler", "tests", "workers", "pyproject.toml", "README.md")
@@ -111,7 +125,7 @@ FORMS = (
     (r"attempt = w\.attempt \+ 1", "attempt = w.attempt"),
     (r"attempt = w\.attempt - 1", "attempt = w.attempt"),
     (r"forgiven = w\.attempt,", ""),
-    (r", o\.rows\)", ")"),
+    (r", o\.rows(?=,)", ""),
     (r"AND \{NOT_HELD[^}]*\}", ""),
     (r"holder LIKE %\(family\)s AND ", ""),
     (r"AND split_part\([^)]*\) <> ALL\(%\(alive\)s\)", ""),
@@ -120,6 +134,99 @@ FORMS = (
     (r"AND \{_SUSPECT\}", ""),
     (r"AND cardinality\([^\n]+\n +<= [^\n]+", ""),
     (r"- \(w\.status = 'QUEUED'\)::int", ""),
+    (r"(?<=\n    )JOIN won", "LEFT JOIN won"),
+    (r"(?<=WHERE )\(SELECT count\(\*\) FROM fresh\) < \(SELECT count\(\*\) FROM won\)", "true"),
+    (r"AND company_id NOT IN \(SELECT company_id FROM fresh\)", ""),
+    (r"\{\{new_values\}\} > 0 OR ", ""),
+    (r" OR \{\{old_values\}\} = 0", ""),
+    (r"(?<=WHERE )(?:NOT )?replaces", "true"),
+    (r"AND \(old\)\.company_id IS NOT NULL", ""),
+    # Of money: which order is meant, whose turn it is, and what is booked once.
+    (r"AND \{(?:LIVE|OPEN|which)\}", ""),
+    (r"AND NOT \{TO_SETTLE\}", ""),
+    (r"AND o\.for_(?:batch|attempt) = \w+\.(?:batch_id|attempt)", ""),
+    (r"(?<=LIMIT 1\n    )(?:    )?FOR UPDATE(?=\n)", ""),
+    (r"(?<=THEN )'unknown' ELSE", "'attach' ELSE"),
+    (r"OR r\.recall = 'key'\n[^\n]+(?=\)\n)", ""),
+    (r"o\.id = claimed\.reused OR", ""),
+    (r"AND r\.recall <> 'again'", ""),
+    (r"held\.step_name = ANY\(b\.buy\) OR", ""),
+    (r"OR NOT \{FRESH[^}]*\}", ""),
+    (r"\(o\.answered_at \+ [^\n]+ IS TRUE", "true"),
+    (r"AND \(c\.changed_at > o\.made_at\) IS NOT TRUE", ""),
+    (r"landed\.status IS NOT NULL OR r\.recall = 'again'(?= THEN)", "true"),
+    (r"AND p\.verdicts = '(?:replace|attach)'", ""),
+    (r"(?<=WHERE )p\.verdicts (?:= '\w+'|IN \([^)]*\))", "true"),
+    (r"AND held\.ends IS NOT NULL", ""),
+    (r"- \(held\.verdicts <> 'unknown'\)::int", ""),
+    (r"AND c\.since = [rs]\.since", ""),
+    (r"CASE WHEN o\.tries > o\.known THEN o\.sent_at END", "o.sent_at"),
+    (r"(?<=void_at = CASE WHEN )\{SURE\}", "true"),
+    (r"AND made_at < %\(now\)s - make_interval\(secs => %\(after_s\)s\)", ""),
+    (r"AND \{SURE\}", ""),
+    (r"open_row\.status IS NULL OR", "true OR"),
+    (r"AND \(sent_at IS NULL OR [^\n]+\n[^\n]+\)(?=\)\n)", ""),
+    (r"CASE WHEN was_final THEN 0 ELSE", "CASE WHEN false THEN 0 ELSE"),
+    (r"CASE WHEN final THEN 0 ELSE", "CASE WHEN false THEN 0 ELSE"),
+    (r"CASE WHEN due\.final THEN %\(now\)s END", "%(now)s"),
+    (r"AND \(NOT was_final OR was_unknown\)", ""),
+    (r"AND \(o\.answered_at IS NOT NULL OR o\.void_at[^)]*\)", ""),
+    (r"AND o\.tries > o\.known THEN o\.sent_at", "THEN o.sent_at"),
+    (r"AND w\.reused IS NULL", ""),
+    (r"AND \(SELECT w\.status FROM [^\n]+\n[^\n]+ = 'IN_PROGRESS'", ""),
+    (r"ON CONFLICT DO NOTHING(?=\n    RETURNING)", ""),
+    (r"JOIN kept USING [^\n]+", ""),
+    (r"AND a\.final", ""),
+    (r"AND \(r\.once OR a\.try = 0\)", ""),
+    (r"AND s\.request_hash = a\.request_hash", ""),
+    (r", \{_AFFORDABLE\}", ""),
+    (r"a\.orders(?=\) AS bound)", "s.free"),
+    (
+        r"CASE WHEN scope LIKE [\s\S]*?ELSE reserved \+ spent \+ beyond END",
+        "(reserved + spent + beyond)",
+    ),
+    # Of providers' limits: how much room there is, whose calls are counted, and who pauses whom.
+    (r"AND r\.bulk IS NULL", ""),
+    (r"AND c\.at = o\.send_at", ""),
+    (r"AND w\.queued_at <> %\(now\)s", ""),
+    (r"CASE WHEN p\.failures > 0 THEN 1 ELSE p\.max_concurrent END", "p.max_concurrent"),
+    (r"AND \{AT_DOOR\}", ""),
+    (r"AND \{DOOR_UNTIL\} > %\(now\)s", ""),
+    (r"AND \{_NOBODYS\}", ""),
+    (r"UNION ALL\n +SELECT \* FROM orders\n +WHERE \{UNKNOWN\}[^\n]+(?=\) o\n)", ""),
+    (r"(?<=WHERE )o\.provider = p\.name AND", ""),
+    (r"FOR UPDATE OF p", ""),
+    (r"AND c\.at > %\(now\)s - [^\n]+", ""),
+    (r"(?<=FROM provider_calls )EXCEPT SELECT provider, at FROM freed", ""),
+    (r"greatest\((?:p\.)?next_at,\s+(?=clock|nullif|%)", "greatest(NULL, "),
+    (r"least\(%\(calls\)s, ", "("),
+    (r"FOR UPDATE(?=\) p\n)", ""),
+    (r"AND spacing_s IS NOT NULL", ""),
+    (r"AND slowed IS NOT TRUE", ""),
+    (r"WHERE NOT \(%\(kind\)s = 'failing'[^\n]+", ""),
+    (r"(?<=SET paused_until = )greatest\(p\.paused_until, n\.until\)", "n.until"),
+    (r"CASE WHEN p\.paused_until >= n\.until(?= THEN p\.pause)", "CASE WHEN false"),
+    (r"FOR UPDATE(?=\n\), pausing)", ""),
+    (r"WHEN learned_rate IS NULL THEN 0\.97", ""),
+    (r"WHEN ceiling IS NULL THEN 0\.5", ""),
+    (r"WHEN again THEN 0\.8", ""),
+    (r"AND provider = %\(name\)s", ""),
+    (r"AND answered_at > clock_timestamp\(\) - interval '2 seconds'", ""),
+    (r"AND failures > 0", ""),
+    (r"AND paused_until < clock_timestamp\(\)", ""),
+    (r"p\.paused_until > %\(now\)s OR", ""),
+    (r"p\.full_until > %\(now\)s", "false"),
+    (r"AND \(\n    SELECT true FROM orders o WHERE [^\n]+ IS NULL(?=\) IS TRUE)", ""),
+    (r"p\.next_at > %\(now\)s \+ make_interval\(secs => \{REFILL_S\}\)", "false"),
+    (r", \{_CALLS_FREE\} \* coalesce\(r\.bulk, 1\)", ""),
+    (r"AND NOT \{_CLOSED\}", ""),
+    (r"- coalesce\(u\.calls, 0\)", ""),
+    (r"p\.max_concurrent IS NOT NULL AND(?= \{AT_DOOR\})", ""),
+    (r"o\.answered_at IS NULL AND claimed\.reused IS NULL(?= AS calls)", "true"),
+    (r"coalesce\(held\.untils, w\.available_at\)", "w.available_at"),
+    (r"AND r\.provider = ANY\(%\(counting\)s\)", ""),
+    (r"AND \(SELECT p\.paused_until > clock_timestamp[^\n]+\n[^\n]+ IS NOT TRUE", ""),
+    (r"coalesce\(p\.failures > 0, false\)", "false"),
 )
 
 
@@ -168,7 +275,7 @@ def mutants() -> list[Mutant]:
 def places() -> Iterator[tuple[Path, str, str, str]]:
     """File, statement, guard, and the file's text without it."""
     for module in MODULES:
-        file = ROOT / "reconciler" / MODULES[module]
+        file = ROOT / MODULES[module]
         text = file.read_text()
         for statement in re.finditer(r'^(\w+) = f?"""(.*?)"""', text, re.S | re.M):
             for form, left in FORMS:

@@ -14,7 +14,7 @@ from tests.system.chaos import run
 def test_a_batch_lands_whole_whatever_dies() -> None:
     seed = time.time_ns() % 10**6
     sys.stdout.write(f"repeat with: python -m tests.system.chaos --seed {seed}\n")
-    figures = run(companies=1500, seconds=60, seed=seed)
+    figures = run(companies=1200, seconds=60, seed=seed)
     sys.stdout.write(json.dumps(figures) + "\n")
     faults = figures["faults"]
     assert isinstance(faults, dict)

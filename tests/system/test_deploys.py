@@ -1,22 +1,20 @@
 """Hosts that are restarted under load: nothing is called twice, and nothing stalls."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
 from reconciler.contract.settings import workers_socket
-from reconciler.local.worker_host import accepts
 from reconciler.spawners.local import LocalSpawner
 from reconciler.tick import tick
+from tests.hosts import hosting
 from tests.world import World, wait_until
 
 pytestmark = [
@@ -41,23 +39,8 @@ async def normalize(company: Company) -> Normalized:
 COMPANIES, AT_ONCE, RESTARTS = 400, 20, 20
 
 
-@contextmanager
-def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A host of one process, once it listens."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "TRACER_HOME": str(home),
-        "TRACER_STEPS": "mysteps",
-        "TRACER_WORKER_PROCESSES": "1",
-    }
-    command = [sys.executable, "-P", "-m", "workers.host"]
-    with subprocess.Popen(command, env=environment, cwd=home, stderr=subprocess.PIPE) as program:
-        try:
-            wait_until(lambda: accepts(workers_socket(home)))
-            yield program
-        finally:
-            program.kill()
+def host(home: Path, url: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    return hosting(home, url, steps="mysteps", stderr=subprocess.PIPE)
 
 
 def restart(homes: list[Path], url: str, ready: Event) -> list[tuple[int, bytes]]:

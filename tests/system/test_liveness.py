@@ -25,9 +25,10 @@ from reconciler.contract.store import Store
 from reconciler.poll import poll
 from reconciler.spawners.protocol import Answer, Outcome, Refused, Spawned, Spawner, Unknown
 from reconciler.tick import tick
+from tests.hosts import hosting
 from tests.standins.waiting import opened
 from tests.system.crash import Death, cut, text_of
-from tests.workers.host.test_host import children, hosting, spawner
+from tests.workers.host.test_host import children, spawner
 from tests.world import World, doing, wait_until
 from workers.steps.normalize import Normalized
 

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.spawners.modal import ModalSpawner
 from reconciler.tick import tick
+from tests.prefect_database import give
 from tests.scratch import make_scratch
 from tests.standins.controlplane.client import use
 from tests.standins.controlplane.execution import Containers
@@ -66,10 +68,11 @@ def finished(world: World, name: str = "batch") -> bool:
 @pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_schedule_takes_a_batch_through_containers(
-    url: str, modal: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    url: str, modal: ControlPlane, monkeypatch: pytest.MonkeyPatch, prefect_database: Path
 ) -> None:
     """Prefect's schedule, tick, spawn, container, Postgres, next tick; no worker runs here."""
     home = make_scratch("tracer-stack-")
+    give(prefect_database, home)
     monkeypatch.setenv("TRACER_WORKERS", "modal")
     settings = Settings.model_validate(
         {"TRACER_HOME": home, "DATABASE_URL": url, "TRACER_WORKERS": "modal"}
@@ -129,6 +132,21 @@ def test_a_company_that_kills_its_container_ends_alone(world: World, url: str) -
     (failed,) = world.rows("status = 'FAILED'")
     assert failed["error"] == "its worker died, or fell silent, while working it"
     assert all(row["attempt"] - row["forgiven"] == 1 for row in world.rows("status = 'COMPLETED'"))
+
+
+def test_a_step_that_no_container_can_import_is_held_and_the_others_go_on(
+    world: World, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACER_STEPS", "workers.steps.normalize,tests.standins.unimportable")
+    world.seed(3, ["normalize", "step_a"])
+    with project(url, Containers(limit=2)) as plane, use(plane):
+        run(world, lambda: world.statuses() == {"COMPLETED": 3, "PENDING": 3})
+        run(world, lambda: bool(world.sql("SELECT * FROM holds")))
+        run(world, lambda: world.statuses() == {"COMPLETED": 3, "PENDING": 3})
+    (held,) = world.sql("SELECT step_name, kind, reason FROM holds")
+    says = "tests.standins.unimportable cannot be imported: ImportError: its library is in no image"
+    assert held == {"step_name": "step_a", "kind": "import", "reason": says}
+    assert {row["attempt"] for row in world.rows("step_name = 'step_a'")} == {0}
 
 
 @pytest.mark.proof

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +17,13 @@ import pytest
 from reconciler.contract.settings import workers_socket
 from reconciler.contract.store import Store
 from reconciler.local.postgres import supervisor
-from reconciler.local.worker_host import accepts
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.poll import poll
 from reconciler.schema.migrate import upgrade_schema
 from reconciler.schema.steps import sync_steps
 from reconciler.spawners.local import LocalSpawner
+from tests.hosts import hosting
 from tests.scratch import make_scratch
 from tests.world import wait_until
 from workers.runtime.loading import load_steps
@@ -62,27 +61,11 @@ def restart_immediately(home: Path) -> None:
 
 
 @contextmanager
-def hosting(home: Path, url: str) -> Iterator[Path]:
+def logged(home: Path, url: str) -> Iterator[Path]:
     """A worker host of one process; gives the file of what they say."""
     said = home / "workers.log"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "TRACER_HOME": str(home),
-        "TRACER_WORKER_PROCESSES": "1",
-    }
-    with (
-        said.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "workers.host"],
-            env=environment,
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        wait_until(lambda: accepts(workers_socket(home)))
+    with said.open("wb") as output, hosting(home, url, stdout=output, stderr=output):
         yield said
-        process.terminate()
 
 
 @contextmanager
@@ -130,7 +113,7 @@ def test_a_batch_outlives_postgres_and_nothing_is_done_again(
 ) -> None:
     url = supervisor.acquire(home)
     seed(url)
-    with caplog.at_level(logging.INFO), hosting(home, url) as said, polling(home, url) as lines:
+    with caplog.at_level(logging.INFO), logged(home, url) as said, polling(home, url) as lines:
         wait_until(lambda: completed(url) > 5)
         end(home)
         wait_until(lambda: any(line.startswith(GONE) for line in lines))

@@ -23,6 +23,7 @@ from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.api import local_server, open_api
 from tests.databases import Databases
+from tests.prefect_database import give
 from tests.roles import as_role, granted
 from tests.scratch import make_scratch
 
@@ -52,8 +53,9 @@ def with_local_workers(settings: Settings, url: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def deployed(databases: Databases) -> Iterator[Deployed]:
+def deployed(databases: Databases, prefect_database: Path) -> Iterator[Deployed]:
     home = make_scratch("tracer-roles-")
+    give(prefect_database, home)
     with pytest.MonkeyPatch.context() as patch, databases.one() as made, Stack() as stack:
         url = granted(made)
         patch.setattr("reconciler.local.stack.environment", with_local_workers)

@@ -20,11 +20,13 @@ from threading import Event, Lock, Thread
 import psycopg
 
 from reconciler.contract.errors import BadInput, TracerError, Unreachable
+from reconciler.contract.holds import Unloaded
 from reconciler.contract.secrets import log_masked
 from reconciler.contract.settings import load_settings
 from reconciler.contract.worker_store import WorkerStore
 from workers.host.descriptors import are_low, raise_descriptor_limit
 from workers.runtime.calls import Call, WorkReport
+from workers.runtime.holds import note_loaded
 from workers.runtime.loading import load_steps
 from workers.runtime.runtime import CONNECTIONS, Runtime
 
@@ -79,12 +81,14 @@ class Worker:
 
     def __init__(self, pipe: Connection, database_url: str, name: str) -> None:
         self._pipe, self._url, self._name = pipe, database_url, name
-        self._steps = load_steps(on_fault=lambda _: None)  # the host has said it
+        self._unloaded = list[Unloaded]()
+        self._steps = load_steps(on_fault=self._unloaded.append)
         # What is imported stays. Looked through by each full collection, in whichever thread, it
         # stopped all threads for 0.15 s at a time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(700, 10, 1000)
+        self._store: WorkerStore | None = None
         self._runtime: Runtime | None = None
         self._unbegun: list[Order] = []  # while no database answers
         self._calls: set[Call] = set()
@@ -122,10 +126,9 @@ class Worker:
         if not (first or self._unbegun):
             return True
         try:
-            store = WorkerStore.connect(self._url, max_size=CONNECTIONS)
-            store.holder = self._name
-            self._runtime = Runtime(store)
-        except Unreachable as error:
+            self._store = self._open()
+            self._runtime = Runtime(self._store)
+        except (Unreachable, psycopg.OperationalError) as error:
             if not self._unbegun:
                 return True
             if not self._waited:
@@ -143,13 +146,34 @@ class Worker:
         self._submit()
         return True
 
+    def _open(self) -> WorkerStore:
+        store = WorkerStore.connect(self._url, max_size=CONNECTIONS)
+        store.holder = self._name
+        try:
+            note_loaded(store, self._steps, self._unloaded)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
     def _submit(self) -> None:
         assert self._runtime
         for order in self._unbegun:
-            call = self._runtime.submit(self._steps[order.step], order.company_ids)
+            step = self._steps.get(order.step)
+            if step is None:  # its file has changed since the host has loaded it
+                self._hand_back(order)
+                continue
+            call = self._runtime.submit(step, order.company_ids)
             self._calls.add(call)
             call.done.add_done_callback(partial(self._done, order, call))
         self._unbegun.clear()
+
+    def _hand_back(self, order: Order) -> None:
+        """Release what cannot be worked here; if the database is away, its lease decides."""
+        assert self._store
+        with suppress(psycopg.OperationalError):
+            self._store.release(order.step, order.company_ids)
+        self._say(Done(order.number))
 
     def _done(self, order: Order, call: Call, done: "Future[WorkReport]") -> None:
         self._calls.discard(call)

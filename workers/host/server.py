@@ -6,6 +6,7 @@ is, so that a tick claims no more.
 """
 
 import argparse
+import fcntl
 import json
 import logging
 import os
@@ -120,16 +121,15 @@ class _Requests(socketserver.StreamRequestHandler):
     server: "_Server"
 
     def handle(self) -> None:
-        for line in self.rfile:
-            try:
-                request = json.loads(line)
-            except ValueError:
-                request = None
-            answer = json.dumps(self.server.host.accept(request)).encode()
-            try:
+        # Who asks may be killed. One who has not waited takes the outcome for unknown.
+        with suppress(ConnectionError):
+            for line in self.rfile:
+                try:
+                    request = json.loads(line)
+                except ValueError:
+                    request = None
+                answer = json.dumps(self.server.host.accept(request)).encode()
                 self.wfile.write(answer + b"\n")
-            except ConnectionError:  # who asked has not waited, and takes the outcome for unknown
-                return
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -170,13 +170,23 @@ def listen(path: Path, settings: Settings) -> _Server:
     """
     if not settings.database_url:
         raise BadInput("The worker host needs DATABASE_URL, which a local stack sets.", "tracer up")
-    claim_socket(path)
     host = Host(settings.database_url, settings, path.parent)
     try:
-        return _Server(path, host)
+        return _claimed(path, host)
     except FileNotFoundError:  # a host that ended meanwhile has removed the directory
+        return _claimed(path, host)
+
+
+def _claimed(path: Path, host: Host) -> _Server:
+    """Listen at `path`. Of hosts that start at once, one does, and the others see it."""
+    make_private(path.parent)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
         claim_socket(path)
         return _Server(path, host)
+    finally:
+        os.close(directory)
 
 
 def remove_socket(path: Path) -> None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
+from uuid import UUID
 
 from reconciler.contract.holds import Hold
+from reconciler.contract.limits import Pause
+from reconciler.contract.orders import Buying, KeptAnswer, Receipt
 from reconciler.contract.results import StepResult
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import Step
@@ -27,7 +30,20 @@ class Verbs(Protocol):
         inputs: Mapping[str, type[StepResult]],
         *,
         alone: bool = False,
+        buying: Buying | None = None,
     ) -> list[Attempt]: ...
+
+    def send(self, attempts: Sequence[Attempt]) -> dict[UUID, int]: ...
+
+    def receive(self, receipts: Sequence[Receipt]) -> None: ...
+
+    def kept(self, order_ids: Sequence[UUID]) -> dict[UUID, list[KeptAnswer]]: ...
+
+    def new_times(self, provider: str, calls: int) -> list[float]: ...
+
+    def pause_provider(self, provider: str, pause: Pause) -> None: ...
+
+    def note_recovered(self, provider: str) -> None: ...
 
     def are_suspect(self, step_name: str, company_ids: Sequence[int]) -> bool: ...
 
@@ -46,7 +62,10 @@ class Verbs(Protocol):
     def heartbeat(self, attempts: Sequence[Attempt]) -> set[tuple[str, int]]: ...
 
     def complete(
-        self, attempts: Sequence[Attempt], results: Sequence[StepResult]
+        self,
+        attempts: Sequence[Attempt],
+        results: Sequence[StepResult],
+        version: str | None = None,
     ) -> set[tuple[str, int]]: ...
 
     def fail(
@@ -111,18 +130,47 @@ class Call:
 class Turn:
     """One attempt in this process. `since` is when its function was called, monotonic.
 
-    `inputs` are the earlier results that the function gets, by its parameters' names.
+    `goes_at`: when its call may go out, monotonic, where its provider has limits.
+    `inputs` are the earlier results that the function gets, by its parameters' names. `kept` are
+    the answers that its order has.
     """
 
     attempt: Attempt
     call: Call
     inputs: dict[str, Any] = field(default_factory=dict)
+    kept: Sequence[KeptAnswer] = ()
     since: float | None = None
+    goes_at: float | None = field(init=False)
     key: tuple[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         """Its key: step and company, of which one at a time is in flight."""
         self.key = self.attempt.step_name, self.attempt.company.id
+        wait_s = self.attempt.order.wait_s if self.attempt.order else None
+        self.goes_at = None if wait_s is None else monotonic() + wait_s
+
+    @property
+    def bought_by(self) -> list[tuple[int, str]]:
+        """The calls whose answers are kept for it."""
+        return [(kept.number, str(kept.call)) for kept in self.kept]
+
+    @property
+    def goes_with(self) -> tuple[object, ...]:
+        """What one call of a bulk step has in common: its time, and the answers that it has.
+
+        What has an answer is not asked for again beside what has none.
+        """
+        return self.bought_by, self.slot
+
+    @property
+    def slot(self) -> str | None:
+        """The time that the claim has given its call, None where its provider has no limits."""
+        return self.attempt.order.slot if self.attempt.order else None
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until its call may go out, below 0 where it is late; 0 if it need not wait."""
+        return 0.0 if self.goes_at is None or self.kept else self.goes_at - monotonic()
 
     @property
     def running_s(self) -> float:

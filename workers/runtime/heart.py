@@ -81,12 +81,13 @@ class Heart:
     def _beat(self) -> None:
         with self._turn:
             turns = self._beating()
+        began = monotonic()
         try:
             ours = self._store.heartbeat([turn.attempt for turn in turns])
         except (psycopg.Error, TracerError) as error:  # also a grant that was taken away
             OUTAGE.wait(error)  # the next beat is its next try
             return
-        OUTAGE.over()
+        OUTAGE.over(began)
         self.release(turn for turn in turns if turn.key not in ours)
 
 

@@ -1,16 +1,26 @@
 """Holds a step that is at fault for every company, instead of trying it with each of them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 
 from reconciler.contract.errors import NotAllowed
-from reconciler.contract.holds import Hold, HoldKind
+from reconciler.contract.holds import Hold, HoldKind, Unloaded
 from reconciler.contract.secrets import MissingSecret, lacking_secrets
+from reconciler.contract.worker_store import WorkerStore
 from workers.kit import Step
 from workers.runtime.calls import Verbs
 
 log = logging.getLogger("tracer.worker")
+
+
+def note_loaded(store: WorkerStore, loaded: Iterable[str], unloaded: Sequence[Unloaded]) -> None:
+    """Hold the steps that this process cannot load, and let those go on that it can."""
+    for step, why in store.note_loaded(loaded, unloaded).items():
+        if why:
+            log.warning("%s is held: %s", step, why)
+        else:
+            log.warning("%s goes on: it can be loaded again", step)
 
 
 class Holds:

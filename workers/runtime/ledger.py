@@ -16,6 +16,7 @@ from workers.runtime.calls import Turn, Verbs
 from workers.runtime.heart import Heart
 from workers.runtime.holds import Holds
 from workers.runtime.outcome import Outcome, not_written
+from workers.runtime.pacer import Pacer
 from workers.runtime.patience import RESULTS_PATIENCE_S, TOO_LARGE, patiently
 from workers.runtime.streaks import Streaks
 
@@ -27,6 +28,9 @@ T = TypeVar("T", StepResult, Failure)
 # cheaper, and 2 % slower where an API takes 50 ms.)
 FLUSH_AFTER_S = 0.015
 FLUSH_ROWS = 500
+# If so many have come by then, they come fast: to wait a little longer for a full statement costs
+# a fifth less CPU for steps that do nothing.
+MANY, FILL_FOR_S = 100, 0.045
 Entry = tuple[Turn, Outcome]
 
 
@@ -37,8 +41,8 @@ class Ledger:
     has waited for `FLUSH_AFTER_S`.
     """
 
-    def __init__(self, store: Verbs, heart: Heart, holds: Holds) -> None:
-        self._store, self._heart, self._holds = store, heart, holds
+    def __init__(self, store: Verbs, heart: Heart, holds: Holds, pacer: Pacer) -> None:
+        self._store, self._heart, self._holds, self._pacer = store, heart, holds, pacer
         self._streaks = Streaks()
         self._entries: list[Entry] = []
         self._in_hand = 0
@@ -89,19 +93,23 @@ class Ledger:
         """Wait until there is something to write; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._entries or self._closed)
-            self._changed.wait_for(
-                lambda: not self._in_hand or len(self._entries) >= FLUSH_ROWS or self._closed,
-                FLUSH_AFTER_S,
-            )
+            for wait_s in (FLUSH_AFTER_S, FILL_FOR_S):
+                if self._changed.wait_for(self._is_full, wait_s) or len(self._entries) < MANY:
+                    break
             entries = self._entries[:FLUSH_ROWS]
             del self._entries[:FLUSH_ROWS]
             return entries
+
+    def _is_full(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return not self._in_hand or len(self._entries) >= FLUSH_ROWS or self._closed
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """The results first, since one that will not go in is a failure."""
         done = [(turn, found) for turn, found in entries if isinstance(found, StepResult)]
         failed = [(turn, found) for turn, found in entries if isinstance(found, Failure)]
         asked = len(failed)
+        self._pacer.note(entries)
         self._hold([(turn, found) for turn, found in entries if isinstance(found, Hold)])
         by_step = groupby(sorted(done, key=step_of), key=step_of)
         for _, of_step in by_step:
@@ -151,7 +159,8 @@ class Ledger:
             turn.call.settle(1, stale=int(turn.key not in won))
 
     def _land(self, done: Sequence[tuple[Turn, StepResult]]) -> None:
-        self._written(done, self._patiently(self._store.complete, done), "completed")
+        write = partial(self._store.complete, version=done[0][0].call.step.version)
+        self._written(done, self._patiently(write, done), "completed")
 
     def _complete(self, done: Sequence[tuple[Turn, StepResult]]) -> list[tuple[Turn, Failure]]:
         """Write one step's results in one transaction; returns those that cannot be written.

@@ -9,24 +9,26 @@ from pathlib import Path
 from types import ModuleType
 
 from reconciler.contract.errors import BadInput
+from reconciler.contract.holds import Unloaded
+from reconciler.contract.recall import Recall
 from reconciler.contract.settings import load_settings
 from workers.kit import Step
 from workers.resources import opener
 from workers.runtime.outcome import says
 
-OnFault = Callable[[str], object]
+OnFault = Callable[[Unloaded], object]
 
 
-def refuse(fault: str) -> None:
+def refuse(fault: Unloaded) -> None:
     """Load nothing if something cannot be loaded."""
-    raise BadInput(fault)
+    raise BadInput(fault.says)
 
 
 def load_steps(packages: Sequence[str] = (), on_fault: OnFault = refuse) -> dict[str, Step]:
     """Every step in the files of `packages`, by name; by default of those in TRACER_STEPS.
 
-    `on_fault` gets a sentence for each file that cannot be imported, and for each step that no
-    worker could call; if it returns, these are left out.
+    `on_fault` gets each file that cannot be imported, and each step that no worker could call; if
+    it returns, these are left out.
 
     Raises:
         BadInput: a package is not there, or has no steps; or, by default, any such fault.
@@ -34,21 +36,21 @@ def load_steps(packages: Sequence[str] = (), on_fault: OnFault = refuse) -> dict
     see_working_directory()
     steps: dict[str, Step] = {}
     for package in dict.fromkeys(packages or load_settings().steps):
-        faults = list[str]()
+        faults = list[Unloaded]()
         found = [step for module in _modules(package, faults) for step in _steps_in(module)]
         if not (found or faults):
             raise BadInput(f"There is no step in {package}: see what TRACER_STEPS names.")
         for step in found:
-            if clash := _clash(step, steps):
-                faults.append(clash)
+            if wrong := _clash(step, steps) or _lacks_lookup(step):
+                faults.append(Unloaded(wrong, step.module, step.name))
             else:
                 steps[step.name] = step
         for fault in faults:
             on_fault(fault)
     while fault_of := next(_without_input(steps), None):
-        name, fault = fault_of
-        on_fault(fault)
-        del steps[name]  # and then what takes its result lacks that
+        step, lack = fault_of
+        on_fault(Unloaded(lack, step.module, step.name))
+        del steps[step.name]  # and then what takes its result lacks that
     return steps
 
 
@@ -62,7 +64,7 @@ def see_working_directory() -> None:
         sys.path.append(here)
 
 
-def _modules(package: str, faults: list[str]) -> Iterator[ModuleType]:
+def _modules(package: str, faults: list[Unloaded]) -> Iterator[ModuleType]:
     """The package, and each file in it; those that cannot be imported are added to `faults`."""
     found = _import(package, faults)
     if found:
@@ -72,14 +74,15 @@ def _modules(package: str, faults: list[str]) -> Iterator[ModuleType]:
             yield module
 
 
-def _import(name: str, faults: list[str]) -> ModuleType | None:
+def _import(name: str, faults: list[Unloaded]) -> ModuleType | None:
     try:
         with redirect_stdout(sys.stderr):  # stdout is the command's document
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # a user's file can fail in any way
         if elsewhere := _taken_from(name, error):
             raise BadInput(f"{name} cannot be imported: {elsewhere}") from error
-        faults.append(f"{name} cannot be imported: {says(error).splitlines()[0]}")
+        fault = f"{name} cannot be imported: {says(error).splitlines()[0]}"
+        faults.append(Unloaded(fault, name))
         return None
 
 
@@ -107,11 +110,11 @@ def _steps_in(module: ModuleType) -> list[Step]:
     ]
 
 
-def _without_input(steps: dict[str, Step]) -> Iterator[tuple[str, str]]:
-    """The names of steps of which something that they take is not there, and what."""
+def _without_input(steps: dict[str, Step]) -> Iterator[tuple[Step, str]]:
+    """The steps of which something that they take is not there, and what."""
     for step in steps.values():
         if fault := _lacks(step, steps):
-            yield step.name, fault
+            yield step, fault
 
 
 def _lacks(step: Step, steps: dict[str, Step]) -> str | None:
@@ -135,12 +138,20 @@ def _lacks(step: Step, steps: dict[str, Step]) -> str | None:
     return None
 
 
+def _lacks_lookup(step: Step) -> str | None:
+    """Its lost calls are to be looked up, and it does not say how."""
+    if step.recall == Recall.LOOKUP and step.terms.lookup is None:
+        how = f"write one, with @{step.name}.lookup above it"
+        return f'{step.name} in {step.module} has recall="lookup" and no lookup: {how}.'
+    return None
+
+
 def _clash(step: Step, steps: dict[str, Step]) -> str | None:
     """Another step has its name or its table."""
     for other in steps.values():
         if step.name == other.name or step.table is other.table:
             return (
-                f"{step.function.__module__} and {other.function.__module__} both have a step "
+                f"{step.module} and {other.module} both have a step "
                 f"{step.name} or the table {step.table.__tablename__}: rename one."
             )
     return None

@@ -10,21 +10,27 @@ from pydantic import ValidationError
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.holds import Hold, HoldKind
 from reconciler.contract.outage import first_line
-from reconciler.contract.results import StepResult, stored_result
+from reconciler.contract.results import StepResult, own_fields, stored_result
 from reconciler.contract.secrets import MissingSecret, masked
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Attempt, Failure
 from workers.kit import NotFound, PermanentError, RetryAfter, Step
+from workers.noting import NothingKept, NotOurs
+from workers.runtime.error_text import plain
+from workers.runtime.refusals import about_provider
 
 LONGEST_WAIT_S = 31_536_000.0  # a year
 LONGEST_VALUE = 80  # characters of a value that an error shows
 # What an attempt came to; with a Hold, it has not: the step cannot be worked for any company.
 Outcome = StepResult | Failure | Hold
 OF_ENVIRONMENT = type(os.environ).__getitem__.__code__
+UNREGISTERED = (
+    "{step} pays, and the registry does not know that: its price or provider is new in its code"
+)
 NOTHING = Failure(None, ends=Status.NOT_FOUND)
 
 
-class TookTooLong(Exception):
+class TookTooLong(TimeoutError):
     """The function has not returned within its time-out."""
 
     def __init__(self, step: Step) -> None:
@@ -78,7 +84,7 @@ def outcome(step: Step, found: Any) -> Outcome:
     if isinstance(found, ValidationError) and found.title == step.table.__name__:
         return does_not_fit(found)
     if isinstance(found, BaseException):
-        return missing_secret(found) or failure(found)
+        return missing_secret(found) or about_provider(step, found, failure(found))
     if not isinstance(found, step.table):
         return failure(WrongKind(found, step.table.__name__))
     try:
@@ -97,15 +103,10 @@ def does_not_fit(error: ValidationError) -> Failure:
 
 def not_written(result: StepResult, error: Exception) -> Failure:
     """The failure of a result that its table refuses; the error has the values, shortened."""
-    values = (f"{name}={shown(getattr(result, name))}" for name in own_fields(result))
+    values = (f"{name}={shown(getattr(result, name))}" for name in own_fields(type(result)))
     text = f"result not written: {reason(error)} ({', '.join(values)})"
     found = Failure(text, ends=Status.FAILED, kind=ErrorKind.NOT_WRITTEN)
     return replace(found, cause=type(error).__name__)
-
-
-def own_fields(result: StepResult) -> list[str]:
-    """The fields that the step has filled."""
-    return [name for name in type(result).model_fields if name not in StepResult.model_fields]
 
 
 def shown(value: object) -> str:
@@ -152,7 +153,7 @@ def _failure(error: BaseException) -> Failure:
         case NotFound():
             text = says(error).removeprefix("NotFound").removeprefix(": ") or None
             return Failure(text, ends=Status.NOT_FOUND, kind=ErrorKind.NOT_FOUND)
-        case PermanentError():
+        case PermanentError() | NothingKept():
             return Failure(says(error), ends=Status.FAILED, kind=ErrorKind.PERMANENT)
         case RetryAfter(seconds=seconds):
             wait_s = waitable(seconds)
@@ -161,15 +162,17 @@ def _failure(error: BaseException) -> Failure:
             return Failure(str(error), ends=Status.FAILED, kind=ErrorKind.WRONG_RESULT)
         case TookTooLong():
             return Failure(str(error), kind=ErrorKind.TIMED_OUT)
-        case WasStopped():
+        case WasStopped() | NotOurs():
             return Failure(str(error), kind=ErrorKind.STOPPED)
         case ValidationError():
             return Failure(misfit(error), kind=ErrorKind.WRONG_RESULT)
     return Failure(says(error))
 
 
-def taken(step: Step, attempt: Attempt) -> dict[str, StepResult | None] | Failure:
+def taken(step: Step, attempt: Attempt) -> dict[str, StepResult | None] | Failure | Hold:
     """The earlier results that the step takes; a Failure where it cannot be called without one."""
+    if step.signature.paid and not attempt.order:
+        return Hold(HoldKind.TABLE, UNREGISTERED.format(step=step.name))
     found: dict[str, StepResult | None] = {}
     for wanted in step.inputs:
         row = attempt.inputs[wanted.parameter]
@@ -207,6 +210,6 @@ def says(error: BaseException) -> str:
     """The kind of an error and its text, which may itself be out of order."""
     kind = type(error).__name__
     try:
-        return f"{kind}: {error}"
+        return f"{kind}: {plain(error)}"
     except BaseException:  # noqa: BLE001 - a stranger's __str__, which may even exit
         return kind

@@ -35,6 +35,7 @@ def patiently(write: Callable[[], T], patience_s: float) -> T:
     """
     deadline = monotonic() + patience_s
     while True:
+        began = monotonic()
         try:
             written = write()
         except TOO_LARGE:
@@ -45,5 +46,5 @@ def patiently(write: Callable[[], T], patience_s: float) -> T:
                 raise
             Event().wait(wait_s)
         else:
-            OUTAGE.over()
+            OUTAGE.over(began)
             return written

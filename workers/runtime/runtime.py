@@ -13,17 +13,21 @@ from workers.runtime.calls import Call, Verbs
 from workers.runtime.heart import Heart
 from workers.runtime.holds import Holds
 from workers.runtime.isolation import Isolation
+from workers.runtime.journal import Journal
 from workers.runtime.lane import Lane
 from workers.runtime.ledger import Ledger
 from workers.runtime.loop_lane import LoopLane
+from workers.runtime.pacer import Pacer
 from workers.runtime.process import Process
 from workers.runtime.thread_lane import ThreadLane
 
 log = logging.getLogger("tracer.worker")
 
-# Connections of a process: one each for the heart and the ledger, two that begin calls.
+# Connections of a process: for the heart, the ledger, the journal, and those that begin calls. They
+# share them: the heart has a statement in a third of a lease.
 CONNECTIONS = 4
 BEGINNERS = 2
+SDK_THREADS = 500  # of `paid.call`; each waits for a provider
 PULSE_S = 0.5
 
 
@@ -36,17 +40,21 @@ class Runtime:
 
     def __init__(self, store: Verbs) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(SDK_THREADS, "sdk"))
         self._thread = Thread(target=self._run, name="loop", daemon=True)
-        heart, holds = Heart(store), Holds(store)
+        heart, holds, pacer = Heart(store), Holds(store), Pacer(store)
         self._process = Process(
             store=store,
             heart=heart,
-            ledger=Ledger(store, heart, holds),
+            ledger=Ledger(store, heart, holds, pacer),
+            journal=Journal(store, self._loop),
             holds=holds,
             isolation=Isolation(),
+            pacer=pacer,
             loop=self._loop,
             resources=Resources(),
             beginners=ThreadPoolExecutor(BEGINNERS, "begin"),
+            loop_beginner=ThreadPoolExecutor(1, "begin-async"),
         )
         self._lanes: dict[str, Lane] = {}
         self._turn = Lock()
@@ -81,6 +89,8 @@ class Runtime:
     def close(self) -> None:
         """Write what is there, and end; calls that are not done are left to their leases."""
         self._process.beginners.shutdown()
+        self._process.loop_beginner.shutdown()
+        self._process.journal.close()
         self._process.ledger.close()
         self._process.heart.close()
         closing = self._process.resources.aclose()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import wait
 from contextlib import nullcontext
+from math import inf
 from threading import Lock, Thread, current_thread
 from typing import Any
 
@@ -28,11 +29,14 @@ class ThreadLane(Lane):
     """
 
     def __init__(self, step: Step, process: Process) -> None:
-        super().__init__(step, process)
+        super().__init__(step, process, process.beginners)
         self._threads: dict[Thread, list[Turn]] = {}  # and what each works on
         self._waits = False  # whether the last call that ended, or all under way, waited
         self._resources: dict[str, Any] | None = None
         self._timers: set[Callable[[], float | None]] = set()
+
+    def _open(self) -> None:
+        """The first call opens its resources: it has a thread to wait on."""
 
     def _work(self) -> None:
         with self._changed:
@@ -53,28 +57,31 @@ class ThreadLane(Lane):
 
     def _run(self) -> None:
         me = current_thread()
-        while turns := self._next(me):
+        turns = self._next(me)
+        while turns:
             found = self._call(turns)
             with self._changed:
                 if me not in self._threads:  # left behind: others have ended these
                     return
                 self._waits = turns[0].running_s > WAITS_S
                 self._threads[me] = []
+                following = self._threads[me] = self._take_wanted()
             self._end(list(self._came_to(turns, found)))
+            turns = following or self._next(me)
 
     def _next(self, me: Thread) -> list[Turn]:
         """Wait for work; nothing, once there was none for `IDLE_S`."""
         with self._changed:
-            while not (turns := self._take() if self._wanted() else []):
+            while not (turns := self._take_wanted()):
                 if not self._changed.wait(IDLE_S) and not self._ready:
                     del self._threads[me]
                     return []
             self._threads[me] = turns
         return turns
 
-    def _wanted(self) -> bool:
-        """Whether one more thread shall work. Call it with `_changed` held."""
-        return self._waits or not any(self._threads.values())
+    def _take_wanted(self) -> list[Turn]:
+        """What one more thread shall work on, if one shall. Call it with `_changed` held."""
+        return self._take() if self._waits or not any(self._threads.values()) else []
 
     def _call(self, turns: list[Turn]) -> Any:
         try:
@@ -128,7 +135,7 @@ class ThreadLane(Lane):
     def _grow(self) -> float | None:
         """Have twice as many threads, while work waits for threads that all wait themselves."""
         with self._changed:
-            if not self._ready:
+            if not self._ready or self._wakes_at < inf:
                 return None
             working = [turns[0] for turns in self._threads.values() if turns]
             if all(turn.running_s > WAITS_S for turn in working):

@@ -26,6 +26,18 @@ w.ctid = ANY(ARRAY(
         SELECT w.ctid FROM workflow_states w WHERE {SAME_ATTEMPT} AND {{still}}
         LIMIT 1 FOR UPDATE SKIP LOCKED) AS found))
 """
+_HELD_ORDERS = """(
+    SELECT held.*, found.id AS order_id
+    FROM {held}
+    CROSS JOIN LATERAL (
+        SELECT o.id
+        FROM orders o
+        WHERE o.company_id = held.company_id AND o.step_name = held.step_name AND {which}
+          AND o.for_batch = held.batch_id AND o.for_attempt = held.attempt
+        LIMIT 1
+        FOR UPDATE
+    ) AS found) AS held
+"""
 
 
 def untouched(still: str) -> str:
@@ -45,3 +57,12 @@ def held(**columns: str) -> str:
         more="".join(f", %({name})s::{kind}[]" for name, kind in columns.items()),
         columns="".join(f", {name}" for name in columns),
     )
+
+
+def held_orders(which: str, **columns: str) -> str:
+    """The FROM item `held` with `order_id`: that of the order that the attempt may use, locked.
+
+    `which` is LIVE or OPEN; attempts without such an order are left out. Whoever takes the right
+    to call away comes before this or after it. The planner may else read all live orders.
+    """
+    return _HELD_ORDERS.format(which=which, held=held(**columns))

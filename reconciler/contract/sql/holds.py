@@ -1,4 +1,4 @@
-"""The workers' statements of held steps: to hold one, and whether its table fits."""
+"""The workers' statements of held steps: to hold them, and whether a table fits."""
 
 # hold: a worker has found the step at fault for every company. The first reason stays.
 HOLD = """
@@ -6,6 +6,26 @@ INSERT INTO holds (step_name, kind, reason)
 SELECT r.step_name, %(kind)s, %(reason)s FROM enrichment_registry r WHERE r.step_name = %(step)s
 ON CONFLICT DO NOTHING
 RETURNING step_name
+"""
+
+# hold, resume: a worker has loaded its steps, and says which files it could not import.
+LOADED = """
+WITH resumed AS (
+    DELETE FROM holds WHERE kind = 'import' AND step_name = ANY(%(loaded)s) RETURNING step_name
+), held AS (
+    INSERT INTO holds (step_name, kind, reason)
+    SELECT DISTINCT ON (r.step_name) r.step_name, 'import', u.reason
+    FROM enrichment_registry r
+    JOIN unnest(%(modules)s::text[], %(steps)s::text[], %(reasons)s::text[])
+        AS u (module, step, reason)
+      ON r.step_name = u.step
+        OR u.step IS NULL AND starts_with(r.module || '.', u.module || '.')
+    WHERE r.step_name <> ALL(%(loaded)s)
+    ORDER BY r.step_name
+    ON CONFLICT DO NOTHING
+    RETURNING step_name, reason
+)
+SELECT step_name, reason FROM held UNION ALL SELECT step_name, NULL FROM resumed
 """
 
 IS_HELD = "SELECT true AS held FROM holds WHERE step_name = %(step)s"

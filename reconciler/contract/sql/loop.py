@@ -1,16 +1,18 @@
 """The statements of the poll loop: the clock, the newest loop, and the log of ticks."""
 
+from reconciler.contract.sql.conditions import TO_SETTLE
 from reconciler.contract.sql.progress import log
 
 # Writes the tick's time and reads the clock and the intervals, in one round trip. Returns no row if
 # the schema has another revision than the code.
-BEAT = """
+BEAT = f"""
 UPDATE polling SET ticked_at = now()
 WHERE id = 1 AND (SELECT version_num FROM tracer_version) = %(revision)s
 RETURNING now() AS now, poll_s, idle_s, every_s, latency_target_s, paused, generation,
     changed_at, ticked_at,
     (SELECT true FROM batches WHERE status = 'RUNNING' AND NOT batches.paused LIMIT 1)
-        IS NOT NULL AS busy
+        IS NOT NULL
+    OR (SELECT true FROM orders WHERE {TO_SETTLE} ORDER BY made_at LIMIT 1) IS NOT NULL AS busy
 """
 
 # The newest loop takes over. The older one sees a new generation before its next tick, and leaves.

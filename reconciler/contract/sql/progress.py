@@ -34,7 +34,7 @@ LOG_SEEDED = log(
     " WHERE batch_id = %(batch_id)s GROUP BY batch_id"
 )
 
-# Of one batch, or of all if the id is null. `done` is the sum of `completed`, `not_found` and
+# Of these batches, or of all if there are no ids. `done` is the sum of `completed`, `not_found` and
 # `skipped`. `landed`: those that the next tick takes on. `waiting`: rows that are QUEUED and
 # have no call id. These are local calls, which wait for a process of the worker host.
 COUNTS = f"""
@@ -43,7 +43,7 @@ WITH logged AS (
         sum(not_found) AS not_found, sum(skipped) AS skipped,
         sum(completed + not_found + skipped) AS done
     FROM progress
-    WHERE %(batch_id)s::int IS NULL OR batch_id = %(batch_id)s
+    WHERE %(batch_ids)s::int[] IS NULL OR batch_id = ANY(%(batch_ids)s)
     GROUP BY batch_id, position
 ), in_flight AS (
     SELECT batch_id, step_name, count(*) FILTER (WHERE status = 'QUEUED') AS queued,
@@ -51,18 +51,18 @@ WITH logged AS (
         count(*) FILTER (WHERE status = 'QUEUED' AND call_id IS NULL) AS waiting
     FROM workflow_states
     WHERE status IN ('QUEUED', 'IN_PROGRESS')
-      AND (%(batch_id)s::int IS NULL OR batch_id = %(batch_id)s)
+      AND (%(batch_ids)s::int[] IS NULL OR batch_id = ANY(%(batch_ids)s))
     GROUP BY batch_id, step_name
 ), failed AS (
     SELECT batch_id, step_name, count(*) AS failed
     FROM workflow_states
-    WHERE status = 'FAILED' AND (%(batch_id)s::int IS NULL OR batch_id = %(batch_id)s)
+    WHERE status = 'FAILED' AND (%(batch_ids)s::int[] IS NULL OR batch_id = ANY(%(batch_ids)s))
     GROUP BY batch_id, step_name
 ), landed AS (
     SELECT batch_id, step_name, count(*) AS landed, {BY_STATUS}
     FROM workflow_states
     WHERE {TO_ADVANCE}
-      AND (%(batch_id)s::int IS NULL OR batch_id = %(batch_id)s)
+      AND (%(batch_ids)s::int[] IS NULL OR batch_id = ANY(%(batch_ids)s))
     GROUP BY batch_id, step_name
 )
 SELECT b.id AS batch_id, s.step, coalesce(l.arrived, 0)::int AS arrived,
@@ -79,7 +79,7 @@ LEFT JOIN logged l ON (l.batch_id, l.position) = (b.id, s.number - 1)
 LEFT JOIN in_flight f ON (f.batch_id, f.step_name) = (b.id, s.step)
 LEFT JOIN failed x ON (x.batch_id, x.step_name) = (b.id, s.step)
 LEFT JOIN landed d ON (d.batch_id, d.step_name) = (b.id, s.step)
-WHERE %(batch_id)s::int IS NULL OR b.id = %(batch_id)s
+WHERE %(batch_ids)s::int[] IS NULL OR b.id = ANY(%(batch_ids)s)
 ORDER BY b.created_at, b.id, s.number
 """
 

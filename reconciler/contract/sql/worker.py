@@ -76,7 +76,15 @@ RETURNING w.company_id, w.step_name
 """
 
 # complete: IN_PROGRESS -> COMPLETED, and the domain rows of exactly the rows that it won
-# {table}, {columns} and {updates} come from the step's SQLModel table, as quoted identifiers.
+# A company's first result is `fresh`, and costs no look at what is there. What comes `again` takes
+# the older row's place, which is kept in `superseded`; but a row in which nothing was found leaves
+# one in which something was, and is kept there itself. Where all rows are fresh, the counts spare
+# `again` its reading: 500 of them take 3 % more CPU than without a history. With a look at
+# each row's place it would be 7 %, and far more while the planner takes the table for empty.
+# A row that another session has just put there is not seen: the result takes its place all the
+# same.
+# The placeholders come from the step's SQLModel table. A name with a space is no column of it.
+_RESULTS = 'json_to_recordset(%(rows)s::json) AS "new row" ({typed})'
 COMPLETE = f"""
 WITH won AS (
     UPDATE workflow_states w
@@ -84,14 +92,45 @@ WITH won AS (
         error = NULL, error_kind = NULL
     FROM {held()}
     WHERE {SAME_ATTEMPT} AND w.status = (SELECT 'IN_PROGRESS')
-    RETURNING w.company_id
+    RETURNING w.company_id, w.batch_id AS written_for
+), fresh AS (
+    INSERT INTO {{table}} ({{columns}}, written_at, written_for, written_with)
+    SELECT {{columns}}, now(), won.written_for, %(version)s
+    FROM {_RESULTS}
+    JOIN won USING (company_id)
+    ON CONFLICT (company_id) DO NOTHING
+    RETURNING company_id
+), again AS (
+    SELECT "new row" AS new, there.old, won.written_for,
+        {{new_values}} > 0 OR {{old_values}} = 0 AS replaces
+    FROM {_RESULTS}
+    JOIN won USING (company_id)
+    LEFT JOIN LATERAL (
+        SELECT "old row" AS old FROM {{table}} AS "old row"
+        WHERE "old row".company_id = "new row".company_id
+        LIMIT 1) there ON true
+    WHERE (SELECT count(*) FROM fresh) < (SELECT count(*) FROM won)
+      AND company_id NOT IN (SELECT company_id FROM fresh)
+), kept AS (
+    INSERT INTO results.superseded
+        (company_id, table_name, batch_id, version, written_at, result)
+    SELECT (old).company_id, {{name}}, (old).written_for, (old).written_with, (old).written_at,
+        to_jsonb(old) - {{ours}}::text[]
+    FROM again
+    WHERE replaces AND (old).company_id IS NOT NULL
+    UNION ALL
+    SELECT (new).company_id, {{name}}, written_for, %(version)s, now(),
+        to_jsonb(new) - {{ours}}::text[]
+    FROM again
+    WHERE NOT replaces
+), replaced AS (
+    INSERT INTO {{table}} ({{columns}}, written_at, written_for, written_with)
+    SELECT {{new_columns}}, now(), written_for, %(version)s
+    FROM again
+    WHERE replaces
+    ON CONFLICT (company_id) DO UPDATE SET {{updates}}
 )
-INSERT INTO {{table}} ({{columns}}, written_at)
-SELECT {{columns}}, now()
-FROM json_populate_recordset(NULL::{{table}}, %(rows)s::json)
-WHERE company_id IN (SELECT company_id FROM won)
-ON CONFLICT (company_id) DO UPDATE SET {{updates}}
-RETURNING company_id
+SELECT company_id FROM won
 """
 
 # fail: IN_PROGRESS -> the lease ends now, so that the next tick judges the row; or FAILED

@@ -6,10 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import psycopg
 
 from reconciler.contract.column_types import ContractTable
-from reconciler.contract.database import Connection, connect
+from reconciler.contract.database import Connection, Row, connect
 from reconciler.contract.database_url import location
 from reconciler.contract.errors import GRANT, NoRevision, TracerError, WrongSchema
-from reconciler.contract.grants import CONDUCTOR, GRANTS, OPERATOR, RESULTS, ROLES, WORKER
+from reconciler.contract.grants import (
+    CONDUCTOR,
+    GRANTS,
+    OPERATOR,
+    RESULTS,
+    ROLES,
+    SPECIAL,
+    VIEWS,
+    WORKER,
+)
 from reconciler.contract.results import RESULTS_SCHEMA, StepResult
 from reconciler.contract.revision import check_revision
 from reconciler.contract.session import DISK_FULL
@@ -70,6 +79,7 @@ def schema() -> str | Reason:
             return schema_damaged(error.says, error.fix)
         found = columns(connection, None)
     wanted = {name: table.columns.keys() for name, table in ContractTable.metadata.tables.items()}
+    wanted |= {name: [] for name in VIEWS}
     if missing := list(lacking(wanted, found)):
         says = f"The database lacks {', '.join(missing)}: restore it from a backup"
         return schema_damaged(says)
@@ -133,8 +143,10 @@ def _lacking_grants(
 
 def _needed_grants(role: str, tables: list[str]) -> Iterator[tuple[str, str, str]]:
     """The role's grants: table, privilege, columns. An empty text means the whole table."""
-    grants = {name: per_role[role] for name, per_role in GRANTS.items()}
-    results = {f"{RESULTS_SCHEMA}.{name}": RESULTS.get(role, "") for name in tables}
+    grants = {name: per_role[role] for name, per_role in (GRANTS | VIEWS).items()}
+    results = {
+        f"{RESULTS_SCHEMA}.{name}": SPECIAL.get(name, RESULTS).get(role, "") for name in tables
+    }
     for name, grant in (grants | results).items():
         for privilege, columns_ in PRIVILEGE.findall(grant):
             yield name, privilege, columns_
@@ -157,6 +169,9 @@ def tables(known: Tables) -> str | Reason:
     wanted = {str(table.__tablename__): list(table.model_fields) for table in known().values()}
     with connect(existing_database_url(load_settings())) as connection:
         found = columns(connection, RESULTS_SCHEMA)
+    if lost := [f"{RESULTS_SCHEMA}.{name}" for name in SPECIAL if name not in found]:
+        says = f"The database lacks {', '.join(lost)}: restore it from a backup"
+        return schema_damaged(says)
     if missing := [f"{RESULTS_SCHEMA}.{name}" for name in lacking(wanted, found)]:
         return Reason(Code.RESULT_TABLE_MISSING, f"The database lacks {', '.join(missing)}", SYNC)
     return f"a table for each of {plural(len(wanted), 'step', 'steps')}"
@@ -168,10 +183,14 @@ def batches(known: Tables) -> str | Reason:
         needed = store.rows(health.NEEDED)
     here = set(known()) if load_settings().workers == "local" else None
     for row in needed:
-        known_of = {name: row[name] for name in FACTS}
-        for fault in step.unworked(StepFacts(**known_of), row["batches"], here):
+        for fault in step.unworked(step_facts(row), row["batches"], here):
             return fault
     return f"the steps of running batches: {', '.join(row['step'] for row in needed) or 'none'}"
+
+
+def step_facts(row: Row) -> StepFacts:
+    """The facts of a row of `NEEDED`."""
+    return StepFacts(**{name: row[name] for name in FACTS})
 
 
 def columns(connection: Connection, schema: str | None) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from functools import partial
 
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import load_settings
-from reconciler.operator.diagnosis import database_checks, secret_checks
+from reconciler.operator.diagnosis import database_checks, money_checks, secret_checks
 from reconciler.operator.diagnosis.database_checks import Tables
 from reconciler.operator.diagnosis.loop_checks import LoopChecks
 from reconciler.operator.diagnosis.reason import Code, Reason
@@ -71,6 +71,7 @@ def examine(name: str, part: Part) -> Finding:
 def parts(tables: Tables, loop: LoopChecks) -> Iterator[tuple[str, Part]]:
     """The parts by name, causes first: an earlier fault may cause a later one."""
     yield from database_parts(tables)
+    yield from money_parts()
     yield from loop_parts(loop)
     try:
         on_modal = load_settings().workers == "modal"
@@ -102,6 +103,18 @@ def database_parts(tables: Tables) -> Iterator[tuple[str, Part]]:
     yield "secrets", Part(why, secret_checks.secrets, ("role",))
     why = "The step's rows stay PENDING until this is fixed."
     yield "batches", Part(why, partial(checks.batches, tables), ("role",), broken)
+
+
+def money_parts() -> Iterator[tuple[str, Part]]:
+    """What keeps rows from buying, and what makes the sums uncertain."""
+    why = "The rows stay PENDING until the cap is raised, or its next period begins."
+    yield "caps", Part(why, money_checks.caps, ("role",))
+    why = "The rows of its steps stay PENDING until it is called again."
+    yield "providers", Part(why, money_checks.providers, ("role",))
+    why = "They count as spent, and their rows are FAILED, until somebody says what they have cost."
+    yield "orders", Part(why, money_checks.orders, ("role",))
+    why = "So much is reserved before a call: what costs more may pass a cap."
+    yield "prices", Part(why, money_checks.prices, ("role",))
 
 
 def loop_parts(loop: LoopChecks) -> Iterator[tuple[str, Part]]:

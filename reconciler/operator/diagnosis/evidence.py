@@ -5,7 +5,9 @@ from dataclasses import fields, is_dataclass
 
 from reconciler.contract.states import ADVANCING, TERMINAL, Status
 from reconciler.operator.diagnosis.row_facts import COUNTED, RowFacts
+from reconciler.operator.money.providers import limit_text
 from reconciler.operator.wording import counted, plural, since, until, when
+from reconciler.provider_state import standing_text
 
 # After a retry these still have the values of an attempt that no longer counts.
 OF_AN_ATTEMPT = ("queued_at", "started_at", "call_id")
@@ -20,9 +22,14 @@ def by_name(row: RowFacts) -> dict[str, object]:
 
 def _known(facts: object) -> dict[str, object]:
     """The fields of a dataclass that are not None; a dataclass in a field becomes a dict."""
-    found = ((part.name, getattr(facts, part.name)) for part in fields(facts))  # type: ignore[arg-type]
-    parts = ((name, _known(value) if is_dataclass(value) else value) for name, value in found)
-    return {name: value for name, value in parts if value not in (None, {})}
+    found = ((part.name, _plain(getattr(facts, part.name))) for part in fields(facts))  # type: ignore[arg-type]
+    return {name: value for name, value in found if value not in (None, {}, [])}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return _known(value) if is_dataclass(value) else value
 
 
 def in_words(row: RowFacts) -> dict[str, str]:
@@ -69,6 +76,8 @@ def _moments(row: RowFacts) -> Iterator[tuple[str, str]]:
         yield "claimed", since(row.queued_at, row.now)
     if row.started_at and row.tries:
         yield "begun", since(row.started_at, row.now)
+    if row.send_at:
+        yield "call goes out", when(row.send_at, row.now)
     if lease := row.lease_expires_at:
         ran_out = f"ran out at {since(lease, row.now)}"
         yield "lease", ran_out if row.lease_over else f"runs until {until(lease, row.now)}"
@@ -89,6 +98,10 @@ def _queue(row: RowFacts) -> Iterator[tuple[str, str]]:
     elif row.allowance:
         why = row.held_because or "it doubles with every tick whose calls are all taken"
         yield "throttled", f"{plural(row.allowance, 'row', 'rows')} at a time: {why}"
+    if state := row.limits:
+        of = "" if state.at_a_time is None else f" of {state.at_a_time}"
+        yield "provider", f"{state.name}: {standing_text(state, lambda at: until(at, state.now))}"
+        yield "its limit", f"{limit_text(state)}; {state.under_way}{of} calls under way"
     if claim := row.next_claim:
         sharing = claim.sharing - 1
         more = plural(sharing, "more batch", "more batches")

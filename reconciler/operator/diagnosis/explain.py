@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 
+from reconciler.contract.caps import Purchase
 from reconciler.contract.database import Connection, Database
 from reconciler.contract.settings import Settings
-from reconciler.contract.states import BatchStatus, Status
+from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 from reconciler.contract.store import claim_values
 from reconciler.operator.batch import BatchView, known_key, no_company
 from reconciler.operator.diagnosis.observers import observe
 from reconciler.operator.diagnosis.reason import Reason
 from reconciler.operator.diagnosis.row_facts import COUNTED, NextClaim, RowFacts
 from reconciler.operator.diagnosis.rules import ended, in_flight, pending
+from reconciler.operator.money.full import full_caps, names_of, read_all_waiting, short_caps
 from reconciler.operator.sql.diagnosis import EXPLAIN, NEXT_CLAIM, SNAPSHOT
+from reconciler.operator.sql.money import CAPS_OF, WORKED
+from reconciler.provider_state import read_state
 
 RULES: dict[Status, Callable[[RowFacts], Iterator[Reason]]] = {
     Status.PENDING: pending.reasons,
@@ -60,14 +64,55 @@ def read_row(store: Database, batch: BatchView, key: str) -> RowFacts:
     with store.transaction() as connection:
         connection.execute(SNAPSHOT)
         found = connection.execute(EXPLAIN, {"batch_id": batch.id, "key": key}).fetchone()
-        if found:
-            row = RowFacts(**found)
-            if pending.only_the_claim_decides(row):
-                return replace(row, next_claim=_next_claim(connection, row))
-            return row
+        row = with_limits(connection, RowFacts(**found)) if found else None
+        if row and pending.only_the_claim_decides(row):
+            row = replace(row, next_claim=_next_claim(connection, row))
+    if row:
+        return with_full_caps(store, row)
     if (meant := known_key(store, key)) != key:
         return read_row(store, batch, meant)
     raise no_company(store, batch, key)
+
+
+def with_full_caps(store: Database, row: RowFacts) -> RowFacts:
+    """The row with the caps that keep it from buying, if one is full; see `RowFacts.full_caps`."""
+    if row.status != Status.PENDING or not row.price:
+        return row
+    wanted = Purchase(row.step, row.batch_id, row.client, row.provider, row.price, 1)
+    caps = store.rows(CAPS_OF, scopes=names_of([wanted], row.now))
+    if not full_caps(caps, [wanted], row.now):
+        return row
+    return replace(row, full_caps=tuple(short_caps(caps, wanted, _before(store, row), row.now)))
+
+
+def _before(store: Database, row: RowFacts) -> list[Purchase]:
+    """What may buy before the row does: all that waits, but for rows of its step that come later.
+
+    Priorities hold within a step. Of another step, any row may come first.
+    """
+    worked = store.rows(WORKED)
+    lower = {batch["id"] for batch in worked if batch["priority"] < row.priority}
+    before = []
+    for other in read_all_waiting(store, worked):
+        of_step = other.step_name == row.step
+        if of_step and other.batch_id == row.batch_id:
+            before.append(replace(other, orders=_ahead(row, other.orders - 1)))
+        elif not (of_step and other.batch_id in lower):
+            before.append(other)
+    return before
+
+
+def _ahead(row: RowFacts, most: int) -> int:
+    """How many rows of the batch come before the row; `most` where that was not counted."""
+    ahead = row.next_claim.ahead if row.next_claim else COUNTED
+    return ahead if ahead < COUNTED else most
+
+
+def with_limits(connection: Connection, row: RowFacts) -> RowFacts:
+    """The row with the state of its provider, if it waits for it or is to be called."""
+    if row.provider is None or row.status not in (Status.PENDING, *IN_FLIGHT):
+        return row
+    return replace(row, limits=read_state(connection, row.provider))
 
 
 def _next_claim(connection: Connection, row: RowFacts) -> NextClaim:

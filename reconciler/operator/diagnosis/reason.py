@@ -15,6 +15,7 @@ class Code(StrEnum):
     NOT_FOUND = auto()
     SKIPPED = auto()
     FAILED = auto()
+    MAY_BE_CHARGED = auto()
     CANCELLED = auto()
     BATCH_CANCELLED = auto()
     CANCEL_UNFINISHED = auto()
@@ -26,6 +27,12 @@ class Code(StrEnum):
     SPAWN_FAILED = auto()
     THROTTLED = auto()
     COMPANY_IN_FLIGHT = auto()
+    CAP_FULL = auto()
+    PROVIDER_PAUSED = auto()
+    PROVIDER_FULL = auto()
+    PROVIDER_PROBING = auto()
+    PROVIDER_BUSY = auto()
+    PROVIDER_RATE = auto()
     CAPACITY_ZERO = auto()
     CAPACITY_USED_UP = auto()
     WORKERS_FULL = auto()
@@ -36,11 +43,16 @@ class Code(StrEnum):
 
     # The row was claimed.
     CLAIMED = auto()
+    CALL_PLANNED = auto()
     SPAWN_UNANSWERED = auto()
     RUNNING = auto()
     WORKER_SILENT = auto()
     LEASE_OVER = auto()
     WORKER_HOST_GONE = auto()
+
+    # Money.
+    ORDERS_UNKNOWN = auto()
+    PRICE_TOO_LOW = auto()
 
     # The step.
     STEP_NOT_REGISTERED = auto()

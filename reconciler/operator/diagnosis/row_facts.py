@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.database import Row
 from reconciler.contract.error_kinds import NOT_SPAWNED
 from reconciler.operator.diagnosis.reason import Code, Reason
+from reconciler.operator.money.full import FullCap
 from reconciler.prefect.schedule import Schedule
+from reconciler.provider_state import ProviderState
 
 COUNTED = 10_001  # rows are counted up to this: people need no more than "more than 10,000"
 
@@ -140,6 +144,9 @@ class RowFacts(StepFacts, LoopFacts):
     """A company's newest row in a batch, with all facts that can hold it: the columns of `EXPLAIN`.
 
     `waiting`: rows of the step that were claimed more than 5 s ago and not begun.
+    `full_caps`: if a cap has no room for the row, those without room for it and all rows that may
+    go before it; their `rows` are the latter. `limits`: how its provider stands. `send_at`: when
+    its call goes out, as long as it has not.
     """
 
     number: int
@@ -163,6 +170,7 @@ class RowFacts(StepFacts, LoopFacts):
     batch_status: str
     batch_paused: bool
     priority: int
+    client: str | None
     app: str | None
     function: str | None
     max_attempts: int | None
@@ -174,6 +182,16 @@ class RowFacts(StepFacts, LoopFacts):
     waiting: int
     expired: int
     working_batch: str | None
+    provider: str | None
+    price: Decimal | None
+    reused_from: str | None
+    reused_at: datetime | None
+    lost_order: UUID | None
+    lost_at: datetime | None
+    bulk: int | None
+    send_at: datetime | None
+    limits: ProviderState | None = None
+    full_caps: tuple[FullCap, ...] = ()
     next_claim: NextClaim | None = None
 
     @property
@@ -190,6 +208,11 @@ class RowFacts(StepFacts, LoopFacts):
     def group(self) -> int | None:
         """Of how many rows at most a call with it is, after workers have died that had it."""
         return GROUP_SIZES[min(self.losses, len(GROUP_SIZES)) - 1] if self.losses else None
+
+    @property
+    def calls_of(self) -> int:
+        """How many rows a call to the provider is for, at most."""
+        return self.bulk or 1
 
     @property
     def attempt_text(self) -> str:

@@ -116,6 +116,30 @@ ORDER BY k.at, f.step_name, f.message
 """
 
 
+# What orders of the batch have cost, as it is booked, by when that was known. Some may be removed
+# already; what they have cost stays in `spend`.
+CHARGED = f"""
+SELECT {_BIN.format(at="coalesce(answered_at, unknown_at, settled_at)")} AS at, step_name AS step,
+    sum(settled) AS charged
+FROM orders
+WHERE batch_id = %(batch_id)s AND made_at >= %(since)s AND settled > 0
+GROUP BY 1, 2
+ORDER BY 1, 2
+"""
+
+# An earlier batch may have had the name: what was booked before this one was seeded is left out.
+BOUGHT = """
+SELECT step_name AS step, nullif(provider, '') AS provider, sum(bought)::int AS bought,
+    sum(hits)::int AS hits, sum(unknown)::int AS unknown, sum(reused)::int AS reused,
+    sum(charged) AS charged
+FROM spend
+WHERE batch = %(batch)s AND day >= (%(since)s AT TIME ZONE 'UTC')::date
+GROUP BY step_name, provider
+HAVING sum(bought) + sum(reused) > 0
+ORDER BY step_name, provider
+"""
+
+
 @dataclass(frozen=True)
 class Report:
     """The sums over a batch's past.
@@ -125,6 +149,9 @@ class Report:
     - `latency`: a row per step. `start_s` (claim to begin) and `work_s` (begin to end) are lists of
       seconds in the order of `SHARES`.
     - `attempts`: the number of rows by step, number of attempts and status.
+    - `charged`: what was charged, by span and step.
+    - `bought`: by step and provider, how many answers were `bought`, those with a result (`hits`)
+      or of `unknown` cost among them; how many were `reused`; what was `charged`.
     """
 
     width_s: int
@@ -132,6 +159,8 @@ class Report:
     latency: list[Row]
     failures: list[Row]
     attempts: list[Row]
+    charged: list[Row]
+    bought: list[Row]
 
 
 def read_report(database: Database, batch: BatchView) -> Report:
@@ -145,6 +174,8 @@ def read_report(database: Database, batch: BatchView) -> Report:
         latency=database.rows(LATENCY, **named, shares=list(SHARES.values())),
         failures=database.rows(FAILURES, **binned, **KINDS, most=MOST_MESSAGES),
         attempts=database.rows(ATTEMPTS, **named, most=MOST_ATTEMPTS),
+        charged=database.rows(CHARGED, **binned, since=batch.created_at),
+        bought=database.rows(BOUGHT, batch=batch.name, since=batch.created_at),
     )
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from html import escape
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from reconciler.contract.progress import done
 from reconciler.contract.states import Status
 from reconciler.operator.batch import BatchView
+from reconciler.operator.money.amounts import shown
 from reconciler.operator.report import plots
 from reconciler.operator.report.figures import (
     DAY_S,
@@ -28,6 +30,7 @@ MARK = '<meta name="generator" content="tracer report">'
 # The browser runs only the script with this hash: text in the page is never run as a script.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'"
 Cells = Sequence[Any]
+Number = int | Decimal
 
 
 def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Report) -> str:
@@ -44,6 +47,10 @@ def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Rep
         drawn["failures"] = plots.failures(report, list(kinds), batch.created_at, until)
     if report.attempts:
         drawn["attempts"] = plots.attempts(report, batch.blueprint)
+    if report.charged:
+        drawn["charged"] = plots.charged(report, batch.blueprint, batch.created_at, until)
+    if report.bought:
+        drawn["answers"] = plots.answers(report, batch.blueprint)
     body = "".join(
         [
             *_head(batch, steps, until),
@@ -51,6 +58,7 @@ def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Rep
             *_latency(report),
             *_failures(report, kinds),
             *_attempts(batch, report),
+            *_spend(batch, report),
         ]
     )
     script = drawing() if drawn else ""
@@ -179,9 +187,31 @@ def _attempts(batch: BatchView, report: Report) -> Iterator[str]:
     yield "</section>"
 
 
-def _over_time(rows: Iterable[tuple[datetime, str, int]], series: Sequence[str]) -> str:
+def _spend(batch: BatchView, report: Report) -> Iterator[str]:
+    if not report.bought:
+        return
+    total = sum((row["charged"] for row in report.bought), Decimal(0))
+    yield f"<section><h2>Spend</h2><p>Charged: {shown(total)}</p>"
+    if report.charged:
+        rows = [(row["at"], row["step"], row["charged"]) for row in report.charged]
+        paid = {step for _, step, _ in rows}
+        colours = {s: plots.colour(n) for n, s in enumerate(batch.blueprint) if s in paid}
+        yield f"<h3>Charged per {span(report.width_s)}</h3>" + _plot("charged")
+        yield _legend(colours.items())
+        yield _details(_over_time(rows, list(colours)))
+    yield "<h3>Answers that were bought, and that were used again</h3>" + _plot("answers")
+    yield _legend(plots.ANSWERS.items())
+    columns = ["step", "provider", *plots.ANSWERS, "charged"]
+    cells = [
+        [row["step"], row["provider"] or "", *plots.answer_counts(row), row["charged"]]
+        for row in report.bought
+    ]
+    yield _details(_table(columns, cells)) + "</section>"
+
+
+def _over_time(rows: Iterable[tuple[datetime, str, Number]], series: Sequence[str]) -> str:
     """A table with a row per span of time and a column per series."""
-    counted: dict[datetime, dict[str, int]] = {}
+    counted: dict[datetime, dict[str, Number]] = {}
     for at, name, count in rows:
         counted.setdefault(at, {})[name] = count
     lines = [
@@ -212,6 +242,8 @@ def _table(columns: Sequence[str], rows: Iterable[Cells]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return shown(value)
     return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 

@@ -22,6 +22,14 @@ MOST_TICKS = 7
 TEXT, FAINT, RED = "var(--text)", "var(--faint)", "var(--red)"
 POINT = {"type": "point", "size": 120, "opacity": 1, "stroke": "var(--card)", "strokeWidth": 1}
 COUNTS = {"tickCount": 4, "tickMinStep": 1, "format": ",d", "domain": False}  # of an axis
+AMOUNTS = {"tickCount": 4, "format": ",.3~r", "domain": False}
+# What became of the answers that a step needed, and the colour of each.
+ANSWERS = {
+    "bought, with a result": "var(--q0)",
+    "bought, without one": "var(--q1)",
+    "may have been charged": RED,
+    "used again": "var(--soft)",
+}
 CONFIG: Spec = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -134,44 +142,83 @@ def attempts(report: Report, steps: Sequence[str]) -> Spec:
     return _spec(values, 200) | {"encoding": {"x": x}, "layer": layers}
 
 
+def charged(report: Report, steps: Sequence[str], since: datetime, until: datetime) -> Spec:
+    """A plot of what was charged per span of time, with a colour per step."""
+    rows = [(row["at"], row["step"], float(row["charged"])) for row in report.charged]
+    ends = since, until
+    return _over_time(rows, report.width_s, steps, ends, "step", "charged", AMOUNTS)
+
+
+def answers(report: Report, steps: Sequence[str]) -> Spec:
+    """A plot of the answers of each step: how many were bought, and how many used again."""
+    values = [
+        {"step": row["step"], "provider": row["provider"] or "", "what": what, "companies": n}
+        for row in report.bought
+        for what, n in zip(ANSWERS, answer_counts(row), strict=True)
+        if n
+    ]
+    for value in values:
+        value["n"] = list(ANSWERS).index(value["what"])
+    y = _channel("step", "nominal", labelLimit=130, ticks=False, domain=False)
+    y["sort"] = list(steps)
+    x = _channel("companies", "quantitative", **COUNTS)
+    x["aggregate"] = "sum"
+    tooltip = _tooltip("step", "provider", "what")
+    tooltip.append({"field": "companies", "aggregate": "sum", "title": "companies"})
+    encoding = {
+        **{"x": x, "y": y, "fill": _fill("what", list(ANSWERS), list(ANSWERS.values()))},
+        **{"order": {"field": "n"}, "tooltip": tooltip},
+    }
+    height = 38 * max(1, len({row["step"] for row in report.bought}))
+    return _spec(values, height) | {"mark": {"type": "bar"}, "encoding": encoding}
+
+
+def answer_counts(row: dict[str, Any]) -> list[int]:
+    """The numbers of a row of `bought`, in the order of `ANSWERS`."""
+    without = row["bought"] - row["hits"] - row["unknown"]
+    return [max(0, n) for n in (row["hits"], without, row["unknown"], row["reused"])]
+
+
 def attempts_name(number: int) -> str:
     """A number of attempts; the last one also stands for more: `8+`."""
     return f"{number}+" if number >= MOST_ATTEMPTS else str(number)
 
 
 def _over_time(
-    rows: Iterable[tuple[datetime, str, int]],
+    rows: Iterable[tuple[datetime, str, float]],
     width_s: int,
     series: Sequence[str],
     ends: tuple[datetime, datetime],
     title: str,
+    counted: str = "rows",
+    axis: Spec = COUNTS,
 ) -> Spec:
     """Stacked bars, each as wide as its span of time.
 
     They are stacked here, because Vega-Lite does not stack bars that have a start and an end.
     """
     place = {name: number for number, name in enumerate(series)}
-    values, tops = list[Spec](), dict[datetime, int]()
+    values, tops = list[Spec](), dict[datetime, float]()
     for at, name, count in sorted(rows, key=lambda row: (row[0], place[row[1]])):
         low = tops.get(at, 0)
         tops[at] = low + count
         start = at.timestamp() * 1000
         span = {"at": start, "until": start + width_s * 1000, "low": low, "high": tops[at]}
-        values.append({**span, title: name, "rows": count, "n": place[name]})
+        values.append({**span, title: name, counted: count, "n": place[name]})
     first = min([ends[0].timestamp() * 1000, *(value["at"] for value in values)])
     last = max([ends[1].timestamp() * 1000, *(value["until"] for value in values)])
-    nothing = {"low": 0, "high": 0, title: "", "rows": 0, "n": 0}
+    nothing = {"low": 0, "high": 0, title: "", counted: 0, "n": 0}
     values += [{**nothing, "at": end, "until": end} for end in (first, last)]  # the axis's ends
     form = "%H:%M:%S" if last - first < 600_000 else "%H:%M" if last - first < 2e8 else "%b %d"
     x = _channel("at", "temporal", format=form, tickCount=5, grid=False, labelOverlap=True)
     x["scale"] = {"type": "utc"}
-    y = _channel("low", "quantitative", **COUNTS)
+    y = _channel("low", "quantitative", **axis)
     fill = _fill("n", list(place.values()), [colour(number) for number in place.values()])
     when = {"field": "at", "type": "temporal", "timeUnit": "utcyearmonthdatehoursminutesseconds"}
     when |= {"title": "from (UTC)", "format": "%Y-%m-%d %H:%M:%S"}
     encoding = {
         **{"x": x, "x2": {"field": "until"}, "y": y, "y2": {"field": "high"}, "fill": fill},
-        "tooltip": [when, *_tooltip(title, "rows")],
+        "tooltip": [when, *_tooltip(title, counted)],
     }
     mark = {"type": "rect", "stroke": "var(--card)", "strokeWidth": 0.5}
     return _spec(values, 220) | {"mark": mark, "encoding": encoding}

@@ -28,7 +28,8 @@ dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; }
 .plot { width: 100%; min-height: 3rem; margin-top: .75rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
   gap: 0 1.5rem; margin-top: .75rem; }
-.pair h3 { font-size: .95rem; font-weight: 600; margin: 0; }
+h3 { font-size: .95rem; font-weight: 600; margin: .75rem 0 0; }
+.pair h3 { margin: 0; }
 ul { list-style: none; margin: .6rem 0 0; padding: 0; display: flex; flex-wrap: wrap;
   gap: .15rem 1rem; font-size: .9rem; }
 li { overflow-wrap: anywhere; }

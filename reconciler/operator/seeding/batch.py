@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from reconciler.contract.caps import ALWAYS, batch_scope
 from reconciler.contract.column_types import storable_text
 from reconciler.contract.database import Connection
 from reconciler.contract.errors import BadInput, WorkFailed
 from reconciler.contract.sql.progress import LOG_SEEDED
 from reconciler.operator.history import Line
+from reconciler.operator.money.amounts import digits
+from reconciler.operator.money.plan import Plan, read_plan
 from reconciler.operator.seeding.blueprint import check_needs
 from reconciler.operator.seeding.companies import Duplicates, Members, make_members
 from reconciler.operator.sql import seeding as statements
+from reconciler.operator.sql.money import SET_CAP
 from reconciler.operator.store import OperatorStore
 
 # line, key, name, domain, and all attributes: a mapping, or the text of a JSON object
@@ -26,11 +31,31 @@ TYPES = ("int8", "text", "text", "text", "text")
 
 
 @dataclass(frozen=True)
+class Spending:
+    """What a batch may cost, None without a limit; its steps that use no earlier answer; the client
+    whose cap it counts against."""
+
+    cap: Decimal | None = None
+    buy: Sequence[str] = ()
+    client: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What of it is set, for the history."""
+        cap = {} if self.cap is None else {"cap": digits(self.cap)}
+        buy = {"buy": list(self.buy)} if self.buy else {}
+        return cap | buy | ({} if self.client is None else {"client": self.client})
+
+
+FREELY = Spending()
+
+
+@dataclass(frozen=True)
 class Seeded:
-    """What was seeded: the batch's name, and its companies."""
+    """What was seeded: the batch's name, and its companies; of a dry run, what it might cost."""
 
     batch: str
     members: Members
+    plan: Plan | None = None
 
 
 def seed_batch(
@@ -44,13 +69,14 @@ def seed_batch(
     file: str | None = None,
     duplicates: Duplicates = Duplicates.FILL,
     dry_run: bool = False,
+    spending: Spending = FREELY,
     on_phase: Callable[[str], None] = lambda _: None,
 ) -> Seeded:
     """Seed a batch in one transaction: all of it or nothing.
 
     `columns` may still grow while `rows` are read. The history notes the `file`. `duplicates` says
     which of several rows with one key counts. `on_phase` gets what Postgres does next, after `rows`
-    were read: "sorts companies in". With `dry_run`, nothing of it is kept.
+    were read: "sorts companies in". With `dry_run`, nothing of it is kept, but the plan.
 
     Raises:
         BadInput: there is no row to seed, or a step comes before one that it needs.
@@ -58,9 +84,11 @@ def seed_batch(
     """
     try:
         with store.transaction() as connection:
-            given = (name, blueprint, columns, priority, file, duplicates, on_phase)
-            seeded = _seed(connection, rows, *given, store.who)
+            given = (name, blueprint, columns, priority, file, duplicates, spending, on_phase)
+            batch_id, seeded = _seed(connection, rows, *given, store.who)
             if dry_run:
+                plan = read_plan(connection, batch_id, spending.client, blueprint, spending.buy)
+                seeded = replace(seeded, plan=plan)
                 raise psycopg.Rollback
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         reason = str(error).splitlines()[0]
@@ -77,9 +105,11 @@ def _seed(
     priority: int,
     file: str | None,
     duplicates: Duplicates,
+    spending: Spending,
     on_phase: Callable[[str], None],
     who: str,
-) -> Seeded:
+) -> tuple[int, Seeded]:
+    """The batch's id, and what was seeded."""
     check_needs(connection, blueprint)  # before a row is read
     staged = _stage(connection, rows)
     on_phase("waits for another seeding to end")
@@ -87,10 +117,13 @@ def _seed(
     if not staged:
         raise BadInput("Nothing was seeded: no row of the file can be used.")
     about = {"blueprint": Jsonb(list(blueprint)), "columns": Jsonb(list(columns))}
-    batch = connection.execute(
-        statements.BATCH, {"name": name, "priority": priority, **about}
-    ).fetchone()
+    bought = {"buy": list(spending.buy), "client": spending.client}
+    made = {"name": name, "priority": priority, **bought, **about}
+    batch = connection.execute(statements.BATCH, made).fetchone()
     assert batch is not None  # one number of the series is always free
+    if spending.cap is not None:
+        cap = {"scope": batch_scope(batch["id"]), "since": ALWAYS, "most": spending.cap}
+        connection.execute(SET_CAP, cap)
     on_phase("sorts companies in")
     members = make_members(connection, batch["id"], staged, duplicates)
     on_phase("adds a row for each of them")
@@ -98,9 +131,10 @@ def _seed(
     connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
     of_file = {"file": storable_text(file)} if file else {}
     changed = {"changed": members.changes.companies} if members.changes.companies else {}
-    detail = {"blueprint": list(blueprint), "priority": priority, **of_file, **changed}
+    detail = {"blueprint": list(blueprint), "priority": priority, **spending.said()}
+    detail |= of_file | changed
     Line(batch["id"], who, "seed", detail).add(connection, members.new + members.known)
-    return Seeded(batch["name"], members)
+    return batch["id"], Seeded(batch["name"], members)
 
 
 def _stage(connection: Connection, rows: Iterable[SeedRow]) -> int:

@@ -27,6 +27,22 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
             raise BadInput(f"The blueprint names {step} twice: a batch does each step once.")
 
 
+def check_buy(buy: Sequence[str], steps: Sequence[str], buying: Sequence[str]) -> None:
+    """Check the steps that are to buy anew; `buying` are the registered ones that have answers.
+
+    Raises:
+        BadInput: one is not in the blueprint, or has no answers that could be used again.
+    """
+    for step in buy:
+        if step not in steps:
+            near = did_you_mean(step, steps) or f" It has: {', '.join(steps)}."
+            raise BadInput(f"--buy names {step!r}, which is not in the blueprint.{near}")
+        if step not in buying:
+            raise BadInput(
+                f"--buy names {step}, which keeps no answers: it always runs. Leave it out."
+            )
+
+
 def check_needs(connection: Connection, blueprint: Sequence[str]) -> None:
     """Check that each step comes after the steps whose results it needs.
 

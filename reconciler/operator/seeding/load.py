@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.contract.database import Row
 from reconciler.contract.errors import BadInput
 from reconciler.operator.diagnosis.secret_checks import missing_secrets
-from reconciler.operator.seeding.batch import Seeded, SeedRow, seed_batch
+from reconciler.operator.seeding.batch import FREELY, Seeded, SeedRow, Spending, seed_batch
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.identity import by_column, by_kind
@@ -28,6 +28,7 @@ def load(
     limit: int | None = None,
     duplicates: Duplicates = Duplicates.FILL,
     dry_run: bool = False,
+    spending: Spending = FREELY,
     on_rows: Callable[[int], None] = lambda _: None,
     on_phase: Callable[[str], None] = lambda _: None,
     on_reject: Callable[[Rejection], None] = lambda _: None,
@@ -45,6 +46,7 @@ def load(
     rows = Rows(source, limit, on_rows, on_reject)
     about: dict[str, Any] = {"name": name, "file": source.name, "priority": priority}
     how: dict[str, Any] = {"duplicates": duplicates, "dry_run": dry_run, "on_phase": on_phase}
+    how["spending"] = spending
     columns = source.columns.attributes
     try:
         seeded = seed_batch(store, rows, **about, blueprint=steps, columns=columns, **how)
@@ -58,7 +60,15 @@ def load(
         rows.reject(seeded.members.duplicates)
         seeded = replace(seeded, members=replace(seeded.members, duplicates=[]))
     missing = missing_secrets(row for row in store.steps() if row["step_name"] in steps)
-    return {**report(source, rows, seeded), "missing_secrets": missing, "dry_run": dry_run}
+    plan = seeded.plan and seeded.plan.document()
+    money = {
+        "client": spending.client,
+        "cap": spending.cap,
+        "buy": list(spending.buy),
+        "plan": plan,
+    }
+    found = report(source, rows, seeded)
+    return {**found, **money, "missing_secrets": missing, "dry_run": dry_run}
 
 
 def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:

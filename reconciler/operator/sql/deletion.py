@@ -1,7 +1,8 @@
 """The operator's statements that delete a batch, or a company from all batches.
 
 Whatever hangs off a deleted row goes with it, by its foreign key: memberships, states, attempts,
-progress, history. Results hang off no batch and no key: they are the company's.
+progress, history. A batch's cap goes too; what it has cost stays in `spend`. Results hang off no
+batch and no key: they are the company's, and so are those that others have taken the place of.
 """
 
 ROWS = """
@@ -19,6 +20,7 @@ WHERE ctid = ANY(ARRAY(
 """
 
 DELETE_BATCH = "DELETE FROM batches WHERE id = %(batch_id)s"
+DELETE_CAP = "DELETE FROM caps WHERE scope = %(scope)s"
 
 # No file gives the company to another batch until the transaction ends.
 HOLD_COMPANY = "SELECT id FROM companies WHERE key = %(key)s FOR UPDATE"
@@ -39,8 +41,15 @@ SELECT c.relname AS name
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id' AND NOT a.attisdropped
 WHERE c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind IN ('r', 'p')
+  AND c.relname <> ALL(%(special)s)
 ORDER BY 1
 """
 # {table} is a domain table, as quoted identifiers.
 DELETE_RESULTS = "DELETE FROM {table} WHERE company_id = %(company_id)s"
+DELETE_SUPERSEDED = "DELETE FROM results.superseded WHERE company_id = %(company_id)s"
+# Its orders stay, for the sums: they have ids, times and money only.
+DELETE_ANSWERS = """
+DELETE FROM results.answers
+WHERE order_id IN (SELECT id FROM orders WHERE company_id = %(company_id)s)
+"""
 DELETE_COMPANY = "DELETE FROM companies WHERE id = %(company_id)s"

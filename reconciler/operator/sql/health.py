@@ -5,12 +5,14 @@ WRITES = """
 SELECT pg_is_in_recovery() AS copy, current_setting('default_transaction_read_only') AS read_only
 """
 
-# The columns of every table of a schema; without a name, of the schema with the table `polling`.
+# The columns of every table of a schema; without a name, of the schema with the table `polling`,
+# and of its views.
 COLUMNS = """
 SELECT c.relname AS table, array_agg(a.attname::text) AS columns
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relkind IN ('r', 'p') AND c.relnamespace = coalesce(
+WHERE (c.relkind IN ('r', 'p') OR c.relkind = 'v' AND %(schema)s::text IS NULL)
+  AND c.relnamespace = coalesce(
     to_regnamespace(%(schema)s::text),
     (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('polling')))
 GROUP BY c.relname

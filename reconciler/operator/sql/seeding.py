@@ -17,9 +17,9 @@ COPY = "COPY seed_rows (line, key, name, domain, attributes) FROM STDIN"
 
 # If the name is taken, the next free number is appended: `leads-2`.
 BATCH = """
-INSERT INTO batches (name, blueprint, columns, priority)
+INSERT INTO batches (name, blueprint, columns, priority, buy, client)
 SELECT %(name)s || CASE WHEN n = 1 THEN '' ELSE '-' || n END,
-    %(blueprint)s, %(columns)s, %(priority)s
+    %(blueprint)s, %(columns)s, %(priority)s, %(buy)s, %(client)s
 FROM generate_series(1, (SELECT count(*) + 1 FROM batches)) AS n
 WHERE %(name)s || CASE WHEN n = 1 THEN '' ELSE '-' || n END NOT IN (SELECT name FROM batches)
 ORDER BY n

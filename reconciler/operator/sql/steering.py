@@ -9,7 +9,7 @@ claims slower. A chunk continues after the last key of the one before, in the or
 a row that comes back meanwhile is not moved twice.
 """
 
-from reconciler.contract.sql.conditions import TO_ADVANCE
+from reconciler.contract.sql.conditions import LIVE, OPEN, TO_ADVANCE
 from reconciler.contract.sql.progress import BY_STATUS, log
 
 HOLD = "SELECT status, paused, priority FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE"
@@ -105,12 +105,12 @@ GROUP BY step_name, status
 # retry: FAILED -> PENDING, with all its attempts again; the failed attempt is kept in `attempts`
 # No row is locked: whatever moves a FAILED row locks its batch first. This takes a fifth of the
 # time.
-RETRY = f"""
+_RETRY = f"""
 WITH failed AS (
     SELECT ctid, company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at,
         call_id, error, error_kind
     FROM workflow_states
-    WHERE {_FAILED}
+    WHERE {_FAILED} {{and_those}}
       AND (step_name, company_id) > (%(after_step)s, %(after_company)s)
     ORDER BY step_name, company_id
     LIMIT %(limit)s
@@ -120,7 +120,7 @@ WITH failed AS (
         error = NULL, error_kind = NULL, waits_since = NULL
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM failed))
     RETURNING true
-), kept AS (
+){{and_then}}, kept AS (
     INSERT INTO attempts (company_id, step_name, batch_id, attempt, queued_at, started_at,
         ended_at, call_id, error, error_kind)
     SELECT company_id, step_name, batch_id, attempt, queued_at, started_at, finished_at, call_id,
@@ -132,6 +132,40 @@ SELECT (SELECT count(*) FROM moved) AS rows, step_name AS after_step, company_id
 FROM failed
 ORDER BY step_name DESC, company_id DESC
 LIMIT 1
+"""
+RETRY = _RETRY.format(and_those="", and_then="")
+
+# retry of rows whose call may have been charged: what is lost is paid, and another order is wanted
+# The order is found by the company and step: another batch may have made it.
+_LOST = f"{OPEN} AND tries > known AND for_attempt IS NULL"
+_MAY_BE_CHARGED = "AND error_kind = 'may_be_charged'"
+RETRY_UNKNOWN = _RETRY.format(
+    and_those=_MAY_BE_CHARGED,
+    and_then=f""", superseded AS (
+    UPDATE orders o
+    SET superseded_at = now(), unknown_at = coalesce(o.unknown_at, now())
+    FROM failed f
+    WHERE o.company_id = f.company_id AND o.step_name = f.step_name AND {_LOST}
+)""",
+)
+# The rows that such a retry would move; how many of them are without an answer still; and how many
+# have none that came late, so that a call is made, at the price that is known now.
+FAILED_UNKNOWN = f"""
+SELECT step_name AS step, status, count(*)::int AS rows, count(lost.price)::int AS lost,
+    count(*) FILTER (WHERE lost.price IS NOT NULL OR (
+        SELECT true FROM orders o
+        WHERE o.company_id = w.company_id AND o.step_name = w.step_name AND {LIVE}
+          AND o.answered_at IS NOT NULL
+        LIMIT 1) IS NULL)::int AS calls,
+    coalesce((SELECT r.price FROM enrichment_registry r WHERE r.step_name = w.step_name), 0)
+        AS price
+FROM workflow_states w
+LEFT JOIN LATERAL (
+    SELECT o.price FROM orders o
+    WHERE o.company_id = w.company_id AND o.step_name = w.step_name AND {_LOST} LIMIT 1
+) lost ON true
+WHERE {_FAILED} {_MAY_BE_CHARGED}
+GROUP BY step_name, status
 """
 
 # retry of what waits: the state stays; the next claim may take the rows

@@ -1,12 +1,23 @@
 """The operator's reads of batches and companies. No statement here moves a row."""
 
-from reconciler.contract.sql.conditions import AT_FAULT
+from reconciler.contract.sql.conditions import AT_FAULT, LIVE
 
 BATCHES = """
-SELECT id, name, status, priority, paused, created_at, finished_at, blueprint
-FROM batches
-WHERE id = ANY(%(batch_ids)s)
-ORDER BY created_at, id
+SELECT b.id, b.name, b.status, b.priority, b.paused, b.created_at, b.finished_at, b.blueprint,
+    b.client,
+    (SELECT count(*)::int FROM batches) AS of_all,
+    c.spent + c.beyond AS spent, c.reserved, c.most AS cap
+FROM batches b
+LEFT JOIN caps c ON c.scope = 'batch:' || b.id
+ORDER BY b.created_at DESC, b.id DESC
+LIMIT %(most)s
+"""
+
+# Null for a batch that has neither bought anything nor a cap.
+MONEY = """
+SELECT c.spent + c.beyond AS spent, c.reserved, c.most AS cap
+FROM (SELECT) AS always
+LEFT JOIN caps c ON c.scope = 'batch:' || %(batch_id)s::int
 """
 
 HELD = """
@@ -85,12 +96,30 @@ WHERE w.company_id = %(company_id)s AND (%(batch_id)s::int IS NULL OR w.batch_id
 ORDER BY b.created_at, b.id, w.position
 """
 
-# {table} is a step's domain table. It has one row per company: the newest result.
+# The orders of a company whose answers the results of its steps were read from.
+BOUGHT = f"""
+SELECT DISTINCT ON (step_name, batch_id) step_name, batch_id, id AS order, provider, price, charged,
+    answered_at
+FROM orders
+WHERE company_id = %(company_id)s AND {LIVE} AND answered_at IS NOT NULL
+ORDER BY step_name, batch_id, made_at DESC
+"""
+
+# {table} is a step's domain table. It has one row per company: the newest that found something.
 RESULT = """
 SELECT {step} AS step, {name} AS table, row_to_json(r.*) AS row
 FROM {table} r
 WHERE r.company_id = %(company_id)s
 """
+# The batch is null if it is deleted, or not known.
+HISTORY = """
+SELECT s.table_name, b.name AS batch, s.version, s.written_at, s.superseded_at, s.result
+FROM results.superseded s
+LEFT JOIN batches b ON b.id = s.batch_id
+WHERE s.company_id = %(company_id)s
+ORDER BY s.written_at DESC, s.superseded_at DESC
+"""
+NAMES = "SELECT id, name FROM batches WHERE %(ids)s::int[] IS NULL OR id = ANY(%(ids)s)"
 EXISTING_TABLES = """
 SELECT name FROM unnest(%(names)s::text[]) AS named (name) WHERE to_regclass(name) IS NOT NULL
 """

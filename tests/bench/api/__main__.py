@@ -9,6 +9,8 @@ full: one worker process with 2,000 companies in flight: its memory, its connect
       long at most its event loop was blocked. In that time its thread was busy for `thread_ms`; the
       rest went to other threads and other programs.
 chain: three steps that take their results from each other, against three that do not.
+paid: a step that buys through `paid`, and one whose result stands for the answer, against one that
+      costs nothing; calls of 500 companies, and a cap. `order_us` is what an order adds of CPU.
 
 Intervals and chunks are the default. The clock runs from the first request to the last result that
 is written. CPU is that of the system's programs and of Postgres, not the API's. Linux only.
@@ -76,6 +78,25 @@ class Bench:
             "ratios": [round(ratio, 2) for ratio in ratios],
         }
 
+    def paid(self) -> dict[str, Any]:
+        """With orders and without, in turns."""
+        sizes = {"max_in_flight": 5000, "concurrency": 500, "chunk_size": 500}
+        settings = {**sizes, "note": "", "cap": 10 * self._given.companies}
+        names = ("plain_1", "bought", "by_result")
+        plans = [
+            Plan(name, self._given.companies, 0, settings, blueprint=(name,), asks=False)
+            for name in names
+        ]
+        rounds = [[self._took(plan) for plan in plans] for _ in range(self._given.rounds)]
+        found = {
+            name: figures([runs[place] for runs in rounds]) for place, name in enumerate(names)
+        }
+        for place, name in enumerate(names[1:], 1):
+            more = [1000 * (runs[place].cpu_ms - runs[0].cpu_ms) for runs in rounds]
+            found[name]["order_us"] = round(median(more))
+            found[name]["order_us_rounds"] = [round(us) for us in more]
+        return found
+
     def _beside_peer(self, latency_s: float, in_flight: int) -> dict[str, Any]:
         limit = in_flight / latency_s
         ours = {"max_in_flight": in_flight, "concurrency": in_flight, "note": ""}
@@ -138,7 +159,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-PARTS = ("slow", "fast", "full", "chain")
+PARTS = ("slow", "fast", "full", "chain", "paid")
 
 
 def main() -> None:

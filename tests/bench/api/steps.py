@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from workers.kit import Company, StepResult, resource, step
+from workers.kit import Company, Paid, StepResult, resource, step
 
 SETTINGS = json.loads(os.environ["PEER_SETTINGS"])
 CONCURRENCY = SETTINGS["concurrency"]
@@ -71,6 +71,18 @@ class Typed3(Known, table=True):
     """Of the chain in which each step takes the result before."""
 
     __tablename__ = "typed_3"
+
+
+class Bought(Known, table=True):
+    """Of the step that buys what the plain one makes."""
+
+    __tablename__ = "bought"
+
+
+class ByResult(Known, table=True):
+    """Of the step whose result stands for the answer that it bought."""
+
+    __tablename__ = "by_result"
 
 
 class Watch:
@@ -164,3 +176,20 @@ async def typed_2(company: Company, before: Typed1) -> Typed2:  # noqa: ARG001
 async def typed_3(company: Company, before: Typed2) -> Typed3:  # noqa: ARG001
     """Return a row, made of the one before."""
     return Typed3(country=before.country, industry=before.industry, employees=before.employees + 1)
+
+
+async def sell(request: str) -> dict[str, Any]:
+    """What a provider would answer."""
+    return {"country": "CH", "industry": "Software", "employees": len(request)}
+
+
+@step(concurrency=CONCURRENCY, provider="seller", price=1, recall="key", fresh_for="90d")
+async def bought(company: Company, paid: Paid) -> Bought:
+    """Return the row of `plain_1`, bought."""
+    return Bought(**(await paid.call(sell, company.key)).json())
+
+
+@step(concurrency=CONCURRENCY, provider="seller", price=1, fresh_for="90d")
+async def by_result(company: Company) -> ByResult:
+    """Return the row of `plain_1`, which is taken for bought."""
+    return ByResult(country="CH", industry="Software", employees=len(company.key))

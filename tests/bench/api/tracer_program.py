@@ -4,10 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 
+from reconciler.operator.money.caps import read_target, set_cap
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
 from reconciler.schema.migrate import upgrade_schema
@@ -29,8 +31,13 @@ def install(url: str, settings: Mapping[str, Any]) -> None:
     upgrade_schema(url)
     sync_steps(url, load_steps([PACKAGE]))
     with OperatorStore.connect(url) as operator:
+        sizes = {
+            name: settings[name] for name in ("max_in_flight", "chunk_size") if name in settings
+        }
         for name in settings["blueprint"]:
-            operator.set_step(name, {"max_in_flight": settings["max_in_flight"]})
+            operator.set_step(name, sizes)
+        if cap := settings.get("cap"):
+            set_cap(operator, read_target(operator, "all", None), Decimal(cap))
     with psycopg.connect(url) as connection:
         connection.execute(WRITTEN)
 

@@ -12,6 +12,12 @@ from tests.terminal import Terminal
 from tests.world import World, doing
 from workers.steps.normalize import Normalized
 
+FOUND = {
+    "first": Normalized(domain="a"),
+    "second": Normalized(domain="b"),
+    "third": Normalized(),
+}
+
 
 def test_the_way_of_a_company_over_all_batches(tracer: Terminal, world: World) -> None:
     world.seed(["acme"], ["normalize", "step_a"], name="first")
@@ -43,6 +49,31 @@ def test_the_way_of_a_company_over_all_batches(tracer: Terminal, world: World) -
         assert words in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert len(re.findall(r"\d{4}-\d\d-\d\d", shown)) <= 4  # the date once, and with the result
+
+
+def test_a_result_says_which_batch_it_is_from_and_that_there_are_others(
+    tracer: Terminal, world: World
+) -> None:
+    for batch, result in FOUND.items():
+        world.seed(["acme"], name=batch)
+        world.tick()
+        attempts = world.worker.begin("normalize", world.ids())
+        world.worker.complete(attempts, [result], f"v-{batch}")
+        world.tick()
+    (found,) = tracer.json("inspect", "--company", "acme")["results"]
+    assert (found["batch"], found["row"]["domain"]) == ("second", "b")
+    assert [(one["batch"], one["version"]) for one in found["history"]] == [
+        ("third", "v-third"),
+        ("first", "v-first"),
+    ]
+    assert found["history"][1]["result"]["domain"] == "a"
+    shown = tracer("inspect", "--company", "acme")
+    assert re.search(r"results\.normalized, written [\d: -]+ for second$", shown, re.M)
+    assert "  1 later result found nothing\n  1 older result is kept: see --json\n" in shown
+    assert "written_for" not in shown
+    tracer("delete", "second", "--yes")
+    (found,) = tracer.json("inspect", "--company", "acme")["results"]
+    assert (found["batch"], found["row"]["domain"]) == (None, "b")
 
 
 def test_what_has_no_result_says_why(tracer: Terminal, world: World) -> None:

@@ -84,7 +84,7 @@ def test_before_and_after_the_tick_the_counts_are_the_same(world: World) -> None
     assert before == {"step": "normalize", **empty, **ended}
     world.tick()
     assert views.progress(world.operator, batch)["steps"][0] == before
-    (found,) = views.batches(world.operator)
+    (found,), _ = views.batches(world.operator)
     names = ("companies", "done", "completed", "not_found", "skipped", "failed", "in_flight")
     assert [found[name] for name in names] == [5, 4, 1, 2, 1, 1, 4]
 

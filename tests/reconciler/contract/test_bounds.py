@@ -17,6 +17,7 @@ from tests.roles import RoleWorld, as_role, role_world
 TIMES = ("available_at", "lease_expires_at", "queued_at", "started_at")
 TEXTS = ("error", "call_id", "holder")
 SET = "UPDATE workflow_states SET status = 'IN_PROGRESS', {column} = {value}"
+KIND = ", error_kind = 'raised'"
 
 
 @pytest.fixture
@@ -43,6 +44,8 @@ def test_a_worker_writes_no_long_text(world: RoleWorld, url: str, text: str) -> 
     world.claimed()
     long = sql.SQL("repeat('x', 10_000_000)")
     statement = sql.SQL(SET).format(column=sql.Identifier(text), value=long)
+    if text == "error":
+        statement += sql.SQL(KIND)
     refused = pytest.raises(psycopg.errors.CheckViolation, match="short")
     with psycopg.connect(as_role(url, WORKER), autocommit=True) as worker, refused:
         worker.execute(statement)

@@ -9,8 +9,8 @@ import pytest
 from psycopg import sql
 
 from reconciler.contract.claimed import Room, Throttle
-from reconciler.contract.grants import CONDUCTOR, GRANTS, WORKER
-from reconciler.contract.holds import Hold, HoldKind
+from reconciler.contract.grants import CONDUCTOR, GRANTS, SPECIAL, WORKER
+from reconciler.contract.holds import Hold, HoldKind, Unloaded
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
@@ -20,6 +20,7 @@ from reconciler.operator.export import read_companies
 from reconciler.operator.history import read_history
 from reconciler.prefect.overview import overview
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
+from tests.reconciler.contract.money_life import a_money_life
 from tests.reconciler.contract.test_grants import privileges
 from tests.roles import RoleWorld, role_world
 from tests.world import STEPS
@@ -108,6 +109,9 @@ def hold_and_go_on(world: RoleWorld) -> None:
     """A worker looks at a table that it misses, and holds the step; an operator lets it go on."""
     assert world.worker.lacks(Normalized, [Normalized]) is None
     assert world.worker.hold("normalize", Hold(HoldKind.TABLE, "The table is missing"))
+    broken = Unloaded("It is broken", STEPS["step_a"].module)
+    assert list(world.worker.note_loaded(["normalize"], [broken])) == ["step_a"]
+    assert world.worker.note_loaded(STEPS, []) == {"step_a": None}
     assert world.worker.is_held("normalize")
     assert world.operator.resume_step("normalize")
     assert not world.worker.is_held("normalize")
@@ -130,9 +134,13 @@ def look_and_tune(world: RoleWorld, name: str) -> None:
     """What an operator looks at and sets, beside moving rows."""
     operator = world.operator
     batch = operator.batch(name)
-    assert views.batches(operator)
+    assert views.batches(operator)[0]
     assert views.progress(operator, batch)["companies"] == 6
-    assert views.timeline(operator, batch, "company-1")[1]
+    company, rows = views.timeline(operator, batch, "company-1")
+    assert rows
+    results = views.results(operator, company["id"], TABLES)
+    assert views.with_history(operator, company["id"], results)
+    assert operator.rows("SELECT count(*) FROM tracer_rows")
     assert read_row(operator, batch, "company-1")
     operator.set_step("step_a", {"max_in_flight": 7})
     operator.sync_step("another", "tracer", {})
@@ -195,7 +203,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], tuple[Any
 def unneeded(owner: psycopg.Connection[Any], role: str, statements: list[Any]) -> list[str]:
     """What can be taken from `role` without one of the statements being denied."""
     spare = []
-    for table, per_role in GRANTS.items():
+    special = {f"results.{name}": per_role for name, per_role in SPECIAL.items()}
+    for table, per_role in (GRANTS | special).items():
         for privilege, columns in privileges(per_role[role]).items():
             for column in columns or [""]:
                 what = f"{privilege} ({column})" if column else privilege
@@ -226,6 +235,7 @@ def test_nothing_is_granted_that_no_verb_needs(
 ) -> None:
     with role_world(url) as world:
         a_long_life(world)
+        a_money_life(world)
         statements = [made for (user, _), made in recorded.items() if user == role]
         assert len(statements) > 4
         with psycopg.connect(url, autocommit=True) as owner:

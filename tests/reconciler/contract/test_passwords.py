@@ -207,6 +207,7 @@ def test_a_worker_host_does_not_say_it(url: str, tmp_path: Path) -> None:
     program = "import sys; from workers.host.server import main; main()"
     for place_ in (dead, url, f"postgresql://u:p/{SECRET}@h/d"):
         seen = {**os.environ, "DATABASE_URL": place_, "TRACER_HOME": str(tmp_path)}
+        seen["TRACER_WORKER_PROCESSES"] = "1"
         command = [sys.executable, "-c", program, "--until-eof"]
         said = subprocess.run(
             command, env=seen, input=b"", capture_output=True, timeout=60, check=False

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.contract.claimed import Verdict
 from reconciler.contract.column_types import SCHEMA_REVISION
-from reconciler.contract.sql import claim, dispatch, tick
+from reconciler.contract.sql import claim, dispatch
 from reconciler.contract.sql import worker as work
 from reconciler.contract.store import Store, claim_values
 from reconciler.contract.worker_statements import complete_statement
@@ -98,16 +98,14 @@ def test_what_is_in_flight_is_looked_up_and_never_looped_over(world: World, stor
         "retry_after_s": [0.0] * 500,
         "call_id": None,
         "revision": SCHEMA_REVISION,
-        "forgiving": [False] * 500,
-        "lost": [False] * 500,
-        "waits": [False] * 500,
         "holder": None,
         "alone": False,
         "rows": "[]",
+        "version": None,
     }
     statements = (
         *(claim.CLAIM, dispatch.CALLS_TO_CANCEL, dispatch.RECORD_CALLS, dispatch.RELEASE),
-        *(dispatch.NOTE_UNKNOWN, tick.REAP, work.BEGIN, work.HEARTBEAT, work.FAIL),
+        *(dispatch.NOTE_UNKNOWN, work.BEGIN, work.HEARTBEAT, work.FAIL),
         *(work.RELEASE, work.RELEASE_BEGUN),
         complete_statement(Normalized).as_string(),
     )

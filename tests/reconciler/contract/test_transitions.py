@@ -72,6 +72,24 @@ def reap(available: bool) -> Callable[[World, int], object]:
     return apply
 
 
+def claim_with(recall: str, order: str) -> Callable[[World, int], object]:
+    """A claim, of a step with orders of which the company has one of another batch."""
+
+    def apply(world: World, _: int) -> object:
+        world.sql(
+            "UPDATE enrichment_registry SET price = 1, fresh_for_s = 60, recall = %(recall)s",
+            recall=recall,
+        )
+        world.sql(
+            "INSERT INTO orders (company_id, step_name, batch_id, price, sent_at, tries,"
+            " answered_at, charged, found)"
+            f" SELECT id, 'normalize', 0, 1, now(), 1, {order} FROM companies"
+        )
+        return world.store.claim(world.store.now())
+
+    return apply
+
+
 # Verb -> (how it is done, where it takes the row); with a guard on the attempt or without one.
 FENCED: dict[tuple[str, Status], Callable[[World, int], object]] = {
     ("release", Status.PENDING): released,
@@ -85,6 +103,12 @@ FENCED: dict[tuple[str, Status], Callable[[World, int], object]] = {
 FREE: dict[tuple[str, Status], Callable[[World, int], object]] = {
     **{("give_back", status): give_back for status in (Status.PENDING, Status.IN_PROGRESS)},
     ("claim", Status.QUEUED): lambda w, _: w.store.claim(w.store.now()),
+    ("claim", Status.FAILED): claim_with("none", "NULL, NULL, NULL"),
+    ("reuse", Status.COMPLETED): claim_with("again", "now(), 1, true"),
+    ("reuse", Status.NOT_FOUND): claim_with("again", "now(), 1, false"),
+    ("rerun", Status.PENDING): lambda w, _: steering.rerun(
+        w.operator, w.operator.batch("batch"), steering.Rerun("normalize")
+    ),
     ("begin", Status.IN_PROGRESS): lambda w, _: w.worker.begin("normalize", w.ids()),
     ("reap", Status.PENDING): reap(available=True),
     ("reap", Status.FAILED): reap(available=False),

@@ -15,7 +15,8 @@ LEFT = """
 SELECT (SELECT count(*) FROM batches) AS batches, (SELECT count(*) FROM companies) AS companies,
     (SELECT count(*) FROM batch_companies) AS members,
     (SELECT count(*) FROM workflow_states) AS rows,
-    (SELECT count(*) FROM results.normalized) AS results
+    (SELECT count(*) FROM results.normalized) AS results,
+    (SELECT count(*) FROM results.superseded) AS superseded
 """
 
 
@@ -37,7 +38,7 @@ def test_a_batch_goes_with_its_rows_and_leaves_companies_and_results(
     seen: list[int] = []
     assert delete_batch(world.operator, world.operator.batch("first"), seen.append) == 5
     assert seen == [2, 4, 5]
-    assert left(world) == (1, 5, 2, 2, 5)
+    assert left(world) == (1, 5, 2, 2, 5, 2)
     assert world.operator.batch_names() == ["second"]
 
 
@@ -58,8 +59,9 @@ def test_a_batch_that_is_retried_in_between_keeps_the_rest(
 def test_a_company_goes_with_its_results_and_leaves_the_others(world: World) -> None:
     finished(world, 3, "first")
     finished(world, 2, "second")
-    assert delete_company(world.operator, "company-1") == Deleted(batches=2, rows=2, results=1)
-    assert left(world) == (2, 2, 3, 3, 2)
+    gone = delete_company(world.operator, "company-1")
+    assert gone == Deleted(batches=2, rows=2, results=1, superseded=1)
+    assert left(world) == (2, 2, 3, 3, 2, 1)
     line = read_history(world.operator, world.operator.batch("second"))[-1]
     assert (line["verb"], line["detail"], line["rows"]) == ("delete", {"companies": 1}, 1)
 
@@ -86,7 +88,8 @@ def test_a_delete_says_what_it_will_take_and_needs_a_yes(tracer: Terminal, world
     tracer("delete", "batch", "--company", "company-0", code=2)
     assert left(world) == before
     gone = json.loads(tracer("delete", "--company", "company-0", "--yes", "--json"))
-    assert gone == {"company": "company-0", "batches": 1, "rows": 1, "results": 1}
+    counts = {"batches": 1, "rows": 1, "results": 1, "superseded": 0}
+    assert gone == {"company": "company-0", **counts}
     gone = json.loads(tracer("delete", "batch", "--yes", "--json"))
     assert gone == {"batch": "batch", "companies": 1, "rows": 1}
-    assert left(world) == (0, 1, 0, 0, 1)
+    assert left(world) == (0, 1, 0, 0, 1, 0)

@@ -14,9 +14,11 @@ from cli.output_file import opened
 from reconciler.contract.errors import BadInput
 from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Failure
+from reconciler.operator.export import read_companies
 from tests.cli.test_commands import SEED
 from tests.terminal import Terminal
 from tests.world import World, finish
+from workers.steps.normalize import Normalized
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
@@ -57,6 +59,30 @@ def test_a_step_without_a_result_has_empty_cells_whatever_an_earlier_batch_found
     rows = exported(tracer, tmp_path / "out.csv")
     assert sorted(row["normalize.status"] for row in rows) == ["NOT_FOUND", "SKIPPED"]
     assert {row["normalize.domain"] for row in rows} == {""}
+
+
+def test_a_batch_that_found_nothing_shows_what_an_earlier_one_found_and_its_source(
+    tracer: Terminal, file: str, world: World, tmp_path: Path
+) -> None:
+    for name, found in (("before", "a.com"), ("b", None)):
+        tracer("seed", file, "--blueprint", "normalize", "--name", name)
+        world.tick()
+        attempts = world.worker.begin("normalize", world.ids())
+        world.worker.complete(attempts, [Normalized(domain=found) for _ in attempts], f"v-{name}")
+        world.tick()
+    rows = exported(tracer, tmp_path / "out.csv")
+    assert [(row["normalize.status"], row["normalize.domain"]) for row in rows] == [
+        ("COMPLETED", "a.com"),
+        ("COMPLETED", "a.com"),
+    ]
+    assert not {"normalize.written_for", "normalize.written_with"} & set(rows[0])
+    batch = world.operator.batch("b")
+    first, second = read_companies(world.operator, batch, {"normalize": Normalized.__table__})
+    source = first["normalize.source"]
+    assert (source["batch"], source["version"]) == ("before", "v-before")
+    assert source["written_at"] == first["normalize.result"]["written_at"]
+    result = {"company_id", "written_at", "domain", "short_name", "legal_form"}
+    assert second["normalize.result"].keys() == result
 
 
 def test_export_goes_to_stdout_while_the_batch_still_runs(tracer: Terminal, file: str) -> None:

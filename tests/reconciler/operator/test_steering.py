@@ -191,7 +191,8 @@ def test_two_cancels_at_once_end_each_row_once(world: World, url: str) -> None:
             both = [threads.submit(steering.cancel, one, found) for one in (other, world.operator)]
             world.wait_for_blocked()
         assert sorted(one.result(10) for one in both) == [0, 4]
-    assert told(world) == [("seed", 4), ("cancel", 4)]
+    # The one that cancelled the batch may have left all its rows to the other.
+    assert [line for line in told(world) if line[1]] == [("seed", 4), ("cancel", 4)]
 
 
 def test_a_priority_holds_from_the_next_claim(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 from reconciler.operator import history, steering
 from reconciler.operator.batch import BatchView
 from reconciler.operator.history import read_history
+from reconciler.operator.sql import rerun
 from reconciler.operator.sql import steering as queries
 from reconciler.operator.store import OperatorStore
 from tests.system.crash import Death, Place, Probe, probing, statements
@@ -35,9 +36,11 @@ class Case:
     told: int  # the rows of its lines
 
 
+AGAIN = steering.Rerun("normalize")
 LIVING = {"COMPLETED": 1, "QUEUED": 2, "PENDING": 2}
 CASES = {
     "retry": Case(lambda o, b: steering.retry(o, b), True, {"PENDING": ROWS}, ROWS),
+    "rerun": Case(lambda o, b: steering.rerun(o, b, AGAIN), True, {"PENDING": ROWS}, ROWS),
     "cancel": Case(lambda o, b: steering.cancel(o, b), False, {"COMPLETED": 1, "CANCELLED": 4}, 4),
     "pause": Case(lambda o, b: steering.pause(o, b), False, LIVING, 2),
     "priority": Case(lambda o, b: steering.set_priority(o, b, 7), False, LIVING, 2),
@@ -82,8 +85,8 @@ def lines(world: World, verb: str) -> int:
 def moved(world: World, verb: str) -> int:
     """How many rows it has moved, as they are."""
     counts = world.statuses()
-    if verb in ("retry", "cancel"):
-        return counts.get({"retry": "PENDING", "cancel": "CANCELLED"}[verb], 0)
+    if verb in ("retry", "rerun", "cancel"):
+        return counts.get("CANCELLED" if verb == "cancel" else "PENDING", 0)
     batch = world.operator.batch("batch")
     return counts["PENDING"] if batch.paused or batch.priority == 7 else 0
 
@@ -122,9 +125,12 @@ def test_every_statement_of_the_operator_is_a_place(url: str, world: World) -> N
         batch = operator.batch("batch")
         for look in (steering.unfinished, steering.failed, steering.rivals, read_history):
             look(operator, batch)
+        steering.to_rerun(operator, batch, AGAIN)
+        steering.failed_unknown(operator, batch)
+        steering.retry(operator, batch, unknown=True)
         for of_waiting in (steering.waiting, steering.wake):
             of_waiting(operator, batch)
     sent += [place.what for place in reads.crossed]
-    named = statements(queries, history)
+    named = statements(queries, rerun, history)
     assert len(named) > 10
     assert [n for n, pattern in named.items() if not any(map(pattern.fullmatch, sent))] == []

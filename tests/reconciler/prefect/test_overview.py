@@ -4,7 +4,9 @@ import pytest
 
 from reconciler.operator import steering
 from reconciler.prefect import overview as module
-from reconciler.prefect.overview import overview
+from reconciler.prefect.overview import held_back, overview
+from tests.limits import stands
+from tests.paying import paying, with_paid_steps
 from tests.world import World
 
 
@@ -35,3 +37,25 @@ def test_those_that_run_come_first_then_the_newest(
 
 def test_without_a_batch_there_is_no_row(world: World) -> None:
     assert overview(world.store) == []
+
+
+@pytest.mark.filled(fill=with_paid_steps)
+def test_what_a_provider_holds_back_is_a_line(world: World) -> None:
+    with paying():
+        world.seed(30, ["staff"])
+        assert held_back(world.store, overview(world.store)) == []
+        stands(world, full_until="'2999-01-02 03:04:05Z'")
+        full = "acme is full until 2999-01-02 03:04:05 UTC: 30 PENDING."
+        assert held_back(world.store, overview(world.store)) == [full]
+        stands(world, paused_until="'infinity'", pause_kind="'refused'", paused_why="'secret'")
+        paused = "acme is paused until resumed: 30 PENDING."
+        assert held_back(world.store, overview(world.store)) == [paused]
+        stands(world, paused_until="NULL", full_until="NULL", max_concurrent="1")
+        world.tick()
+        busy = "acme has as many calls under way as it takes (1): 29 PENDING."
+        assert held_back(world.store, overview(world.store)) == [busy]
+        stands(world, max_concurrent="NULL", spacing_s="2", learned_rate="0.5")
+        (line,) = held_back(world.store, overview(world.store))
+        assert line.startswith("acme is called at the learned rate of 30/min: 29 PENDING, until")
+        steering.pause(world.operator, world.operator.batch("batch"))
+        assert held_back(world.store, overview(world.store)) == []

@@ -33,10 +33,11 @@ from reconciler.prefect.schedule import (
     set_every,
 )
 from tests.databases import Databases
+from tests.prefect_database import give
 from tests.scratch import make_scratch
 from tests.standins.controlplane.terminal import ROOT
 
-pytestmark = pytest.mark.timeout(240)  # a new Prefect server makes its database: 15 s of CPU
+pytestmark = pytest.mark.timeout(240)  # the whole stack has to start: 20 s of CPU
 
 SLOW = timedelta(seconds=30)  # for a call of the API, on a machine with much to do
 RUN_S = 40
@@ -82,8 +83,9 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def live(databases: Databases) -> Iterator[Live]:
+def live(databases: Databases, prefect_database: Path) -> Iterator[Live]:
     home = make_scratch("tracer-stack-")
+    give(prefect_database, home)
     with databases.one() as url, Stack() as stack:
         settings = Settings.model_validate({"TRACER_HOME": home, "DATABASE_URL": url})
         run_id = stack.start(settings, url, print)
@@ -180,6 +182,7 @@ def kill_one(service: Service, argument: str) -> bool:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(300)  # a run that is killed on a busy machine is followed late
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) -> None:
     """The schedule alone takes the batch through, and replaces the loop that was killed."""
@@ -200,7 +203,7 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         assert eventually(lambda: done()[1] > 50, within_s=60)
         assert kill_one(live.stack._services["prefect-worker"], "prefect.engine")
         assert kill_one(live.stack._services["worker-host"], "--multiprocessing-fork")
-        assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=90)
+        assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=180)
         assert done() == [1500, 1500, 1500]
         for table in ("normalized", "step_a", "step_b"):
             assert len(operator.rows(f"SELECT company_id FROM results.{table}")) == 1500
@@ -260,20 +263,14 @@ def test_a_server_that_is_away_is_said_quickly_and_without_the_password() -> Non
     assert time.monotonic() - started < 3
 
 
-def test_the_environment_names_the_server_before_anything_else(tmp_path: Path) -> None:
-    program = (
-        "from reconciler.prefect.schedule import read_schedule\n"
-        "from reconciler.contract.settings import load_settings\n"
-        "from reconciler.contract.errors import Unreachable\n"
-        "try: read_schedule(load_settings())\n"
-        "except Unreachable as error: print(error)\n"
-    )
-    seen = {**os.environ, "PREFECT_HOME": str(tmp_path), "TRACER_HOME": str(tmp_path)}
-    seen["PREFECT_API_URL"] = "http://127.0.0.1:1/elsewhere/api"
-    said = subprocess.run(
-        [sys.executable, "-c", program], env=seen, check=True, capture_output=True, text=True
-    )
-    assert "127.0.0.1:1/elsewhere/api" in said.stdout
+def test_the_environment_names_the_server_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/elsewhere/api")
+    settings = Settings.model_validate({"TRACER_HOME": tmp_path})
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/elsewhere/api"):
+        read_schedule(settings)
 
 
 def test_without_any_server_one_sentence_says_what_to_do(tmp_path: Path) -> None:

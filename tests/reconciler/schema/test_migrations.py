@@ -16,9 +16,11 @@ from alembic.script import ScriptDirectory
 from reconciler.contract.column_types import SCHEMA_REVISION, SCHEMA_TURN, ContractTable
 from reconciler.contract.database import connect
 from reconciler.contract.errors import BadInput
+from reconciler.contract.grants import SPECIAL
 from reconciler.contract.revision import LAST_THERE, revision
 from reconciler.operator import views
 from reconciler.operator.history import read_history
+from reconciler.operator.seeding.batch import Spending
 from reconciler.poll import poll
 from reconciler.schema.domain_tables import sync_tables
 from reconciler.schema.migrate import REVISIONS, upgrade_schema
@@ -39,6 +41,12 @@ SELECT conname FROM pg_constraint
 WHERE contype = 'c' AND connamespace = 'public'::regnamespace ORDER BY 1
 """
 
+COLUMNS = """
+SELECT table_name || '.' || column_name FROM information_schema.columns
+WHERE table_schema = 'results'
+"""
+TABLE_NAMES = [str(table.__tablename__) for table in TABLES]
+WRITTEN = ("written_for", "written_with")
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
@@ -162,6 +170,48 @@ def test_a_running_batch_survives_an_upgrade(world: World, url: str) -> None:
     batch = world.operator.batch("batch")
     assert (batch.status, batch.companies) == ("FINISHED", 6)
     assert [step["COMPLETED"] for step in views.progress(world.operator, batch)["steps"]] == [6, 6]
+
+
+def test_spend_gets_the_client_of_its_batch_and_loses_no_sum(world: World, url: str) -> None:
+    world.seed(1, name="anns", spending=Spending(client="ann"))
+    world.seed(1, name="free")
+    added = "INSERT INTO spend (day, batch, step_name, provider, bought, charged) VALUES"
+    row = "('2026-01-31', %(batch)s, 'staff', 'acme', 2, 5)"
+    command.downgrade(config(url), "0021")
+    for batch in ("anns", "free", "deleted", ""):
+        world.sql(f"{added} {row}", batch=batch)
+    upgrade_schema(url)
+    clients = world.sql("SELECT batch, client FROM spend WHERE client <> ''")
+    assert clients == [{"batch": "anns", "client": "ann"}]
+    world.sql(f"{added} {row}", batch="anns")  # the same day and batch, of no client
+    command.downgrade(config(url), "0021")
+    sums = world.sql("SELECT batch, bought, charged FROM spend ORDER BY batch")
+    assert [tuple(found.values()) for found in sums] == [
+        *(("", 2, 5), ("anns", 4, 10), ("deleted", 2, 5), ("free", 2, 5)),
+    ]
+
+
+def test_tables_of_before_can_be_written_at_once_after_an_upgrade(world: World, url: str) -> None:
+    """Before any sync. Nor is a table touched that is no step's."""
+    world.sql("CREATE TABLE results.notes (company_id int)")
+    command.downgrade(config(url), "0016")
+    before = names(url, COLUMNS)
+    upgrade_schema(url)
+    added = [f"{table}.{column}" for table in TABLE_NAMES for column in WRITTEN]
+    special = tuple(f"{table}." for table in SPECIAL)
+    kept = {name for name in names(url, COLUMNS) if name.startswith(special)}
+    assert set(names(url, COLUMNS)) == {*before, *added, *kept}
+    world.claimed(1)
+    world.work()
+    assert world.statuses() == {"COMPLETED": 1}
+
+
+def test_a_sync_adds_to_a_table_what_tracer_writes_there(url: str) -> None:
+    with psycopg.connect(url) as owner:
+        for column in WRITTEN:
+            owner.execute(f"ALTER TABLE results.step_a DROP COLUMN {column}".encode())
+    added = [f"Column results.step_a.{column} added" for column in WRITTEN]
+    assert sync_tables(url, TABLES) == added
 
 
 def test_what_is_updated_often_has_room_on_its_page_and_is_vacuumed_early(world: World) -> None:

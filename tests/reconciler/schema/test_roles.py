@@ -12,6 +12,7 @@ from psycopg import sql
 
 from reconciler.contract.grants import CONDUCTOR, OPERATOR, ROLES, WORKER
 from reconciler.schema.roles import sync_roles
+from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.roles import as_role, granted
 from tests.terminal import SEED, Terminal
 
@@ -183,6 +184,7 @@ def test_what_a_role_may_beyond_its_grants_is_said(
 )
 def test_the_wrong_role_is_told_in_a_sentence(
     tracer: Terminal,
+    tmp_path: Path,
     url: str,
     file: str,
     owner: psycopg.Connection[Any],
@@ -195,7 +197,8 @@ def test_the_wrong_role_is_told_in_a_sentence(
     tracer("seed", file, *SEED, "--name", "b")
     owner.execute("DROP TABLE results.step_b")
     use(monkeypatch, url, role)
-    tracer(*(file if part == "FILE" else part for part in command), code=2)
+    with listening(tmp_path / "home"):
+        tracer(*(file if part == "FILE" else part for part in command), code=2)
     assert says in " ".join(tracer.err.split())
 
 

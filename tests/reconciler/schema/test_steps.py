@@ -62,6 +62,17 @@ def test_a_table_that_no_step_makes_is_refused_before_anything_is_written(
     assert world.operator.steps() == []
 
 
+def test_the_version_of_the_code_is_in_the_registry(world: World, url: str) -> None:
+    known = {row["step_name"]: row["version"] for row in world.operator.steps()}
+    assert known == {name: step.version for name, step in STEPS.items()}
+    changed = STEPS | {"step_a": replace(STEPS["step_a"], version="abc")}
+    before = STEPS["step_a"].version
+    assert sync_steps(url, changed) == [f"Step step_a: version {before} of its code -> abc"]
+    assert sync_steps(url, changed) == []
+    world.sql("UPDATE enrichment_registry SET version = NULL")
+    assert sync_steps(url, STEPS) == [], "a registry of before says nothing of it"
+
+
 def test_a_setting_keeps_its_value_where_the_needs_change(world: World, url: str) -> None:
     world.operator.set_step("step_a", {"chunk_size": 7})
     sync_steps(url, needing(step_a=(Normalized,)))

@@ -49,6 +49,7 @@ def sample(name: str) -> Deployed:
     return modal.Function.from_name("sample", name)
 
 
+@pytest.mark.proof  # test_modal_run.py has one that runs beside another step
 def test_a_step_runs_end_to_end_with_its_secret_on_the_uploaded_code(
     world: World, url: str
 ) -> None:

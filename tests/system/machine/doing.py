@@ -1,6 +1,8 @@
 """How a side does a verb, to its end or in a transaction left open, and what is checked then."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +16,16 @@ from reconciler.contract.states import BatchStatus, Status
 from reconciler.contract.worker_store import Attempt
 from reconciler.operator.batch import BatchView
 from reconciler.operator.store import OperatorStore
-from tests.system.machine.model import TICK, WAITS_FOR, Key, Seen, check_moves, check_world, read
+from tests.system.machine.model import (
+    TICK,
+    WAITS_FOR,
+    Found,
+    Key,
+    Seen,
+    check_moves,
+    check_world,
+    read,
+)
 from tests.system.machine.sides import Held, Sides, line
 
 T = TypeVar("T")
@@ -86,7 +97,8 @@ class Machine(RuleBasedStateMachine):
         self.chunks: list[Chunk] = []
         self.waiting: list[Chunk] = []  # for an answer of the spawner
         self.begun: list[list[Attempt]] = []
-        self.landed: dict[tuple[str, int], str] = {}
+        self.landed: dict[tuple[str, int], Found] = {}
+        self.kept: Counter[tuple[str, int, Found]] = Counter()
         # Attempts that began. A number that was refunded before is the next claim's again, so that
         # a worker who comes late begins under it rightly; one that began never comes back.
         self.spent: set[tuple[Key, int]] = set()
@@ -155,12 +167,25 @@ class Machine(RuleBasedStateMachine):
         """What holds whatever was done."""
         check_world(self.seen)
         assert self.seen.landed == self.landed
+        assert self.seen.kept == self.kept
         for key, attempt in self.spent:
             now = self.seen.rows[key]["attempt"]
             assert now == attempt or (
                 now > attempt and (key, attempt) in self.seen.ended | self.handed_back
             )
         self.sound = True
+
+    def put(self, attempt: Attempt, mark: str | None) -> None:
+        """A result that has landed: of two, the newer is shown that has found something."""
+        place = (attempt.step_name, attempt.company.id)
+        found, there = (mark, attempt.batch_id), self.landed.get(place)
+        if there is None:
+            self.landed[place] = found
+        elif mark is None and there[0] is not None:
+            self.kept[*place, found] += 1
+        else:
+            self.kept[*place, there] += 1
+            self.landed[place] = found
 
     def moment(self, late: timedelta = timedelta(0)) -> datetime:
         """The clock of this machine, and so of its Postgres, as a tick read it that is so late."""
@@ -169,7 +194,8 @@ class Machine(RuleBasedStateMachine):
     def batch(self, which: int) -> BatchView:
         """A batch as an operator has looked it up."""
         row = newest(list(self.seen.batches.values()), which)
-        return BatchView(**row, companies=0, now=self.moment())
+        known = {f.name: row[f.name] for f in fields(BatchView) if f.name in row}
+        return BatchView(**known, companies=0, now=self.moment())
 
     def told(
         self, operator: OperatorStore, verb: Callable[..., Any], batch: BatchView, *values: Any

@@ -38,7 +38,10 @@ plantings = st.lists(st.tuples(companies, blueprints, priorities), min_size=1, m
 sweeps = st.sampled_from(["advance", "advance", "reap", "finish", "give_back"])
 dispatches = st.sampled_from(["release", "record_calls", "note_unknown"])
 reports = st.sampled_from(
-    ["complete", "fail", "fail for good", "miss", "skip", "heartbeat", "hand_back"]
+    [
+        *("complete", "complete with nothing", "fail", "fail for good", "miss", "skip"),
+        *("heartbeat", "hand_back"),
+    ]
 )
 steerings = st.sampled_from(["retry", "cancel", "cancel", "pause", "priority", "retry a step"])
 # How far things are at first, and what is then done in a transaction that stays open.

@@ -86,4 +86,5 @@ class Interleavings(Conductors, Workers, Operators, Time):
         for chunk in spawner.asked:
             attempts = worker.begin(chunk.step_name, chunk.company_ids)
             worker.complete(attempts, [RESULTS[chunk.step_name](0) for _ in attempts])
-            self.landed |= {(chunk.step_name, one.company.id): "0" for one in attempts}
+            for one in attempts:
+                self.put(one, "0")

@@ -1,5 +1,6 @@
 """What always holds, as a comparison of what was read before a verb and after it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,6 +68,7 @@ RESULTS: dict[str, Callable[[int], Any]] = {
     "step_a": lambda mark: StepA(attribute_count=mark),
     "step_b": lambda mark: StepB(greeting=str(mark)),
 }
+EMPTY = {"normalize": Normalized}  # of the steps that may find nothing
 
 # All in one statement and one value: this is read after every verb.
 EVERYTHING = """
@@ -76,9 +78,15 @@ SELECT json_build_array(
     (SELECT json_agg(s) FROM (
         SELECT * FROM enrichment_registry LEFT JOIN throttles USING (step_name)) s),
     (SELECT json_agg(r) FROM (
-        SELECT 'normalize' AS step, company_id, domain AS mark FROM results.normalized
-        UNION ALL SELECT 'step_a', company_id, attribute_count::text FROM results.step_a
-        UNION ALL SELECT 'step_b', company_id, greeting FROM results.step_b) r),
+        SELECT 'normalize' AS step, company_id, domain AS mark, written_for FROM results.normalized
+        UNION ALL SELECT 'step_a', company_id, attribute_count::text, written_for
+            FROM results.step_a
+        UNION ALL SELECT 'step_b', company_id, greeting, written_for FROM results.step_b) r),
+    (SELECT json_agg(s) FROM (
+        SELECT CASE table_name WHEN 'normalized' THEN 'normalize' ELSE table_name END AS step,
+            company_id, batch_id AS written_for, coalesce(result ->> 'domain',
+                result ->> 'attribute_count', result ->> 'greeting') AS mark
+        FROM results.superseded) s),
     (SELECT json_agg(a) FROM (
         SELECT company_id, step_name, batch_id, attempt FROM attempts) a),
     (SELECT json_agg(p) FROM (
@@ -92,6 +100,9 @@ EXPLAINED = f"""
 SELECT f.* FROM batch_companies m JOIN companies k ON k.id = m.company_id
 CROSS JOIN LATERAL ({EXPLAIN % {"batch_id": "m.batch_id", "key": "k.key"}}) f
 """
+
+
+Found = tuple[str | None, int]  # a mark, None where nothing was found; for which batch
 
 
 class Key(NamedTuple):
@@ -109,7 +120,8 @@ class Seen:
     rows: dict[Key, Row]
     batches: dict[int, Row]
     steps: dict[str, Row]
-    landed: dict[tuple[str, int], str]
+    landed: dict[tuple[str, int], Found]
+    kept: Counter[tuple[str, int, Found]]  # what another result has taken the place of
     ended: set[tuple[Key, int]]
     logged: dict[tuple[int, int], list[int]]  # of batch and position, as `LOGGED`
 
@@ -136,15 +148,20 @@ def read(connection: Connection) -> Seen:
     """What the connection sees."""
     found = connection.execute(EVERYTHING).fetchone()
     assert found is not None
-    rows, batches, steps, landed, ended, logged = (part or [] for part in found["seen"])
+    rows, batches, steps, landed, kept, ended, logged = (part or [] for part in found["seen"])
     return Seen(
         rows={key_of(row): row for row in rows},
         batches={row["id"]: row for row in batches},
         steps={row["step_name"]: row for row in steps},
-        landed={(row["step"], row["company_id"]): row["mark"] for row in landed},
+        landed={(row["step"], row["company_id"]): found_in(row) for row in landed},
+        kept=Counter((row["step"], row["company_id"], found_in(row)) for row in kept),
         ended={(key_of(row), row["attempt"]) for row in ended},
         logged={(p["batch_id"], p["position"]): [p[name] for name in LOGGED] for p in logged},
     )
+
+
+def found_in(row: Mapping[str, Any]) -> Found:
+    return row["mark"], row["written_for"]
 
 
 def keys_of(chunks: Iterable[Chunk]) -> dict[Key, int]:

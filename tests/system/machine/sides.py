@@ -26,6 +26,7 @@ max_in_flight = 3, chunk_size = 2, enabled = true
 CLEAN = f"""
 DELETE FROM batches; DELETE FROM companies; DELETE FROM throttles; DELETE FROM ticks;
 DELETE FROM results.normalized; DELETE FROM results.step_a; DELETE FROM results.step_b;
+DELETE FROM results.superseded;
 SELECT setval('batches_id_seq', 1, false), setval('companies_id_seq', 1, false);
 UPDATE enrichment_registry SET {SETTINGS};
 UPDATE polling SET ticked_at = now()

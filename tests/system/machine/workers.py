@@ -12,7 +12,7 @@ from reconciler.contract.states import Status
 from reconciler.contract.worker_store import Attempt, Failure
 from tests.system.machine.doing import Machine, held, holds, newest, ours
 from tests.system.machine.draws import endings, few, ids, reports, sides, which
-from tests.system.machine.model import RESULTS, Key, Seen
+from tests.system.machine.model import EMPTY, RESULTS, Key, Seen
 
 
 class Workers(Machine):
@@ -74,10 +74,14 @@ class Workers(Machine):
         worker, attempts = self.sides.workers[by], newest(self.begun, group)[:few]
         self.marks += 1
         mark, step = self.marks, attempts[0].step_name
+        some = partial(RESULTS[step], mark)
         acts = {
             "heartbeat": partial(worker.heartbeat, attempts),
             "hand_back": partial(worker.release_begun, attempts),
             "complete": partial(worker.complete, attempts, [RESULTS[step](mark) for _ in attempts]),
+            "complete with nothing": partial(
+                worker.complete, attempts, [EMPTY.get(step, some)() for _ in attempts]
+            ),
             "fail": partial(
                 worker.fail, attempts, [Failure("broken", retry_after_s=5)] * len(attempts)
             ),
@@ -99,7 +103,10 @@ class Workers(Machine):
                 self.handed_back |= {
                     one for one in mine if (one[0].step_name, one[0].company_id) in won
                 }
-            if verb == "complete":
-                self.landed |= dict.fromkeys(won, str(mark))
+            if verb.startswith("complete"):
+                found = None if verb == "complete with nothing" and step in EMPTY else str(mark)
+                for one in attempts:
+                    if (step, one.company.id) in won:
+                        self.put(one, found)
 
         self.do(worker, (verb.split()[0],), acts[verb], land, holds(held(attempts)), ending)

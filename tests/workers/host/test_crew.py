@@ -6,15 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from reconciler.contract.settings import workers_socket
-from reconciler.local.worker_host import accepts
 from reconciler.spawners.local import LocalSpawner
 from reconciler.tick import TickReport, tick
+from tests.hosts import hosting
 from tests.workers.host.test_host import argued, children
 from tests.world import World, wait_until
 from workers.host.presence import Presence
@@ -56,30 +56,18 @@ Hosted = Callable[[], "subprocess.Popen[bytes]"]
 @pytest.fixture
 def start(tmp_path: Path, url: str) -> Iterator[Hosted]:
     """Starts a host with one worker process on what `mysteps.py` has; all end with the test."""
-    hosts = list[subprocess.Popen[bytes]]()
-
-    def started() -> "subprocess.Popen[bytes]":
-        environment = {
-            **os.environ,
-            "DATABASE_URL": url,
-            "TRACER_HOME": str(tmp_path),
-            "TRACER_STEPS": "mysteps",
-            "TRACER_WORKER_PROCESSES": "1",
-        }
-        command = [sys.executable, "-P", "-m", "workers.host"]
-        host = subprocess.Popen(command, env=environment, cwd=tmp_path)
-        hosts.append(host)
-        wait_until(lambda: accepts(workers_socket(tmp_path)))
-        return host
-
-    yield started
-    for host in hosts:
-        host.terminate()
-        host.wait(10)
+    with ExitStack() as hosts:
+        yield lambda: hosts.enter_context(hosting(tmp_path, url, steps="mysteps"))
 
 
 def write_steps(folder: Path, how: dict[str, str], concurrency: int = 1) -> None:
     (folder / "mysteps.py").write_text(STEPS.format(concurrency=concurrency, **how))
+
+
+def called(folder: Path) -> int:
+    """For how many companies the step has been called."""
+    log = folder / "worked"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def ticked(world: World, home: Path) -> TickReport:
@@ -172,6 +160,7 @@ def test_a_host_that_is_stopped_writes_what_is_under_way(
     world.seed(4)
     assert ticked(world, tmp_path).claimed == 4
     wait_until(lambda: world.statuses() == {"IN_PROGRESS": 2, "QUEUED": 2})
+    wait_until(lambda: called(tmp_path) == 2)
     for pid in [host.pid, *children(host.pid)]:
         os.kill(pid, signal.SIGTERM)
     assert host.wait(10) == 0

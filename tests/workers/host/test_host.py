@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import enumerate as enumerate_
@@ -19,6 +19,7 @@ from reconciler.spawners.local import NO_HOST, UNSENT, LocalSpawner
 from reconciler.spawners.protocol import Refused, Spawned, Unknown
 from reconciler.tick import tick
 from tests.databases import Databases
+from tests.hosts import hosting
 from tests.reconciler.operator.diagnosis.breaking import listening
 from tests.world import World, chunk_of, wait_until
 from workers.runtime.loading import load_steps
@@ -29,25 +30,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@contextmanager
-def hosting(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A host with one worker process."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "TRACER_HOME": str(home),
-        "TRACER_WORKER_PROCESSES": "1",
-    }
-    command = [sys.executable, "-m", "workers.host", "--until-eof"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
-        wait_until(lambda: accepts(workers_socket(home)))
-        yield process
-        process.terminate()
-
-
 @pytest.fixture
 def host(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
-    with hosting(home, url) as process:
+    with hosting(home, url, "--until-eof", stdin=subprocess.PIPE) as process:
         yield process
 
 
@@ -86,22 +71,18 @@ def argued(pid: str) -> str:
     return ""
 
 
-@pytest.mark.usefixtures("host")
-def test_claimed_companies_are_worked(world: World, home: Path) -> None:
+def test_claimed_companies_are_worked_and_a_host_whose_owner_goes_finishes_what_it_took(
+    world: World, home: Path, host: "subprocess.Popen[bytes]"
+) -> None:
     world.seed(30)
     assert tick(world.store, spawner(home), world.store.now()).spawned == 30
     wait_until(lambda: world.statuses() == {"COMPLETED": 30})
-
-
-def test_a_host_whose_owner_goes_finishes_what_it_took(
-    world: World, home: Path, host: "subprocess.Popen[bytes]"
-) -> None:
-    world.seed(20, ["step_a"])
-    tick(world.store, spawner(home), world.store.now())
+    world.seed(20, ["step_a"], name="another")
+    assert tick(world.store, spawner(home), world.store.now()).spawned == 20
     assert host.stdin
     host.stdin.close()
     assert host.wait(30) == 0
-    assert world.statuses() == {"COMPLETED": 20}
+    assert world.statuses() == {"COMPLETED": 50}
     assert not workers_socket(home).parent.exists()
 
 
@@ -152,6 +133,25 @@ def test_a_second_host_of_the_same_home_says_so(shared: Shared) -> None:
     )
     assert second.returncode == 2
     assert second.stderr == "A worker host is running already for this TRACER_HOME.\n"
+
+
+def test_of_hosts_that_start_at_once_one_listens_and_the_others_say_so(
+    home: Path, shared: Shared
+) -> None:
+    environment = {**os.environ, "TRACER_HOME": str(home), "DATABASE_URL": shared.url}
+    command = [sys.executable, "-m", "workers.host", "--until-eof"]
+    pipe = subprocess.PIPE
+    hosts = [
+        subprocess.Popen(command, env=environment, stdin=pipe, stderr=pipe, text=True)
+        for _ in range(3)
+    ]
+    try:
+        wait_until(lambda: sum(host.poll() is not None for host in hosts) == 2)
+        assert accepts(workers_socket(home))
+    finally:
+        said = [host.communicate(timeout=60)[1] for host in hosts]  # their input ends: so do they
+    assert sorted(host.returncode for host in hosts) == [0, 2, 2]
+    assert said.count("A worker host is running already for this TRACER_HOME.\n") == 2
 
 
 def test_without_a_host_every_chunk_is_refused(home: Path) -> None:

@@ -40,12 +40,12 @@ DEATHS = {
 @pytest.mark.parametrize(
     ("how", "death"),
     [
-        (THREADED, "exit"),
         (ON_LOOP, "exit"),
         *(
             pytest.param(how, death, marks=pytest.mark.proof)
-            for death in list(DEATHS)[1:]
+            for death in DEATHS
             for how in (THREADED, ON_LOOP)
+            if (how, death) != (ON_LOOP, "exit")
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else value["kind"].split()[0],

@@ -1,16 +1,12 @@
 """A step that takes long holds up no other step of the same process."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.contract.settings import workers_socket
-from reconciler.local.worker_host import accepts
+from tests.hosts import hosting
 from tests.workers.host.test_crew import ticked
 from tests.world import World, wait_until
 
@@ -42,14 +38,9 @@ KINDS = {
 def home(request: pytest.FixtureRequest, tmp_path: Path, url: str) -> Iterator[Path]:
     """A host with one worker process."""
     (tmp_path / "mysteps.py").write_text(STEPS.format(**request.param))
-    given = {"DATABASE_URL": url, "TRACER_HOME": str(tmp_path), "TRACER_STEPS": "mysteps"}
-    command = [sys.executable, "-P", "-m", "workers.host"]
-    environment = {**os.environ, **given, "TRACER_WORKER_PROCESSES": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment) as host:
-        wait_until(lambda: accepts(workers_socket(tmp_path)))
+    with hosting(tmp_path, url, steps="mysteps"):
         yield tmp_path
         (tmp_path / "go").touch()
-        host.terminate()
 
 
 def done(world: World, home: Path, step: str) -> int:

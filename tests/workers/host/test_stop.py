@@ -3,14 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from reconciler.contract.settings import workers_socket
-from reconciler.local.worker_host import accepts
+from tests.hosts import hosting
 from tests.workers.host.test_crew import Hosted, children, start, ticked
 from tests.world import World, wait_until
 
@@ -65,15 +64,19 @@ def test_what_outlasts_the_grace_period_is_given_up_and_costs_no_attempt(
     assert set(world.statuses()) <= {"PENDING", "QUEUED"}
 
 
-@pytest.mark.parametrize("family", [False, True], ids=["host alone", "with its processes"])
-@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("signal_", "family"),
+    [
+        pytest.param(signal.SIGTERM, False, id="SIGTERM to the host alone"),
+        pytest.param(signal.SIGINT, True, id="Ctrl-C, which its processes hear too"),
+        pytest.param(signal.SIGTERM, True, id="SIGTERM to all", marks=pytest.mark.proof),
+        pytest.param(signal.SIGINT, False, id="SIGINT to the host alone", marks=pytest.mark.proof),
+    ],
+)
 def test_a_host_whose_processes_are_still_starting_ends_with_0_and_no_traceback(
     tmp_path: Path, url: str, signal_: signal.Signals, family: bool
 ) -> None:
-    seen = {**os.environ, "DATABASE_URL": url, "TRACER_HOME": str(tmp_path)}
-    command = [sys.executable, "-P", "-m", "workers.host"]
-    with subprocess.Popen(command, env=seen, cwd=tmp_path, stderr=subprocess.PIPE) as host:
-        wait_until(lambda: accepts(workers_socket(tmp_path)))
+    with hosting(tmp_path, url, processes=2, stderr=subprocess.PIPE) as host:
         for pid in [host.pid, *(children(host.pid) if family else [])]:
             os.kill(pid, signal_)
         said = host.communicate(timeout=30)[1].decode()

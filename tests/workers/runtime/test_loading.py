@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.contract.errors import BadInput
+from reconciler.contract.holds import Unloaded
 from reconciler.contract.results import StepResult
 from reconciler.contract.settings import load_settings
 from tests.terminal import Terminal
@@ -117,9 +118,13 @@ def test_a_file_that_cannot_be_imported_keeps_back_its_own_steps_alone() -> None
     write("enrich/steps/good.py", STEP.format(name="good", table="of_good"))
     write("enrich/steps/broken.py", "import nonesuch")
     write("enrich/steps/twice.py", STEP.format(name="normalize", table="of_twice"))
-    faults = list[str]()
+    faults = list[Unloaded]()
     assert "good" in load_steps(["workers.steps", "enrich.steps"], faults.append)
-    assert [fault.partition(": ")[0] for fault in faults] == [
+    assert [(fault.module, fault.step) for fault in faults] == [
+        ("enrich.steps.broken", None),
+        ("enrich.steps.twice", "normalize"),
+    ]
+    assert [str(fault).partition(": ")[0] for fault in faults] == [
         "enrich.steps.broken cannot be imported",
         "enrich.steps.twice and workers.steps.normalize both have a step normalize or the table"
         " of_twice",
@@ -135,11 +140,15 @@ def test_a_step_without_its_input_keeps_back_what_needs_it() -> None:
             "company: Company)", "company: Company, mine: Mine9)"
         ),
     )
-    faults = list[str]()
+    faults = list[Unloaded]()
     assert list(load_steps(["workers.steps", "mine", "theirs"], faults.append)) == list(
         load_steps()
     )
-    assert [fault.partition(",")[0] for fault in faults] == [
+    assert [(fault.module, fault.step) for fault in faults] == [
+        ("mine", "mine"),
+        ("theirs", "theirs"),
+    ]
+    assert [fault.says.partition(",")[0] for fault in faults] == [
         "mine takes Other9",
         "theirs takes Mine9",
     ]
@@ -153,11 +162,11 @@ def test_a_package_that_is_not_there_is_no_fault_to_pass_over() -> None:
 def test_what_is_left_out_is_said_and_the_rest_is_registered(
     tracer: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("enrich/steps/good.py", STEP.format(name="good", table="of_good"))
+    write("enrich/steps/fine.py", STEP.format(name="fine", table="of_fine"))
     write("enrich/steps/broken.py", "import nonesuch")
     monkeypatch.setenv("TRACER_STEPS", "workers.steps,enrich.steps")
     found = tracer.json("steps", "sync", code=2)
-    assert "Step good registered" in found["changes"]
+    assert "Step fine registered" in found["changes"]
     (fault,) = found["faults"]
     assert fault.startswith("Left out: enrich.steps.broken cannot be imported: ModuleNotFoundError")
     tracer("steps")
@@ -228,3 +237,33 @@ def test_what_no_step_and_no_resource_gives_is_said(n: int, taken: str, says: st
     write("mine.py", ALONE.format(n=n, taken=taken))
     with pytest.raises(BadInput, match=says):
         load_steps(["workers.steps", "mine"])
+
+
+PAYS = """
+from workers.kit import Company, Paid, StepResult, step
+
+
+class {table}(StepResult, table=True):
+    __tablename__ = "{table}"
+
+
+@step({terms})
+async def pays(company: Company, paid: Paid) -> {table}:
+    return {table}()
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "terms", "says"),
+    [
+        ("Sought", 'price=1, recall="lookup"', 'has recall="lookup" and no lookup: write one'),
+        ("Dear", 'price="abc"', "price is a number that is not below 0 (it is 'abc')"),
+    ],
+)
+def test_terms_that_cannot_work_are_refused_with_a_sentence(
+    here: Path, table: str, terms: str, says: str
+) -> None:
+    (here / "mine.py").write_text(PAYS.format(table=table, terms=terms))
+    with pytest.raises(BadInput) as refused:
+        load_steps(["mine"])
+    assert says in str(refused.value)

@@ -17,12 +17,26 @@ def failed(row: RowFacts) -> Iterator[Reason]:
     if row.batch_status == BatchStatus.CANCELLED:
         says += ", and its batch was cancelled: it cannot be retried"
         yield Reason(Code.FAILED, f"{says}{error}")
+    if row.lost_order:
+        yield _may_be_charged(row)
     fixes = [f"tracer retry --company={quote(row.key)} {operand(row.batch)}"]
     if row.batch_paused:
         fixes.append(f"tracer resume {operand(row.batch)}")
     if row.polling_paused:
         fixes.append(loop.RESUME_POLLING)
     yield Reason(Code.FAILED, f"{says}{error}", " && ".join(fixes))
+
+
+def _may_be_charged(row: RowFacts) -> Reason:
+    """A call was sent, and its answer is not known: a person says what it cost, or pays again."""
+    sent = f" at {since(row.lost_at, row.now)}" if row.lost_at else ""
+    says = (
+        f"{row.step} FAILED{_when(row)}: its call was sent{sent} and may have been charged. If the "
+        f"provider says which, `tracer orders settle {row.lost_order}` with --charged or "
+        "--not-charged. To buy it again, and maybe pay twice"
+    )
+    fix = f"tracer retry --unknown --company={quote(row.key)} {operand(row.batch)}"
+    return Reason(Code.MAY_BE_CHARGED, says, fix)
 
 
 def cancelled(row: RowFacts) -> Iterator[Reason]:
@@ -33,9 +47,9 @@ def cancelled(row: RowFacts) -> Iterator[Reason]:
 def completed(row: RowFacts) -> Iterator[Reason]:
     """The step is done; the next tick advances the company to the next step, if there is one."""
     if row.last:
-        says = f"All steps are done: {row.step}, the last one, was COMPLETED{_when(row)}"
+        says = f"All steps are done: {row.step}, the last one, was COMPLETED{_how(row)}"
         yield Reason(Code.ALL_STEPS_DONE, says)
-    yield from _goes_on(row, Code.STEP_DONE, f"{row.step} was COMPLETED{_when(row)}")
+    yield from _goes_on(row, Code.STEP_DONE, f"{row.step} was COMPLETED{_how(row)}")
 
 
 def not_found(row: RowFacts) -> Iterator[Reason]:
@@ -62,6 +76,14 @@ def _goes_on(row: RowFacts, code: Code, says: str) -> Iterator[Reason]:
         yield Reason(Code.BATCH_CANCELLED, cancelled)
     yield from loop.halted(row)
     yield Reason(code, f"{says}; the next tick takes the company to the next step")
+
+
+def _how(row: RowFacts) -> str:
+    """When the row ended, and whose answer it has used, if it bought none."""
+    if row.reused_at is None:
+        return _when(row)
+    whose = f"the batch {row.reused_from!r}" if row.reused_from else "a batch that is deleted"
+    return f"{_when(row)}, with the answer that {whose} got at {since(row.reused_at, row.now)}"
 
 
 def _when(row: RowFacts) -> str:

@@ -6,7 +6,7 @@ from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.states import Status
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import RowFacts
-from reconciler.operator.diagnosis.rules import loop, step
+from reconciler.operator.diagnosis.rules import loop, provider, step
 from reconciler.operator.wording import since, until
 
 
@@ -21,6 +21,8 @@ def queued(row: RowFacts) -> Iterator[Reason]:
     if fault := seen.workers_fault:
         lease = f"The lease of {row.attempt_text} runs until {_lease(row)}"
         yield Reason(fault.code, f"{says}. {fault.says}. {lease}", fault.fix)
+    if not row.not_spawned:
+        yield from provider.call_planned(row)
     code = Code.SPAWN_UNANSWERED if row.not_spawned else Code.CLAIMED
     error = f": {row.error}" if row.error else ""
     yield Reason(code, f"{says}: {_call(row)} has until {_lease(row)} to begin {row.step}{error}")
@@ -40,6 +42,7 @@ def running(row: RowFacts) -> Iterator[Reason]:
     if gone:
         says = f"{row.step} was begun{began} by a worker host that is gone"
         yield Reason(Code.WORKER_HOST_GONE, f"{says}: {_next_attempt(row)}. {gone}", fix)
+    yield from provider.call_planned(row)
     says = f"{row.step} is running{begun and f' since {begun}'} on {_call(row)}: {row.attempt_text}"
     yield Reason(Code.RUNNING, f"{says}, and its lease runs until {_lease(row)}")
 

@@ -8,8 +8,9 @@ from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.states import IN_FLIGHT, BatchStatus, Status
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import COUNTED, NextClaim, RowFacts
-from reconciler.operator.diagnosis.rules import loop, step
+from reconciler.operator.diagnosis.rules import loop, money, provider, step
 from reconciler.operator.wording import counted, operand, since, until
+from reconciler.provider_state import pace_text
 
 
 def only_the_claim_decides(row: RowFacts) -> bool:
@@ -23,6 +24,7 @@ def only_the_claim_decides(row: RowFacts) -> bool:
         and row.available_at <= row.now
         and not row.throttled
         and row.working_batch is None
+        and not (row.limits and row.limits.closed)
     )
 
 
@@ -43,15 +45,25 @@ def reasons(row: RowFacts) -> Iterator[Reason]:
     if row.available_at > row.now:
         yield _not_yet_available(row)
     yield from loop.no_tick(row)
+    yield from provider.closed(row)
     yield from _not_claimable(row)
+    if row.full_caps and row.price:
+        yield money.cap_holds(row.full_caps, row.step, row.price)
     if row.observed.workers_full:
         says = f"The worker host works on as many companies of {row.step} as it can"
         yield Reason(Code.WORKERS_FULL, f"{says}: the next ticks bring it more")
     if claim := row.next_claim:
+        yield from provider.at_limit(row, claim)
         yield from _behind(row, claim)
         yield from _in_line(row, claim)
         yield _claimed_next(row)
     yield Reason(Code.IN_LINE, f"{row.step} waits for the next tick")
+
+
+def later(at: datetime, now: datetime) -> Reason:
+    """Rows wait after a failed attempt, or were asked to wait; the first of them goes out `at`."""
+    says = f"Rows wait after a failed attempt: the next one goes out at {until(at, now)}"
+    return Reason(Code.BACKOFF, says)
 
 
 def _not_yet_available(row: RowFacts) -> Reason:
@@ -82,6 +94,8 @@ def _not_claimable(row: RowFacts) -> Iterator[Reason]:
         yield Reason(Code.THROTTLED, f"{says} not take all calls: {row.held_because}", fix)
     if row.working_batch:
         says = f"The batch {row.working_batch!r} has {name} of this company in flight"
+        if row.price:
+            says += ": its answer is paid once, and used here too if it is fresh"
         yield Reason(Code.COMPANY_IN_FLIGHT, says)
     if not row.max_in_flight:
         yield step.capacity_zero(name, _more_in_flight(row))
@@ -136,6 +150,10 @@ def _share(row: RowFacts, claim: NextClaim) -> str:
         why = f"{row.in_flight} of {row.max_in_flight} are in flight{_waiting_for_workers(row)}"
     elif claim.free == row.allowance:
         why = "it is throttled: workers did not take all its calls"
+    elif row.limits and provider.by_rate(row, claim):
+        why = f"{row.provider} is called at {pace_text(row.limits)}"
+    elif row.limits and provider.by_concurrency(row, claim):
+        why = f"at {row.provider}, {row.limits.at_a_time} calls may be under way"
     else:
         why = "a tick takes no more"
     shared = claim.sharing > 1 and claim.room

@@ -14,6 +14,7 @@ HELD_FIXES = {
     HoldKind.GRANT: f"{GRANT} && {RESUME}",
     HoldKind.SECRET: RESUME,
     HoldKind.FAILURES: RESUME,
+    HoldKind.IMPORT: SYNC,
 }
 DEFAULT_CAPACITY = 1000  # the registry's default
 

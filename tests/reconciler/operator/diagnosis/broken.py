@@ -113,6 +113,20 @@ BROKEN: dict[str, tuple[Break, str, Code, str, str]] = {
         "The database lacks throttles",
         "",
     ),
+    "a lost view": (
+        renamed("tracer_rows"),
+        "schema",
+        Code.SCHEMA_DAMAGED,
+        "The database lacks tracer_rows",
+        "",
+    ),
+    "a lost history of results": (
+        renamed("results.superseded"),
+        "tables",
+        Code.SCHEMA_DAMAGED,
+        "The database lacks results.superseded",
+        "",
+    ),
     "a lost column": (
         column("ticks", "claimed"),
         "schema",

@@ -4,19 +4,24 @@ import ast
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.errors import TracerError, WrongSchema
+from reconciler.contract.limits import read_windows
 from reconciler.local.worker_host import HostFault, HostStatus
 from reconciler.operator.diagnosis.explain import explain
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.diagnosis.row_facts import NextClaim, Observed, RowFacts
 from reconciler.operator.diagnosis.rules import loop, workers
+from reconciler.operator.money.full import FullCap
 from reconciler.prefect.schedule import Schedule
+from reconciler.provider_state import ProviderState
 from tests.reconciler.operator.diagnosis.broken import BROKEN
 from tests.reconciler.operator.diagnosis.test_doctor_modal import CODES as OF_MODAL
 
@@ -24,6 +29,7 @@ ROOT = Path(__file__).parents[4]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SOON, LATELY = NOW + timedelta(minutes=1), NOW - timedelta(minutes=1)
 NEXT = NextClaim(10, 10, 10, 0, 0, 0, 1, 0, 0, None)
+NONE_FREE = NextClaim(0, 0, 0, 0, 0, 0, 0, 20, 0, None)
 QUEUED: dict[str, Any] = {"status": "QUEUED", "queued_at": LATELY, "lease_expires_at": SOON}
 BEGUN = QUEUED | {"status": "IN_PROGRESS", "started_at": LATELY}
 DONE: dict[str, Any] = {"status": "COMPLETED", "finished_at": LATELY}
@@ -32,6 +38,16 @@ HERE = Observed(workers="local", workers_ready=False, workers_fault=NO_HOST)
 LACKS = Reason(Code.WORKER_HOST_LACKS_STEP, "The worker host here does not have it", "tracer up")
 LACKING = Observed(workers="local", workers_ready=False, workers_fault=LACKS)
 AWAY = Reason(Code.PREFECT_UNREACHABLE, "No Prefect server answers", "prefect server start")
+
+
+def limited(**values: Any) -> ProviderState:
+    """A provider with 5 calls a second and 1000 a day, changed."""
+    empty = dict.fromkeys(field.name for field in fields(ProviderState))
+    windows = read_windows("5/s,1000/d")
+    known = {"name": "acme", "windows": windows, "burst": 1, "spacing_s": 0.206, "failures": 0}
+    known |= {"until_resumed": False, "refusals": 0, "under_way": 0, "now": NOW}
+    return ProviderState(**{**empty, **known, **values})
+
 
 ROWS: dict[Code, dict[str, Any]] = {
     Code.ALL_STEPS_DONE: DONE | {"number": 2},
@@ -56,6 +72,17 @@ ROWS: dict[Code, dict[str, Any]] = {
     },
     Code.THROTTLED: {"held_until": SOON, "held_because": "full"},
     Code.COMPANY_IN_FLIGHT: {"working_batch": "other"},
+    Code.CAP_FULL: {
+        "price": Decimal(2),
+        "full_caps": (FullCap("all", None, Decimal(5), Decimal(1), 3, Decimal(2)),),
+    },
+    Code.PROVIDER_PAUSED: {"limits": limited(paused_until=SOON, pause_kind="asked")},
+    Code.PROVIDER_FULL: {"limits": limited(full_until=SOON)},
+    Code.PROVIDER_PROBING: {"limits": limited(failures=2, under_way=1), "next_claim": NONE_FREE},
+    Code.PROVIDER_BUSY: {"limits": limited(max_concurrent=5, under_way=5), "next_claim": NONE_FREE},
+    Code.PROVIDER_RATE: {"limits": limited(next_at=SOON), "next_claim": NONE_FREE},
+    Code.CALL_PLANNED: QUEUED | {"send_at": SOON, "provider": "acme"},
+    Code.MAY_BE_CHARGED: {"status": "FAILED", "lost_order": UUID(int=1), "lost_at": LATELY},
     Code.CAPACITY_ZERO: {"max_in_flight": 0},
     Code.CAPACITY_USED_UP: {"max_in_flight": 5, "in_flight": 5},
     Code.WORKERS_FULL: {
@@ -102,8 +129,9 @@ HOSTS = {
     Code.WORKER_HOST_LACKS_STEP: HostStatus(frozenset({"other"}), {}, 1.0),
 }
 SCHEMAS = {Code.SCHEMA_MISSING: None, Code.SCHEMA_BEHIND: "0001", Code.TRACER_BEHIND: "9999"}
-# Doctor's, of which `test_doctor` has a test each.
+# Doctor's, of which `test_doctor` and `test_doctor_money` have a test each.
 OF_DOCTOR = {Code.NO_NEXT_TICK, Code.PREFECT_UNKNOWN, Code.STEP_CODE_MISSING, Code.STEP_CODE_BROKEN}
+OF_MONEY = {Code.ORDERS_UNKNOWN, Code.PRICE_TOO_LOW}
 
 
 def row(**values: Any) -> RowFacts:
@@ -159,7 +187,7 @@ def test_a_prefect_that_is_not_known_has_its_code() -> None:
 def test_no_code_is_out_of_reach() -> None:
     of_parts = {code for _, _, code, *_ in BROKEN.values()}
     tables = {*ROWS, *SCHEDULES, *HOSTS, *SCHEMAS}
-    assert tables | of_parts | OF_MODAL | OF_DOCTOR == set(Code)
+    assert tables | of_parts | OF_MODAL | OF_DOCTOR | OF_MONEY == set(Code)
 
 
 def modules(*folders: str) -> Iterator[tuple[str, ast.Module]]:

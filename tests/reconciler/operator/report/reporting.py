@@ -7,7 +7,8 @@ from reconciler.contract.database import Database
 SCRIPT = "<script>document.title=name</script><img src=x onerror=document.title=name> & </script>"
 
 # Company n of N is worked in the n-th part of the hour. Of every 20, one is FAILED at the second
-# step, after three attempts; of every 10, one needed two attempts at the first step.
+# step, after three attempts; of every 10, one needed two attempts at the first step. Steps a and b
+# buy: of every 4, one answer was there already; of every 10, one had no result and cost less.
 PAST = """
 INSERT INTO batches (name, blueprint, status, created_at, finished_at)
 VALUES (%(name)s, '["normalize", "step_a", "step_b"]', 'FINISHED',
@@ -46,6 +47,19 @@ INSERT INTO progress (batch_id, position, at, arrived, completed)
 SELECT batch_id, position, date_trunc('minute', at + interval '1 s' * work_s), count(*),
     count(*) FILTER (WHERE NOT failed)
 FROM way GROUP BY 1, 2, 3;
+CREATE TEMP TABLE bought ON COMMIT DROP AS
+SELECT *, position * 0.5 AS price, n %% 10 <> 1 AS found, n %% 4 = 0 AS reused,
+    CASE WHEN n %% 10 = 1 THEN 0.1 ELSE position * 0.5 END AS charged
+FROM way WHERE position > 0 AND NOT failed;
+INSERT INTO orders (company_id, step_name, batch_id, provider, price, made_at, sent_at, tries,
+    known, answered_at, found, charged, settled, settled_at)
+SELECT company_id, step, batch_id, 'acme', price, at, at, 1, 1, at, found, charged, charged, at
+FROM bought WHERE NOT reused;
+INSERT INTO spend (day, batch, step_name, provider, bought, hits, reused, charged)
+SELECT (at AT TIME ZONE 'UTC')::date, %(name)s, step, 'acme', count(*) FILTER (WHERE NOT reused),
+    count(*) FILTER (WHERE found AND NOT reused), count(*) FILTER (WHERE reused),
+    sum(charged) FILTER (WHERE NOT reused)
+FROM bought GROUP BY 1, 3;
 """
 
 

@@ -21,9 +21,11 @@ from reconciler.operator.report.figures import (
     width,
 )
 from reconciler.operator.report.html import render_report
-from reconciler.operator.report.plots import ticks
+from reconciler.operator.report.plots import answer_counts, ticks
 from tests import browser as chromium
+from tests.paying import PRICE, paying, through, with_paid_steps
 from tests.reconciler.operator.report.reporting import SCRIPT, make_past
+from tests.standins.provider import DROP
 from tests.terminal import SEED, Terminal
 from tests.world import World
 
@@ -41,6 +43,10 @@ MESSAGES = [
 
 # What each plot draws at least: spans by step, quantiles by step, spans by message, bars by step.
 MARKS = {"throughput": 100, "start_s": 12, "work_s": 12, "failures": 50, "attempts": 5}
+MARKS |= {"charged": 100, "answers": 6}
+
+
+WITH_SPEND = ("first", "again")
 
 
 def test_the_sums_are_those_of_the_rows(world: World) -> None:
@@ -77,6 +83,41 @@ def test_latencies_are_quantiles_of_each_step(world: World) -> None:
         ranks = [max(0, -int(-share * len(took) // 1) - 1) for share in SHARES.values()]
         assert row["work_s"] == pytest.approx([took[rank] for rank in ranks])
         assert row["rows"] == len(took)
+
+
+@pytest.mark.filled(fill=with_paid_steps)
+def test_what_was_spent_is_what_is_booked(world: World, tracer: Terminal) -> None:
+    with paying() as provider:
+        provider.unknown = {"company-1.example.com"}
+        provider.do("company-2.example.com", DROP)
+        world.seed(4, ["staff"], name="first")
+        through(world)
+        world.seed(6, ["staff"], name="again")
+        through(world)
+    found = {name: read_report(world.operator, world.operator.batch(name)) for name in WITH_SPEND}
+    about = {"step": "staff", "provider": "acme"}
+    first = {"bought": 4, "hits": 2, "unknown": 1, "reused": 0, "charged": 3 * PRICE}
+    again = {"bought": 2, "hits": 2, "unknown": 0, "reused": 3, "charged": 2 * PRICE}
+    assert found["first"].bought == [about | first]
+    assert found["again"].bought == [about | again]
+    for name, wanted in (("first", [2, 1, 1, 0]), ("again", [2, 0, 0, 3])):
+        assert answer_counts(found[name].bought[0]) == wanted
+        over_time = sum(row["charged"] for row in found[name].charged)
+        assert over_time == found[name].bought[0]["charged"]
+        assert tracer.json("report", name)["bought"][0]["charged"] == over_time
+    batch = world.operator.batch("again")
+    text = render_report(batch, views.progress(world.operator, batch)["steps"], found["again"])
+    assert "<h2>Spend</h2><p>Charged: 4</p>" in text
+    assert "<td>staff</td><td>acme</td><td>2</td><td>0</td><td>0</td><td>3</td><td>4</td>" in text
+
+
+def test_an_earlier_batch_of_the_name_is_not_counted(world: World) -> None:
+    world.seed(1)
+    world.sql(
+        "INSERT INTO spend (day, batch, step_name, provider, bought)"
+        " VALUES (current_date - 2, 'batch', 'normalize', 'acme', 7)"
+    )
+    assert read_report(world.operator, world.operator.batch("batch")).bought == []
 
 
 def test_what_has_no_result_is_done_and_no_failure(world: World) -> None:
@@ -147,6 +188,7 @@ def test_a_report_is_one_file_that_names_no_other(tracer: Terminal, tmp_path: Pa
     assert len(text) < 2e6
     assert "No company-step is done yet." in text
     assert "No attempt has failed." in text
+    assert "Spend" not in text
 
 
 def write_report(tracer: Terminal, folder: Path, *options: str) -> Path:

@@ -14,7 +14,7 @@ from tests.world import World
 def need(world: World, **needs: list[str]) -> None:
     """Register what the steps need, as a sync does."""
     for step, others in needs.items():
-        world.operator.sync_step(step, "tracer", {}, others)
+        world.operator.sync_step(step, "tracer", {}, {"needs": others})
 
 
 def rows_not_read() -> Iterator[SeedRow]:

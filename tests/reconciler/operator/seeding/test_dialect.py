@@ -145,11 +145,11 @@ def test_a_row_that_is_torn_by_a_quote_is_put_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["\r\r\n", "\r\n", "\n"])
 @pytest.mark.parametrize("last", ["", "\x1a"])
 def test_line_ends_and_the_end_of_the_file_are_no_rows(tmp_path: Path, end: str, last: str) -> None:
-    count = 60_000  # of several blocks, which end anywhere
-    rows = [f"{number},name {number}" for number in range(count)]
+    count = 6_000  # of several blocks, which end anywhere
+    rows = [f"{number},{number:0200}" for number in range(count)]
     _, records, rejected = read(saved(tmp_path, lines("id,name", *rows, end=end) + last))
     assert (len(records), rejected) == (count, [])
-    assert records[-1].name == f"name {count - 1}"
+    assert records[-1].name == f"{count - 1:0200}"
 
 
 def test_a_cell_may_have_such_line_ends(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What steps cost: caps, orders, and where the money went."""

@@ -1,0 +1,169 @@
+"""How close calls come to a provider's limits, and how often they pass them: a JSON line a part.
+
+    python -m tests.bench.limits [--part one] [--seconds 60]
+
+one: one step, one host, a limit of 20/s: the share of calls that are refused, and the rate.
+shared: three steps, four hosts, two batches, and the same limit.
+learned: nothing is known of a limit of 50/s; counted after the first minute.
+doors: ten calls at a time, each of 2 s; the host is killed -9 twice, and another starts at once.
+
+The provider refuses by a strict sliding window: see `server`. Each host is a `tracer reconcile`
+with a home of its own. Counting begins ten seconds after the first call, since the other hosts
+start on the same cores until then. Linux only.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.local.lifeline import end_all, family, send
+from reconciler.local.service import HOST, free_port
+from reconciler.operator.money.provider_settings import read_settings, set_provider
+from reconciler.operator.seeding.batch import seed_batch
+from reconciler.operator.store import OperatorStore
+from reconciler.schema.migrate import upgrade_schema
+from reconciler.schema.steps import sync_steps
+from tests.bench.filling import report
+from tests.bench.peers.__main__ import Server, server
+from tests.bench.peers.measuring import database
+from tests.bench.peers.programs import GRACE_S, ROOT
+from workers.runtime.loading import load_steps
+
+PACKAGE = "tests.bench.limits.steps"
+LEARNING_S, STARTING_S = 60.0, 10.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: what the provider allows, what Tracer knows of it, who calls."""
+
+    name: str
+    limit: int
+    seconds: float
+    steps: tuple[str, ...] = ("first",)
+    hosts: int = 1
+    batches: int = 1
+    known: bool = True
+    most: int | None = None
+    latency_s: float = 0.2
+    kills: int = 0
+
+    def run(self, postgres: Server) -> dict[str, Any]:
+        """What came of it."""
+        with database(postgres.url, f"limits_{self.name}") as url, ExitStack() as running:
+            api = running.enter_context(self._provider())
+            companies = int(self.limit * (self.seconds + LEARNING_S)) + 100
+            self._prepare(url, companies)
+            environment = {"DATABASE_URL": url, "BENCH_API": api, "TRACER_STEPS": PACKAGE}
+            homes = [postgres.home / f"{self.name}-{i}" for i in range(self.hosts)]
+            hosts = [running.enter_context(host(home, environment)) for home in homes]
+            began = time.monotonic()
+            while not calls_of(api)["calls"]:
+                if time.monotonic() - began > 60:
+                    raise SystemExit(f"no call has come: {(homes[0] / 'log').read_text()[-2000:]}")
+                time.sleep(0.1)
+            time.sleep(STARTING_S if self.known else LEARNING_S)
+            for _ in range(self.kills):
+                time.sleep(self.seconds / (self.kills + 1))
+                send(set(family(hosts[-1].pid)), signal.SIGKILL)
+                hosts.append(running.enter_context(host(homes[0], environment)))
+            time.sleep(self.seconds / (self.kills + 1))
+            return self._figures(calls_of(api))
+
+    def _figures(self, seen: Mapping[str, Any]) -> dict[str, Any]:
+        first = seen["calls"][0][0]
+        since = first + (STARTING_S if self.known else LEARNING_S)
+        until = since + self.seconds
+        calls = [status for at, status, _ in seen["calls"] if since <= at < until]
+        refused = calls.count(429)
+        rate = (len(calls) - refused) / (until - since)
+        return {
+            "part": self.name,
+            "calls": len(calls),
+            "refused": round(refused / max(1, len(calls)), 4),
+            "rate": round(rate / self.limit, 3),
+            "most_at_once": seen["most"],
+        }
+
+    def _prepare(self, url: str, companies: int) -> None:
+        upgrade_schema(url)
+        sync_steps(url, load_steps([PACKAGE]))
+        limit = f"{self.limit}/s" if self.known else "none"
+        settings = [f"limit={limit}", f"max_concurrent={self.most or 'none'}"]
+        with OperatorStore.connect(url) as store:
+            set_provider(store, "strict", read_settings(settings))
+            for batch in range(self.batches):
+                rows = [
+                    (i, f"c{batch}-{i}", f"Company {i}", f"c{batch}-{i}.example.com", {})
+                    for i in range(companies)
+                ]
+                seed_batch(store, rows, name=f"b{batch}", blueprint=self.steps, columns=[])
+
+    @contextmanager
+    def _provider(self) -> Iterator[str]:
+        port = free_port((0,))
+        terms = map(str, (port, self.limit, 1, self.latency_s, ""))
+        command = [sys.executable, "-m", "tests.bench.limits.server", *terms]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout
+            assert program.stdout.readline() == "ready\n"
+            try:
+                yield f"http://{HOST}:{port}"
+            finally:
+                program.kill()
+
+
+@contextmanager
+def host(home: Path, environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A loop with its own worker host, ended with all its children at the end."""
+    home.mkdir(exist_ok=True)
+    command = [str(Path(sys.executable).with_name("tracer")), "reconcile", "--until-done"]
+    given = {**os.environ, **environment, "TRACER_HOME": str(home)}
+    with (home / "log").open("a") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        end_all({process.pid}, GRACE_S)
+        process.wait()
+
+
+def calls_of(api: str) -> dict[str, Any]:
+    """What the provider has seen."""
+    with urllib.request.urlopen(f"{api}/counts", timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.limits")
+    parser.add_argument("--part", choices=("one", "shared", "learned", "doors"), action="append")
+    parser.add_argument("--seconds", type=float, default=60)
+    given = parser.parse_args()
+    trials = {
+        "one": Trial("one", 20, given.seconds),
+        "shared": Trial(
+            "shared", 20, given.seconds, steps=("first", "second", "third"), hosts=4, batches=2
+        ),
+        "learned": Trial("learned", 50, given.seconds, known=False),
+        "doors": Trial("doors", 100, given.seconds, most=10, latency_s=2.0, kills=2),
+    }
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with server() as postgres:
+        for part in given.part or trials:
+            report(trials[part].run(postgres))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A provider that sells made-up answers on this machine, and the steps that buy there."""
