@@ -1,4 +1,4 @@
-"""Postgres is killed and comes back under a running batch: two lines per program, and no more."""
+"""Postgres is killed and comes back under a batch: two lines per program, or four at most."""
 
 import logging
 import os
@@ -132,5 +132,7 @@ def test_a_batch_outlives_postgres_and_nothing_is_done_again(
         for name, line in re.findall(SAID, text, re.MULTILINE)
         if "database" in line or name.startswith("psycopg")
     ]
-    # A worker that has nothing to write meanwhile does not notice.
-    assert [line[: len(GONE)] for line in told] in ([], [GONE, BACK]), text
+    # A worker that has nothing to write meanwhile does not notice. Where Postgres ends its backends
+    # one after the other, the last may still answer when the first has gone: that is a pair more.
+    pairs = [[GONE, BACK] * n for n in range(3)]
+    assert [line[: len(GONE)] for line in told] in pairs, text
