@@ -3,11 +3,13 @@
 import gc
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import settings
 
@@ -177,3 +179,18 @@ def container(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def modal(world: World, plane: ControlPlane) -> Iterator[Dispatcher]:
     with closing(ModalSpawner(BOUND_S)) as spawner:
         yield Dispatcher(world, plane, spawner)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every statement that the test's own thread sends; another makes databases meanwhile."""
+    found: list[object] = []
+    execute = psycopg.Cursor.execute
+
+    def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            found.append(query)
+        return execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counting)
+    return found

@@ -1,10 +1,7 @@
 """The tick: level-triggered, set-based, and every outcome of a dispatch written down."""
 
-import threading
 from datetime import timedelta
-from typing import Any
 
-import psycopg
 import pytest
 
 from reconciler.contract.claimed import LIMIT, Verdict
@@ -146,21 +143,6 @@ def test_a_running_lease_is_left_alone(world: World) -> None:
         0,
         0,
     )
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every statement that the test's own thread sends; another makes databases meanwhile."""
-    found: list[object] = []
-    execute = psycopg.Cursor.execute
-
-    def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        if threading.current_thread() is threading.main_thread():
-            found.append(query)
-        return execute(self, query, *arguments, **options)
-
-    monkeypatch.setattr(psycopg.Cursor, "execute", counting)
-    return found
 
 
 ENDED = "lease_expires_at = NULL, finished_at = now()"

@@ -6,6 +6,8 @@ one: one step, one host, a limit of 20/s: the share of calls that are refused, a
 shared: three steps, four hosts, two batches, and the same limit.
 learned: nothing is known of a limit of 50/s; counted after the first minute.
 doors: ten calls at a time, each of 2 s; the host is killed -9 twice, and another starts at once.
+killed: a limit of 50/s, so that 100 calls have their time; the host is killed -9 twice.
+day: 1,000 calls a day, and 1,100 companies: what `tracer explain` says of the rest.
 
 The provider refuses by a strict sliding window: see `server`. Each host is a `tracer reconcile`
 with a home of its own. Counting begins ten seconds after the first call, since the other hosts
@@ -26,8 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.contract.limits import SPACED_S
 from reconciler.local.lifeline import end_all, family, send
 from reconciler.local.service import HOST, free_port
+from reconciler.operator.diagnosis.explain import explain, read_row
 from reconciler.operator.money.provider_settings import read_settings, set_provider
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
@@ -40,6 +44,7 @@ from tests.bench.peers.programs import GRACE_S, ROOT
 from workers.runtime.loading import load_steps
 
 PACKAGE = "tests.bench.limits.steps"
+PARTS = ("one", "shared", "learned", "doors", "killed", "day")
 LEARNING_S, STARTING_S = 60.0, 10.0
 
 
@@ -57,12 +62,13 @@ class Trial:
     most: int | None = None
     latency_s: float = 0.2
     kills: int = 0
+    window_s: float = 1.0
 
     def run(self, postgres: Server) -> dict[str, Any]:
         """What came of it."""
         with database(postgres.url, f"limits_{self.name}") as url, ExitStack() as running:
             api = running.enter_context(self._provider())
-            companies = int(self.limit * (self.seconds + LEARNING_S)) + 100
+            companies = int(self.limit * max(1, (self.seconds + LEARNING_S) / self.window_s)) + 100
             self._prepare(url, companies)
             environment = {"DATABASE_URL": url, "BENCH_API": api, "TRACER_STEPS": PACKAGE}
             homes = [postgres.home / f"{self.name}-{i}" for i in range(self.hosts)]
@@ -78,7 +84,7 @@ class Trial:
                 send(set(family(hosts[-1].pid)), signal.SIGKILL)
                 hosts.append(running.enter_context(host(homes[0], environment)))
             time.sleep(self.seconds / (self.kills + 1))
-            return self._figures(calls_of(api))
+            return self._figures(calls_of(api)) | self._waiting(url)
 
     def _figures(self, seen: Mapping[str, Any]) -> dict[str, Any]:
         first = seen["calls"][0][0]
@@ -90,15 +96,30 @@ class Trial:
         return {
             "part": self.name,
             "calls": len(calls),
+            "calls_in_all": len(seen["calls"]),
             "refused": round(refused / max(1, len(calls)), 4),
-            "rate": round(rate / self.limit, 3),
+            "refused_in_all": sum(status == 429 for _, status, _ in seen["calls"]),
+            "rate": round(rate * self.window_s / self.limit, 3),
             "most_at_once": seen["most"],
         }
+
+    def _waiting(self, url: str) -> dict[str, Any]:
+        """How many rows wait for a window of more than a minute, and one's explanation."""
+        if self.window_s <= SPACED_S:
+            return {}
+        with OperatorStore.connect(url) as store:
+            batch = store.batch("b0")
+            found = store.rows(
+                "SELECT c.key FROM workflow_states JOIN companies c ON c.id = company_id"
+                " WHERE status = 'PENDING'"
+            )
+            says = {explain(read_row(store, batch, row["key"])).says for row in found}
+        return {"waiting": len(found), "says": sorted(says)}
 
     def _prepare(self, url: str, companies: int) -> None:
         upgrade_schema(url)
         sync_steps(url, load_steps([PACKAGE]))
-        limit = f"{self.limit}/s" if self.known else "none"
+        limit = f"{self.limit}/{self.window_s:g}s" if self.known else "none"
         settings = [f"limit={limit}", f"max_concurrent={self.most or 'none'}"]
         with OperatorStore.connect(url) as store:
             set_provider(store, "strict", read_settings(settings))
@@ -112,7 +133,7 @@ class Trial:
     @contextmanager
     def _provider(self) -> Iterator[str]:
         port = free_port((0,))
-        terms = map(str, (port, self.limit, 1, self.latency_s, ""))
+        terms = map(str, (port, self.limit, self.window_s, self.latency_s, ""))
         command = [sys.executable, "-m", "tests.bench.limits.server", *terms]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
             assert program.stdout
@@ -148,7 +169,7 @@ def calls_of(api: str) -> dict[str, Any]:
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.limits")
-    parser.add_argument("--part", choices=("one", "shared", "learned", "doors"), action="append")
+    parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--seconds", type=float, default=60)
     given = parser.parse_args()
     trials = {
@@ -158,6 +179,8 @@ def main() -> None:
         ),
         "learned": Trial("learned", 50, given.seconds, known=False),
         "doors": Trial("doors", 100, given.seconds, most=10, latency_s=2.0, kills=2),
+        "killed": Trial("killed", 50, given.seconds, kills=2),
+        "day": Trial("day", 1000, given.seconds, window_s=86_400.0),
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with server() as postgres:

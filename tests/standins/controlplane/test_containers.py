@@ -123,7 +123,7 @@ def test_a_cancelled_input_of_an_async_function_leaves_its_neighbour_alone(
 @pytest.mark.proof
 def test_a_cancelled_input_of_a_threaded_function_ends_the_container(plane: ControlPlane) -> None:
     sample("nap_threaded").spawn(0).get(timeout=30)  # one container is there, and takes both
-    lost, kept = (sample("nap_threaded").spawn(seconds) for seconds in (30, 4))
+    lost, kept = (sample("nap_threaded").spawn(seconds) for seconds in (30, 10))
     plane.until(lambda: all(call.deliveries for call in plane.calls))
     lost.cancel()
     kept.get(timeout=30)
