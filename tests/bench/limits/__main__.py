@@ -8,6 +8,8 @@ learned: nothing is known of a limit of 50/s; counted after the first minute.
 doors: ten calls at a time, each of 2 s; the host is killed -9 twice, and another starts at once.
 killed: a limit of 50/s, so that 100 calls have their time; the host is killed -9 twice.
 day: 1,000 calls a day, and 1,100 companies: what `tracer explain` says of the rest.
+small: at 20/s, how long a batch of 200 companies takes alone, and behind one of 2,000; and what a
+    plan said before.
 
 The provider refuses by a strict sliding window: see `server`. Each host is a `tracer reconcile`
 with a home of its own. Counting begins ten seconds after the first call, since the other hosts
@@ -22,7 +24,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from reconciler.contract.limits import SPACED_S
 from reconciler.local.lifeline import end_all, family, send
 from reconciler.local.service import HOST, free_port
 from reconciler.operator.diagnosis.explain import explain, read_row
+from reconciler.operator.money.plan_time import read_times
 from reconciler.operator.money.provider_settings import read_settings, set_provider
 from reconciler.operator.seeding.batch import seed_batch
 from reconciler.operator.store import OperatorStore
@@ -44,7 +47,7 @@ from tests.bench.peers.programs import GRACE_S, ROOT
 from workers.runtime.loading import load_steps
 
 PACKAGE = "tests.bench.limits.steps"
-PARTS = ("one", "shared", "learned", "doors", "killed", "day")
+PARTS = ("one", "shared", "learned", "doors", "killed", "day", "small")
 LEARNING_S, STARTING_S = 60.0, 10.0
 
 
@@ -67,7 +70,7 @@ class Trial:
     def run(self, postgres: Server) -> dict[str, Any]:
         """What came of it."""
         with database(postgres.url, f"limits_{self.name}") as url, ExitStack() as running:
-            api = running.enter_context(self._provider())
+            api = running.enter_context(provider(self.limit, self.window_s, self.latency_s))
             companies = int(self.limit * max(1, (self.seconds + LEARNING_S) / self.window_s)) + 100
             self._prepare(url, companies)
             environment = {"DATABASE_URL": url, "BENCH_API": api, "TRACER_STEPS": PACKAGE}
@@ -117,31 +120,91 @@ class Trial:
         return {"waiting": len(found), "says": sorted(says)}
 
     def _prepare(self, url: str, companies: int) -> None:
-        upgrade_schema(url)
-        sync_steps(url, load_steps([PACKAGE]))
         limit = f"{self.limit}/{self.window_s:g}s" if self.known else "none"
-        settings = [f"limit={limit}", f"max_concurrent={self.most or 'none'}"]
-        with OperatorStore.connect(url) as store:
-            set_provider(store, "strict", read_settings(settings))
-            for batch in range(self.batches):
-                rows = [
-                    (i, f"c{batch}-{i}", f"Company {i}", f"c{batch}-{i}.example.com", {})
-                    for i in range(companies)
-                ]
-                seed_batch(store, rows, name=f"b{batch}", blueprint=self.steps, columns=[])
+        prepare(url, f"limit={limit}", f"max_concurrent={self.most or 'none'}")
+        for batch in range(self.batches):
+            seed(url, f"b{batch}", companies, self.steps)
 
-    @contextmanager
-    def _provider(self) -> Iterator[str]:
-        port = free_port((0,))
-        terms = map(str, (port, self.limit, self.window_s, self.latency_s, ""))
-        command = [sys.executable, "-m", "tests.bench.limits.server", *terms]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
-            assert program.stdout
-            assert program.stdout.readline() == "ready\n"
-            try:
-                yield f"http://{HOST}:{port}"
-            finally:
-                program.kill()
+
+def prepare(url: str, *settings: str) -> None:
+    """A schema, the steps, and what is known of the provider."""
+    upgrade_schema(url)
+    sync_steps(url, load_steps([PACKAGE]))
+    with OperatorStore.connect(url) as store:
+        set_provider(store, "strict", read_settings(settings))
+
+
+def seed(url: str, name: str, companies: int, steps: Sequence[str] = ("first",)) -> None:
+    """A batch of so many companies of its own."""
+    rows = [
+        (i, f"{name}-{i}", f"Company {i}", f"{name}-{i}.example.com", {}) for i in range(companies)
+    ]
+    with OperatorStore.connect(url) as store:
+        seed_batch(store, rows, name=name, blueprint=steps, columns=[])
+
+
+def behind_a_large_one(postgres: Server, limit: int = 20, small: int = 200) -> dict[str, Any]:
+    """The part `small`: seconds from a batch's seeding, while a host runs, to its end."""
+    with database(postgres.url, "limits_small") as url, provider(limit) as api:
+        prepare(url, f"limit={limit}/s")
+        environment = {"DATABASE_URL": url, "BENCH_API": api, "TRACER_STEPS": PACKAGE}
+        with OperatorStore.connect(url) as store:
+            with store.transaction() as connection:
+                planned = read_times(connection, {"strict": small})["strict"].seconds or 0.0
+            store.set_step("second", {"enabled": False})
+            seed(url, "idle", 1, ["second"])  # for it the host stays
+            with host(postgres.home / "small", environment):
+                wait_for(store, "SELECT true FROM polling WHERE ticked_at > now() - interval '2 s'")
+                alone = took(store, url, "alone", small)
+                seed(url, "large", 10 * small)
+                wait_for(
+                    store, f"SELECT true FROM orders WHERE sent_at IS NOT NULL OFFSET {2 * small}"
+                )
+                behind = took(store, url, "behind", small)
+    return {
+        "part": "small",
+        "planned_s": round(planned, 1),
+        "alone_s": round(alone, 1),
+        "behind_s": round(behind, 1),
+        "planned_to_alone": round(planned / alone, 2),
+        "times_alone": round(behind / alone, 2),
+    }
+
+
+def took(store: OperatorStore, url: str, name: str, companies: int) -> float:
+    """Seed a batch, and see it through."""
+    seed(url, name, companies)
+    wait_for(store, f"SELECT true FROM batches WHERE name = '{name}' AND status = 'FINISHED'")
+    (found,) = store.rows(
+        "SELECT extract(epoch FROM finished_at - created_at)::float8 AS s"
+        " FROM batches WHERE name = %(name)s",
+        name=name,
+    )
+    return float(found["s"])
+
+
+def wait_for(store: OperatorStore, found: str, within_s: float = 300) -> None:
+    """Until the statement finds a row."""
+    deadline = time.monotonic() + within_s
+    while not store.rows(found):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {within_s:g} s: {found}")
+        time.sleep(0.1)
+
+
+@contextmanager
+def provider(limit: int, window_s: float = 1.0, latency_s: float = 0.2) -> Iterator[str]:
+    """A provider, see `server`; gives its URL."""
+    port = free_port((0,))
+    terms = map(str, (port, limit, window_s, latency_s, ""))
+    command = [sys.executable, "-m", "tests.bench.limits.server", *terms]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        assert program.stdout.readline() == "ready\n"
+        try:
+            yield f"http://{HOST}:{port}"
+        finally:
+            program.kill()
 
 
 @contextmanager
@@ -184,8 +247,9 @@ def main() -> None:
     }
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with server() as postgres:
-        for part in given.part or trials:
-            report(trials[part].run(postgres))
+        for part in given.part or PARTS:
+            whole = trials.get(part)
+            report(whole.run(postgres) if whole else behind_a_large_one(postgres))
 
 
 if __name__ == "__main__":
