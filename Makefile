@@ -29,7 +29,7 @@ test: check  ## Every check, and every behaviour once (4 to 5 minutes)
 	@$(PYTEST) -n 4 --dist worksteal -m "not proof" # most of them wait most of the time: with two, cores idle
 
 proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (6 to 10 minutes)
-	@$(PYTEST) -n 3 --dist worksteal -m "proof or hypothesis" --hypothesis-profile=proof
+	@$(PYTEST) -n 4 --dist worksteal -m "proof or hypothesis" --hypothesis-profile=proof
 
 check: setup  ## Format, lint, types, import rules (half a minute)
 	@$(BIN)/ruff format --check .

@@ -2,6 +2,12 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
+# A test of these files takes two minutes. Begun last, all but one process would wait for it.
+EARLY = (
+    "system/test_interleavings.py",
+    "system/test_crashes.py",
+    "system/test_any_order.py",
+)
 # Tests of one line share a service. The longest line begins first.
 TOGETHER = (
     ("reconciler/prefect/test_schedule.py",),
@@ -27,7 +33,7 @@ TOGETHER = (
     ("system/pooler/test_pooler_crowd.py",),
     ("reconciler/schema/test_roles_owner.py",),
 )
-# Some tests of these files take long: begun last, all but one process would wait for them.
+# Some tests of these files take long too.
 SOON = (
     "workers/host/test_poison.py",
     "workers/host/test_crew.py",
@@ -38,9 +44,6 @@ SOON = (
     "reconciler/local/test_worker_host.py",
     "reconciler/contract/test_passwords.py",
     "system/test_restarts.py",
-    "system/test_crashes.py",
-    "system/test_any_order.py",
-    "system/test_interleavings.py",
     "system/test_money_schedules.py",
     "cli/test_bench.py",
     "cli/test_commands.py",
@@ -53,11 +56,11 @@ class Together(LoadScopeScheduling):
     """Tests of one line go to one process; each of the others goes to the first that is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        line = place(nodeid)
-        return str(line) if line < len(TOGETHER) else nodeid
+        line = place(nodeid) - len(EARLY)
+        return str(line) if 0 <= line < len(TOGETHER) else nodeid
 
 
 def place(nodeid: str) -> int:
-    """Where its file is in TOGETHER and then SOON; behind both for others."""
-    file, places = nodeid.partition("::")[0], (*TOGETHER, *SOON)
+    """Where its file is in EARLY, TOGETHER and then SOON; behind them for others."""
+    file, places = nodeid.partition("::")[0], (*EARLY, *TOGETHER, *SOON)
     return next((n for n, files in enumerate(places) if file.endswith(files)), len(places))

@@ -40,7 +40,7 @@ from tests.standins.controlplane.terminal import ROOT
 pytestmark = pytest.mark.timeout(240)  # the whole stack has to start: 20 s of CPU
 
 SLOW = timedelta(seconds=30)  # for a call of the API, on a machine with much to do
-RUN_S = 40
+RUN_S = 90
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def kill_one(service: Service, argument: str) -> bool:
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(300)  # a run that is killed on a busy machine is followed late
+@pytest.mark.timeout(420)  # a run that is killed on a busy machine is followed late
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
 def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) -> None:
     """The schedule alone takes the batch through, and replaces the loop that was killed."""
@@ -190,7 +190,7 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         for step in ("normalize", "step_a", "step_b"):
             operator.set_step(step, {"lease_s": 2, "backoff_s": 0.1})
         operator.set_polling(poll_s=0.2)
-        rows = [(line, str(line), f"Company {line}", None, {}) for line in range(1500)]
+        rows = [(line, str(line), f"Company {line}", None, {}) for line in range(600)]
         blueprint = ["normalize", "step_a", "step_b"]
         seed_batch(operator, rows, name="unattended", blueprint=blueprint, columns=[])
         resume(live.settings)
@@ -203,7 +203,7 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         assert eventually(lambda: done()[1] > 50, within_s=60)
         assert kill_one(live.stack._services["prefect-worker"], "prefect.engine")
         assert kill_one(live.stack._services["worker-host"], "--multiprocessing-fork")
-        assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=180)
+        assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=300)
         assert done() == [1500, 1500, 1500]
         for table in ("normalized", "step_a", "step_b"):
             assert len(operator.rows(f"SELECT company_id FROM results.{table}")) == 1500
