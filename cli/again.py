@@ -23,7 +23,7 @@ def work_again(batch: str, again: steering.Rerun, yes: bool, as_json: bool) -> N
             raise steering.ended(found.name, found.status)
         found.require_step(again.step)
         if again.buy:
-            check_buy([again.step], found.blueprint, buying_steps(store))
+            check_buy([again.step], found.steps, buying_steps(store))
         rows = steering.to_rerun(store, found, again)
         kept, calls = sum(row["kept"] for row in rows), calls_of(rows)
         if again.kept:

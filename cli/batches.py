@@ -76,5 +76,6 @@ def no_result(row: dict[str, Any]) -> int:
 
 def with_share(row: dict[str, Any]) -> dict[str, Any]:
     """Add the share of company-steps that are done, rounded down: 100 % means all of them."""
-    steps = row["companies"] * len(row["blueprint"])
-    return {**row, "share": f"{100 * row['done'] // steps}%" if steps else ""}
+    steps = row["companies"] * len(row["steps"])
+    settled = row["done"] + row["not_asked"]
+    return {**row, "share": f"{100 * settled // steps}%" if steps else ""}

@@ -1,5 +1,6 @@
 """Completes names in the shell: of batches, clients, providers, steps; if a database runs."""
 
+import re
 from contextlib import suppress
 
 import psycopg
@@ -37,11 +38,12 @@ def provider_names(incomplete: str) -> list[str]:
 
 
 def step_names(incomplete: str) -> list[str]:
-    """The registered steps whose names begin so; in a list with commas, the last is completed."""
-    before, comma, last = incomplete.rpartition(",")
+    """The registered steps whose names begin so; in a blueprint, the last is completed."""
+    last = re.split(r"[,|]", incomplete)[-1]
+    before = incomplete.removesuffix(last)
     with suppress(TracerError, psycopg.Error), _store() as store:
         names = [row["step_name"] for row in store.steps()]
-        return [before + comma + name for name in names if name.startswith(last)]
+        return [before + name for name in names if name.startswith(last)]
     return []
 
 

@@ -72,7 +72,7 @@ def _require_terminal(what: str, yes: bool, as_json: bool) -> None:
 def show(what: str, batch: BatchView, counts: Sequence[Row]) -> None:
     """Say what will change, with a table of rows per step and status."""
     say(f"{what}.")
-    order = {step: number for number, step in enumerate(batch.blueprint)}
+    order = {step: number for number, step in enumerate(batch.steps)}
     steps = sorted({row["step"] for row in counts}, key=lambda step: order.get(step, len(order)))
     statuses = [status for status in Status if any(row["status"] == status for row in counts)]
     found = {(row["step"], row["status"]): row["rows"] for row in counts}

@@ -26,6 +26,7 @@ from reconciler.operator.export import flat_rows
 from reconciler.operator.money.booked import forget, read_booked
 from reconciler.operator.seeding.file import open_seed_file
 from reconciler.operator.seeding.load import load
+from reconciler.operator.seeding.route import read_route
 from reconciler.operator.store import OperatorStore
 from reconciler.prefect.runs import read_run
 from workers.sample.place import URL
@@ -136,7 +137,7 @@ class Shown:
 def seed_demo(store: OperatorStore, companies: int, again: bool) -> str:
     """Seed a batch of the bundled companies; returns its name."""
     with open_seed_file(str(COMPANIES), mapping={}, key=None) as source:
-        report = load(store, source, "demo", BLUEPRINT, limit=companies)
+        report = load(store, source, "demo", read_route(BLUEPRINT), limit=companies)
     if again:
         say(f"\nThe same file once more, as batch {report['batch']}:")
     else:

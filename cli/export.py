@@ -114,7 +114,7 @@ def result_tables(batch: BatchView, step: str | None = None) -> dict[str, Table]
         batch.require_step(step)
     steps, wanted = (
         load_steps(on_fault=lambda fault: say(str(fault))),
-        batch.blueprint if step is None else [step],
+        batch.steps if step is None else [step],
     )
     missing = [name for name in wanted if name not in steps]
     if missing:

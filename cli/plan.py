@@ -10,10 +10,18 @@ from cli.planning import planner
 from cli.reading import ReadAs, reads_files
 from cli.render import AsJson, document, say
 from cli.seed import Reading
-from cli.spending import BuyOption, CapOption, ClientOption, check_steps, listed, read_spending
+from cli.spending import (
+    BLUEPRINT,
+    BuyOption,
+    CapOption,
+    ClientOption,
+    check_steps,
+    read_spending,
+)
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import batch_name
 from reconciler.operator.seeding.load import load
+from reconciler.operator.seeding.route import parse_blueprint
 from reconciler.operator.wording import plural
 
 COUNTS = ("rows", "companies_new", "companies_known", "duplicates")
@@ -22,9 +30,7 @@ COUNTS = ("rows", "companies_new", "companies_known", "duplicates")
 @reads_files
 def plan(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, its URL, or - for stdin.")],
-    blueprint: Annotated[
-        str, typer.Option(help="The steps in their order: a,b,c.", autocompletion=step_names)
-    ],
+    blueprint: Annotated[str, typer.Option(help=BLUEPRINT, autocompletion=step_names)],
     read_as: ReadAs = ReadAs(),  # noqa: B008 - the options' defaults
     cap: CapOption = None,
     buy: BuyOption = None,
@@ -38,13 +44,13 @@ def plan(
 
     Answers that are kept, caps and limits are those of the database. There need not be one yet.
     """
-    steps = listed(blueprint)
+    route = parse_blueprint(blueprint)
     spending = read_spending(cap, buy, client)
     with planner() as store, read_as.open(file) as source:
-        check_steps(store, steps, spending)
+        check_steps(store, route.steps, spending)
         with Reading(source) as shown:
             how = (0, limit, Duplicates.FILL, True, spending)
-            found = load(store, source, batch_name(file), steps, *how, shown.rows, shown.phase)
+            found = load(store, source, batch_name(file), route, *how, shown.rows, shown.phase)
     if as_json:
         counts = {name: found[name] for name in COUNTS}
         document({**counts, "rejected": len(found["rejected"]), **found["plan"]})

@@ -14,7 +14,14 @@ from cli.reading import ReadAs, reads_files
 from cli.rejects import rejects_file
 from cli.render import AsJson, document, err, say
 from cli.seed_report import brief, changed, duplicate, identified, other_system
-from cli.spending import BuyOption, CapOption, ClientOption, check_steps, listed, read_spending
+from cli.spending import (
+    BLUEPRINT,
+    BuyOption,
+    CapOption,
+    ClientOption,
+    check_steps,
+    read_spending,
+)
 from reconciler.contract.errors import BadInput
 from reconciler.operator.connect import operator
 from reconciler.operator.diagnosis.secret_checks import says
@@ -22,6 +29,7 @@ from reconciler.operator.money.amounts import shown
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import SeedFile, batch_name
 from reconciler.operator.seeding.load import load
+from reconciler.operator.seeding.route import parse_blueprint
 from reconciler.operator.steering import HIGHEST, LOWEST
 from reconciler.operator.wording import operand, plural
 
@@ -32,9 +40,7 @@ SHOWN = 20  # the report for people lists this many rejected rows; --json has al
 @reads_files
 def seed(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, its URL, or - for stdin.")],
-    blueprint: Annotated[
-        str, typer.Option(help="The steps in their order: a,b,c.", autocompletion=step_names)
-    ],
+    blueprint: Annotated[str, typer.Option(help=BLUEPRINT, autocompletion=step_names)],
     name: Annotated[
         str | None, typer.Option(help="The batch's name. Default: the file's name.")
     ] = None,
@@ -67,16 +73,16 @@ def seed(
     """Make a batch from a CSV, TSV, JSON, JSON lines, Parquet or Excel file."""
     if as_json and rejects == STDOUT:
         raise BadInput("With --json, stdout is for the document: give --rejects a file.")
-    steps = listed(blueprint)
+    route = parse_blueprint(blueprint)
     spending = read_spending(cap, buy, client)
     open_store = planner if dry_run or plan else operator
     with open_store() as store, read_as.open(file) as source:
-        check_steps(store, steps, spending)
+        check_steps(store, route.steps, spending)
         batch = name or batch_name(file)
         with rejects_file(rejects, source.columns.attributes) as reject, Reading(source) as shown:
             how = (priority, limit, duplicates, dry_run or plan, spending)
             told = (shown.rows, shown.phase, reject)
-            report = load(store, source, batch, steps, *how, *told)
+            report = load(store, source, batch, route, *how, *told)
     document(report) if as_json else print_report(report, wanted=batch)
 
 

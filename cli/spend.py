@@ -1,6 +1,6 @@
 """`tracer spend`: where the money went."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from cli.render import AsJson, document, out, say, table
 from reconciler.operator.money.spend import By, read_day, read_spend
 from reconciler.operator.read_only import ViewStore, read_only_store
 
-SHOWN = ("bought", "hits", "unknown", "reused", "charged", "per_hit")
+SHOWN = ("bought", "hits", "hit_rate", "unknown", "reused", "charged", "per_hit")
 NAMELESS = {By.BATCH: "(trials)", By.PROVIDER: "(none)", By.CLIENT: "(none)"}
 
 
@@ -37,6 +37,12 @@ def spend(
     if len(rows) > 1:
         rows.append(("total", found["total"]))
     headings = [by.value, *(f"#{name.replace('_', ' ')}" for name in SHOWN)]
-    out.print(table(headings, [[name, *(row[n] for n in SHOWN)] for name, row in rows]))
+    out.print(table(headings, [[name, *cells(row)] for name, row in rows]))
     if not rows:
         say("Nothing was bought.")
+
+
+def cells(row: dict[str, Any]) -> list[Any]:
+    """What is shown of a row of spend."""
+    rate = None if row["hit_rate"] is None else f"{100 * row['hit_rate']:.0f}%"
+    return [rate if name == "hit_rate" else row[name] for name in SHOWN]

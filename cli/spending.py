@@ -1,4 +1,4 @@
-"""The options by which a batch's spending is limited, for `seed` and `plan`."""
+"""The options by which a batch's way and its spending are said, for `seed` and `plan`."""
 
 from typing import Annotated
 
@@ -11,6 +11,8 @@ from reconciler.operator.money.clients import read_client
 from reconciler.operator.seeding.batch import Spending
 from reconciler.operator.seeding.blueprint import check_blueprint, check_buy
 from reconciler.operator.store import OperatorStore
+
+BLUEPRINT = "The steps in their order: a,b,c. Of a|b, b is asked where a found nothing. Or @FILE."
 
 CapOption = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help="The most that the batch may cost.")

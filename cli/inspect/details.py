@@ -10,9 +10,12 @@ from rich.text import Text
 
 from cli.render import cut_middle, table, visible
 from reconciler.operator.failures import summed
+from reconciler.operator.money.amounts import shown
 from reconciler.operator.wording import clock, plural, seconds
 
 MOST_ROWS, NAME = 5, 24  # with limited room: rows of a section, and cells of a name
+OUTCOMES = ("tried", "found", "not found", "skipped", "failed", "hit rate", "per hit")
+HIT_OR_MISS = ("COMPLETED", "NOT_FOUND", "SKIPPED", "FAILED")
 TICKED = (
     *("claimed", "spawned", "released", "unknown", "advanced", "retried", "failed"),
     *("calls_cancelled", "finished"),
@@ -74,6 +77,20 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
             return [*counted(group), "", f"and {more}"]
         return [*counted(group), short(group["step"]), message(group)]
 
+    yield Section(
+        [
+            "waterfall",
+            "#tried",
+            "#found",
+            "#not found",
+            "#skipped",
+            "#failed",
+            "#hit rate",
+            "#per hit",
+        ],
+        [step for step in progress["steps"] if step["in_waterfall"]],
+        lambda step: [short(step["step"]), *tried(step)],
+    )
     left_out = progress["failures_left_out"]
     yield Section(
         ["#failed", "#will retry", "step", "message"],
@@ -104,6 +121,14 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
         progress["ticks"],
         lambda tick: [clock(tick["at"], now), f"{tick['duration_ms']:.0f} ms", did(tick)],
     )
+
+
+def tried(step: dict[str, Any]) -> Iterator[str]:
+    """What came of a step's tries: their counts, the share of hits, and what a hit has cost."""
+    for name in ("tried", *HIT_OR_MISS):
+        yield f"{step[name]:,}"
+    yield "" if step["hit_rate"] is None else f"{100 * step['hit_rate']:.0f}%"
+    yield shown(step["per_hit"])
 
 
 def counted(group: dict[str, Any]) -> tuple[str, str]:

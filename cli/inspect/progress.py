@@ -30,7 +30,7 @@ FIRST_TICK = timedelta(minutes=1)  # after a seeding, a loop that starts may nee
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of rows: its name, its character in a bar (also in ASCII), and its statuses."""
+    """One kind of rows: its name, its character in a bar (also in ASCII), and what it counts."""
 
     name: str
     cell: str
@@ -54,12 +54,13 @@ QUEUED = Part("queued", "▒", "=", "blue", ("QUEUED",))
 PENDING = Part("pending", "░", "-", "", ("PENDING",))
 FAILED = Part("failed", "×", "x", "red", ("FAILED",))  # noqa: RUF001
 CANCELLED = Part("cancelled", "○", "o", "magenta", ("CANCELLED",))
+NOT_ASKED = Part("not asked", "─", "_", "dim", ("not_asked",))
 TO_COME = Part("", "·", ".", "dim", ())
 IN_A_BAR = (
     *(ALL_DONE, DONE, NOT_FOUND, SKIPPED, NO_RESULT, FAILED, CANCELLED, RUNNING, IN_FLIGHT),
-    *(QUEUED, PENDING),
+    *(QUEUED, PENDING, NOT_ASKED),
 )
-IF_ANY = (NOT_FOUND, SKIPPED, NO_RESULT, CANCELLED)  # a column of zeros is left out
+IF_ANY = (NOT_FOUND, SKIPPED, NO_RESULT, CANCELLED, NOT_ASKED)  # a column of zeros is left out
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def speed(progress: dict[str, Any]) -> Iterator[str]:
 def share(progress: dict[str, Any]) -> str:
     """The share of company-steps that are done, rounded down: 100 % means all of them."""
     steps = progress["companies"] * len(progress["steps"])
-    return f"{100 * sum(map(done, progress['steps'])) // steps}%" if steps else "0%"
+    settled = sum(done(step) + step["not_asked"] for step in progress["steps"])
+    return f"{100 * settled // steps}%" if steps else "0%"
 
 
 def shown_steps(steps: Sequence[dict[str, Any]], room: int) -> Sequence[dict[str, Any]]:
@@ -201,7 +203,7 @@ def kinds(steps: Sequence[dict[str, Any]], width: int) -> list[Part]:
     if width >= WIDE:
         flying, without = [RUNNING, QUEUED], [NOT_FOUND, SKIPPED]
     for ended in ([DONE, *without], [ALL_DONE]):
-        wanted = [*ended, *flying, PENDING, FAILED, CANCELLED]
+        wanted = [*ended, *flying, PENDING, FAILED, CANCELLED, NOT_ASKED]
         found = [p for p in wanted if p not in IF_ANY or any(rows(step, p) for step in steps)]
         cells = [[short(rows(step, part)) for part in found] for step in steps]
         if taken(found, cells, gap(width)) + len("step") <= width:

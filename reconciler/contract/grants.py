@@ -17,7 +17,7 @@ _LOGGED = "arrived, completed, not_found, skipped"
 GRANTS: dict[str, dict[str, str]] = {
     "tracer_version": {CONDUCTOR: "SELECT", WORKER: "SELECT", OPERATOR: "SELECT"},
     "batches": {
-        CONDUCTOR: "SELECT (id, name, blueprint, status, priority, paused, created_at, buy,"
+        CONDUCTOR: "SELECT (id, name, steps, past, status, priority, paused, created_at, buy,"
         " client), UPDATE (status, finished_at)",
         WORKER: "",
         OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority, buy, client),"
@@ -35,17 +35,18 @@ GRANTS: dict[str, dict[str, str]] = {
         OPERATOR: "SELECT, INSERT, UPDATE (name, domain, attributes), DELETE",
     },
     "workflow_states": {
-        CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, status, attempt,"
-        " forgiven, losses, available_at, lease_expires_at, call_id, holder, error_kind, advanced,"
-        " call_cancelled, queued_at, waits_since, reused),"
-        " INSERT (company_id, step_name, batch_id, position, available_at, created_at),"
+        CONDUCTOR: "SELECT (ctid, company_id, step_name, batch_id, position, in_waterfall, status,"
+        " attempt, forgiven, losses, available_at, lease_expires_at, call_id, holder, error_kind,"
+        " advanced, call_cancelled, queued_at, waits_since, reused),"
+        " INSERT (company_id, step_name, batch_id, position, in_waterfall, available_at,"
+        " created_at),"
         " UPDATE (status, attempt, available_at, lease_expires_at, call_id, holder, error,"
         " error_kind, advanced, call_cancelled, queued_at, started_at, finished_at, reused)",
         WORKER: "SELECT (company_id, step_name, batch_id, status, attempt, forgiven, losses,"
         " available_at, call_id, holder, error, reused),"
         " UPDATE (status, attempt, forgiven, available_at, lease_expires_at, call_id, holder,"
         " error, error_kind, queued_at, started_at, finished_at)",
-        OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position),"
+        OPERATOR: "SELECT, INSERT (company_id, step_name, batch_id, position, in_waterfall),"
         " UPDATE (status, forgiven, available_at, lease_expires_at, error, error_kind,"
         " advanced, finished_at, waits_since, reused)",
     },

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Text,
@@ -33,8 +34,8 @@ from reconciler.contract.column_types import (
     partial,
 )
 from reconciler.contract.error_kinds import ErrorKind
-from reconciler.contract.sql.conditions import AT_FAULT, TO_ADVANCE
-from reconciler.contract.states import ADVANCING, IN_FLIGHT, TERMINAL, BatchStatus, Status
+from reconciler.contract.sql.conditions import AT_FAULT, GOES_ON, TO_ADVANCE
+from reconciler.contract.states import IN_FLIGHT, TERMINAL, BatchStatus, Status
 
 MEMBER = ["batch_id", "company_id"]  # of batch_companies
 _ERROR_CHECKS = (
@@ -45,9 +46,7 @@ _ERROR_CHECKS = (
 # tick of every batch.
 _FIRST, _LAST = "'0001-01-02 00:00:00+00'", "'9999-01-01 00:00:00+00'"
 ROW_KEY = ["company_id", "step_name", "batch_id"]  # of workflow_states
-_IN_FLIGHT, _TERMINAL, _ADVANCING = (
-    f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL, ADVANCING)
-)
+_IN_FLIGHT, _TERMINAL = (f"status IN ({listed(some)})" for some in (IN_FLIGHT, TERMINAL))
 _TIMES = ("queued_at", "started_at")
 _LONGEST = {"error": ERROR_BYTES, "call_id": 1000, "holder": 1000}  # bytes
 
@@ -60,23 +59,36 @@ def _bounds(times: Sequence[str], texts: Sequence[str]) -> Iterator[CheckConstra
     yield CheckConstraint(short, name="short")
 
 
+def _part_of_blueprint(part: str, *, nullable: bool) -> Column[Any]:
+    made = Computed(f"blueprint_part(blueprint, '{part}')", persisted=True)
+    return Column(JSONB, made, nullable=nullable)
+
+
 _CALLS_TO_CANCEL = "status = 'CANCELLED' AND call_id IS NOT NULL AND NOT call_cancelled"
 
 
 class Batch(ContractTable, table=True):
-    """A run of a blueprint over companies; `blueprint` is a copy made at seeding."""
+    """A run of a blueprint over companies; `blueprint` is a copy made at seeding.
+
+    Postgres makes two columns of it. `steps` are its steps, by their places. `past` has, for each
+    member of a waterfall, the place at which a company goes on that it has found; null for other
+    places, and where there is no waterfall.
+    """
 
     __tablename__ = "batches"
     __table_args__ = (
         CheckConstraint(f"status IN ({listed(BatchStatus)})", name="status"),
-        CheckConstraint("is_blueprint(blueprint)", name="blueprint"),  # a list of different names
+        CheckConstraint("jsonb_typeof(blueprint) = 'array'", name="blueprint"),
+        CheckConstraint("is_blueprint(steps)", name="steps"),  # a list of different names
         CheckConstraint("(finished_at IS NULL) = (status = 'RUNNING')", name="finished_iff_ended"),
         CheckConstraint(f"client ~ '{CLIENT_NAME}'", name="client"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
-    blueprint: list[str] = Field(sa_column=Column(JSONB, nullable=False))
+    blueprint: list[Any] = Field(sa_column=Column(JSONB, nullable=False))
+    steps: list[str] = Field(sa_column=_part_of_blueprint("steps", nullable=False))
+    past: list[int | None] | None = Field(sa_column=_part_of_blueprint("past", nullable=True))
     columns: list[str] = Field(  # of the input file, in the file's order
         sa_column=Column(JSONB, nullable=False, server_default=text("'[]'"))
     )
@@ -137,9 +149,10 @@ class WorkflowState(ContractTable, table=True):
     not count towards the step's max_attempts, such as those before an operator's retry. `losses`:
     how many workers have died that had the row in hand (see `claimed.GROUP_SIZES`).
     `available_at`: the earliest time of the next claim. `waits_since`: since when each attempt was
-    asked to wait (RetryAfter). `advanced`: the tick has seeded the next step of this row, which has
-    one of the ADVANCING statuses. `call_cancelled`: the tick has cancelled the call of this
-    CANCELLED row.
+    asked to wait (RetryAfter). `in_waterfall`: others are asked after it, also if it has FAILED.
+    `advanced`: the tick has seeded the next step of this row, which has one of the ADVANCING
+    statuses, or has FAILED in a waterfall. `call_cancelled`: the tick has cancelled the call of
+    this CANCELLED row.
     """
 
     __tablename__ = "workflow_states"
@@ -154,7 +167,7 @@ class WorkflowState(ContractTable, table=True):
             f"(lease_expires_at IS NOT NULL) = ({_IN_FLIGHT})", name="lease_iff_in_flight"
         ),
         CheckConstraint(f"(finished_at IS NOT NULL) = ({_TERMINAL})", name="finished_iff_terminal"),
-        CheckConstraint(f"NOT advanced OR {_ADVANCING}", name="advanced_only_advancing"),
+        CheckConstraint(f"NOT advanced OR {GOES_ON}", name="advanced_only_advancing"),
         CheckConstraint("attempt >= 0 AND position >= 0", name="counts_from_zero"),
         CheckConstraint("forgiven BETWEEN 0 AND attempt", name="forgiven"),
         *(CheckConstraint(condition, name=name) for name, condition in _ERROR_CHECKS),
@@ -194,6 +207,7 @@ class WorkflowState(ContractTable, table=True):
     step_name: str = Field(primary_key=True, sa_type=code())
     batch_id: int = Field(primary_key=True)
     position: int  # of the step in the batch's blueprint, from 0
+    in_waterfall: bool = default("false")
     status: str = default("'PENDING'", sa_type=code())
     attempt: int = default("0")
     forgiven: int = default("0")

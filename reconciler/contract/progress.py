@@ -9,7 +9,8 @@ from reconciler.contract.states import ADVANCING, BatchStatus, Status
 def by_status(counted: Row) -> Row:
     """A step's rows per status. Rows that arrived and are in no other status are PENDING.
 
-    In a cancelled batch these are CANCELLED.
+    In a cancelled batch these are CANCELLED. `not_asked`: the companies that an earlier member of
+    its waterfall has found, so that they have no row.
     """
     known = {
         Status.QUEUED: counted["queued"],
@@ -21,7 +22,8 @@ def by_status(counted: Row) -> Row:
     }
     others = max(0, counted["arrived"] - sum(known.values()))
     known[Status.CANCELLED if counted["cancelled"] else Status.PENDING] = others
-    return {"step": counted["step"], **{status.value: known.get(status, 0) for status in Status}}
+    rows = {status.value: known.get(status, 0) for status in Status}
+    return {"step": counted["step"], **rows, "not_asked": counted["not_asked"]}
 
 
 def done(step: Row) -> int:
@@ -53,7 +55,7 @@ def totals(counted: Sequence[Row]) -> Row:
         "companies": counted[0]["arrived"],
         **{
             name: sum(step[name] for step in counted)
-            for name in ("done", "completed", "not_found", "skipped", "failed")
+            for name in ("done", "completed", "not_found", "skipped", "failed", "not_asked")
         },
         "in_flight": sum(step["queued"] + step["in_progress"] for step in counted),
     }

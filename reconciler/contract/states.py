@@ -67,6 +67,7 @@ TRANSITIONS = (
         Transition("advance", (status,), (status,), "tick", "once; seeds the next step")
         for status in ADVANCING
     ),
+    Transition("advance", (_F,), (_F,), "tick", "once, in a waterfall; seeds the next step"),
     Transition("retry", (_F,), (_P,), "operator", "batch not cancelled"),
     Transition("rerun", (_C, _N, _S, _F), (_P,), "operator", "batch not cancelled, step named"),
     Transition("cancel", (_P, _Q, _I), (_X,), "operator", "batch or rows named"),

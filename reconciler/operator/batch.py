@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from reconciler.contract.database import Database
 from reconciler.contract.errors import BadInput, did_you_mean
@@ -33,7 +34,8 @@ class BatchView:
 
     id: int
     name: str
-    blueprint: list[str]
+    blueprint: list[Any]
+    steps: list[str]
     columns: list[str]
     status: str
     priority: int
@@ -50,8 +52,8 @@ class BatchView:
         Raises:
             BadInput: it has not; the message names a similar one, or all that it has.
         """
-        if step not in self.blueprint:
-            near = did_you_mean(step, self.blueprint) or f" It has: {', '.join(self.blueprint)}."
+        if step not in self.steps:
+            near = did_you_mean(step, self.steps) or f" It has: {', '.join(self.steps)}."
             raise BadInput(f"Batch {self.name!r} has no step {step!r}.{near}")
 
 

@@ -5,7 +5,7 @@ backward in spans. A span is the time between two ticks that found rows done. A 
 longer than the others is a pause, and counts as one of usual length.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, permutations
@@ -42,6 +42,8 @@ class StepNow:
     """A step's number of rows now.
 
     - `outstanding`: PENDING or in flight.
+    - `found`: COMPLETED, of those done.
+    - `past`: in a waterfall, the place at which a company goes on that it has found; else None.
     - `landed`: done, and not in the log yet.
     - `waiting`: waiting for a process of the local worker host, which all steps share.
     - `retry_s`: seconds until the last retry is due.
@@ -50,6 +52,8 @@ class StepNow:
     outstanding: int
     done: int
     failed: int
+    found: int = 0
+    past: int | None = None
     landed: int = 0
     waiting: int = 0
     retry_s: float = 0.0
@@ -61,6 +65,8 @@ def step_now(counted: Row, retries: Mapping[str, float]) -> StepNow:
         outstanding=max(0, counted["arrived"] - counted["done"] - counted["failed"]),
         done=counted["done"],
         failed=counted["failed"],
+        found=counted["completed"],
+        past=counted["past"],
         landed=counted["landed"],
         waiting=counted["waiting"],
         retry_s=retries.get(counted["step"], 0.0),
@@ -122,15 +128,16 @@ def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
     calls wait for the local workers, all steps share those, and the work of all steps adds up.
     """
     known = pace.steps.values()
-    slowest_s = shared_s = coming = 0.0
+    slowest_s = shared_s = 0.0
     rate = min(known, default=0.0)
+    coming: defaultdict[int, float] = defaultdict(float)  # companies, by the place they come to
     for position, step in enumerate(steps):
-        if step.outstanding and step.failed and not step.done:
+        if step.outstanding and step.failed and not step.done and step.past is None:
             return None  # all have failed so far: the share that will complete is not known
-        ended = step.done + step.failed
-        to_come = (coming + step.outstanding) * (step.done / ended if ended else 1.0)
-        coming = to_come + step.landed
-        if coming:
+        to_come = _to_come(step, coming[position])
+        for place, rows in _going_on(step, position, to_come):
+            coming[place] += rows
+        if to_come + step.landed:
             slowest_s = max(slowest_s, poll_s * (len(steps) - position))
         if to_come < 0.5:
             continue
@@ -145,6 +152,25 @@ def eta(pace: Pace, steps: Sequence[StepNow], poll_s: float) -> float | None:
     shared = min(1.0, waiting / max(pace.per_s * poll_s, 1.0)) if known else 0.0
     last_retry = max((step.retry_s for step in steps), default=0.0)
     return max(shared * shared_s + (1 - shared) * slowest_s, last_retry)
+
+
+def _to_come(step: StepNow, coming: float) -> float:
+    """How many of the step's rows, there or coming, will end and go on."""
+    ended = step.done + step.failed
+    all_go_on = step.past is not None or not ended
+    return (coming + step.outstanding) * (1.0 if all_go_on else step.done / ended)
+
+
+def _going_on(step: StepNow, position: int, to_come: float) -> Iterator[tuple[int, float]]:
+    """Where these rows, and those that have landed, go on, and how many of them."""
+    rows = to_come + step.landed
+    if step.past is None:
+        yield position + 1, rows
+        return
+    ended = step.done + step.failed
+    found = rows * (step.found / ended if ended else 0.0)
+    yield step.past, found
+    yield position + 1, rows - found
 
 
 def _spans(log: Sequence[Entry], steps: Sequence[StepNow]) -> Iterator[Span]:

@@ -71,12 +71,11 @@ WITH begun AS MATERIALIZED (
         done.finished_at < p.changed_at AS earlier
     FROM (SELECT * FROM begun WHERE position > 0 AND attempt = 1
           ORDER BY random() LIMIT %(pickups)s) s
-    JOIN batches b ON b.id = s.batch_id
     CROSS JOIN polling p
     CROSS JOIN LATERAL (
         SELECT finished_at FROM workflow_states
-        WHERE company_id = s.company_id AND step_name = b.blueprint ->> (s.position - 1)
-          AND batch_id = s.batch_id
+        WHERE company_id = s.company_id AND batch_id = s.batch_id AND position < s.position
+        ORDER BY position DESC
         LIMIT 1) done
 )
 SELECT *

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from math import inf
 
 from psycopg import sql
@@ -24,6 +25,7 @@ from reconciler.operator.diagnosis.rules.provider import rows_wait as rows_wait_
 from reconciler.operator.diagnosis.rules.step import held
 from reconciler.operator.eta import PAUSE_S, Entry, eta, read_pace, step_now
 from reconciler.operator.money.full import read_full_caps, read_waiting
+from reconciler.operator.money.spend import By, read_spent
 from reconciler.operator.sql import views
 from reconciler.operator.store import OperatorStore
 from reconciler.provider_state import read_held_back
@@ -33,7 +35,7 @@ MOST_TEXTS = 2000  # different error texts that are read; all rows are counted
 NOT_SPAWNED_SHOWN, SLOW_SHOWN, TICKS_SHOWN = 5, 5, 3
 FOLDED_S = 60.0  # the older log has one entry per step and minute
 DETAILS = ("failures", "failures_left_out", "waiting", "slowest", "ticks")
-STATEMENTS = 11  # statements of `progress` without details, at most
+STATEMENTS = 12  # statements of `progress` without details, at most
 
 
 def batches(store: OperatorStore, most: int | None = None) -> tuple[list[Row], int]:
@@ -55,6 +57,8 @@ def progress(
 ) -> Row:
     """The document of `inspect --json`: counts per step, failures by kind of message, rate and ETA.
 
+    - `steps`: per step its rows by status; how many were `tried`; the `hit_rate`, which is the
+      share of found among found and not found; what a hit has cost, `per_hit`; `in_waterfall`.
     - `rate_per_s`: the recent rate; of a batch that has ended, the rate over its working time.
     - `rate_over_s`: the seconds over which that rate was measured, without pauses.
     - `eta_s`: None if unknown, or while the batch or all polling is paused.
@@ -81,7 +85,7 @@ def progress(
         "created_at": batch.created_at,
         "finished_at": batch.finished_at,
         "now": batch.now,
-        "steps": [by_status(step) for step in counted],
+        "steps": _steps(store, batch, counted),
         "ticked_at": polling["ticked_at"],
         "silent": loop.silent,
         "polling_paused": polling["paused"],
@@ -171,8 +175,24 @@ def batch_names(store: OperatorStore, ids: Sequence[int] | None = None) -> dict[
     return {row["id"]: row["name"] for row in found}
 
 
+def _steps(store: OperatorStore, batch: BatchView, counted: list[Row]) -> list[Row]:
+    """The steps of the document of `progress`."""
+    prices = {row["step"]: row["per_hit"] for row in read_spent(store, By.STEP, batch.name)}
+    return [_with_hits(by_status(step), step["past"], prices) for step in counted]
+
+
+def _with_hits(step: Row, past: int | None, prices: Mapping[str, Decimal | None]) -> Row:
+    found, answered = step[Status.COMPLETED], step[Status.COMPLETED] + step[Status.NOT_FOUND]
+    return step | {
+        "tried": answered + step[Status.FAILED],
+        "hit_rate": round(found / answered, 4) if answered else None,
+        "per_hit": prices.get(step["step"]),
+        "in_waterfall": past is not None,
+    }
+
+
 def _held(store: OperatorStore, batch: BatchView) -> list[Row]:
-    found = store.rows(views.HELD, steps=batch.blueprint)
+    found = store.rows(views.HELD, steps=batch.steps)
     return [{"step": row["step"]} | asdict(held(**row)) for row in found]
 
 

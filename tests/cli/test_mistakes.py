@@ -12,7 +12,7 @@ from tests.world import World
 
 BAD = {
     "unknown step": (["seed", "{file}", "--blueprint", "normalise"], "Did you mean 'normalize'?"),
-    "no step": (["seed", "{file}", "--blueprint", ","], "--blueprint is empty"),
+    "no step": (["seed", "{file}", "--blueprint", ","], "Place 1 of the blueprint is empty"),
     "a step twice": (["seed", "{file}", "--blueprint", "step_a,step_a"], "names step_a twice"),
     "no such file": (["seed", "nowhere.csv", "--blueprint", "step_a"], "nowhere.csv"),
     "no such column": (

@@ -44,7 +44,9 @@ def bought(world: World, provider: Provider) -> str:
 def test_spend_is_added_up(tracer: Terminal, bought: str) -> None:
     found = tracer.json("spend")
     first = {"bought": 3, "hits": 2, "unknown": 0, "reused": 0, "charged": 4, "per_hit": 2}
+    first["hit_rate"] = 0.6667
     second = {"bought": 0, "hits": 0, "unknown": 0, "reused": 3, "charged": 0, "per_hit": None}
+    second["hit_rate"] = None
     assert found["rows"] == [{"batch": "first", **first}, {"batch": "second", **second}]
     assert found["total"] == {**first, "reused": 3}
     assert (found["by"], found["batch"], found["since"]) == ("batch", None, None)
@@ -55,7 +57,7 @@ def test_spend_is_added_up(tracer: Terminal, bought: str) -> None:
     (by_provider,) = tracer.json("spend", "--by", "provider")["rows"]
     assert by_provider["provider"] == "acme"
     lines = [line.split() for line in tracer("spend").splitlines()]
-    assert lines[-1] == ["total", "3", "2", "0", "3", "4", "2"]
+    assert lines[-1] == ["total", "3", "2", "67%", "0", "3", "4", "2"]
     assert tracer.json("spend", "--since", "2999-01-01")["rows"] == []
 
 
@@ -68,7 +70,9 @@ def test_spend_is_added_up_by_client_though_its_batches_are_deleted(
         world.seed([name, "shared"], ["staff"], name=name, spending=Spending(client=client))
         through(world)
     anns = {"bought": 2, "hits": 2, "unknown": 0, "reused": 0, "charged": 4, "per_hit": 2}
+    anns["hit_rate"] = 1.0
     others = {"bought": 1, "hits": 1, "unknown": 0, "reused": 1, "charged": 2, "per_hit": 2}
+    others["hit_rate"] = 1.0
     found = tracer.json("spend", "--by", "client")
     assert found["rows"] == [
         {"client": "", **others},

@@ -32,6 +32,7 @@ TESTS = (
     *(
         "test_transitions",
         "test_advancing",
+        "test_waterfalls",
         "test_dispatch",
         "test_cancel",
         "test_attempts",
@@ -61,7 +62,9 @@ TESTS = (
 )
 # Those that are about a module's statements come first, since the first that fails is enough.
 FIRST = {
-    "conditions": ("test_order_guards", "test_advancing", "test_losses", "test_tick"),
+    "conditions": (
+        *("test_waterfalls", "test_order_guards", "test_advancing", "test_losses", "test_tick"),
+    ),
     "held": ("test_buying_guards", "test_transitions", "test_dispatch"),
     "limits": OF_LIMITS,
     "claim": ("test_claim", "test_dispatch", "test_plans", *OF_LIMITS),
@@ -113,7 +116,10 @@ FORMS = (
     (r"AND NOT (?:w\.|b\.)?(?:advanced|paused|call_cancelled)", ""),
     (r"AND \{(?:NOT_IN_FLIGHT|TO_ADVANCE)\}", ""),
     (r"(?<=WHERE )\{ORPHANED\}", "true"),
-    (r"^status IN \(\{listed\(ADVANCING\)\}\)", "true"),
+    (r"status IN \(\{listed\(ADVANCING\)\}\)", "true"),
+    (r"AND in_waterfall", ""),
+    (r"(?<=WHEN )a\.status = 'COMPLETED'", "true"),
+    (r"advanced = false, error", "error"),
     (r"EXCEPT\nSELECT [^\n]+", ""),
     (r"AND w\.error IS NULL", ""),
     (r"AND \(t\.held_until IS NULL OR t\.held_until <= %\(now\)s\)", ""),

@@ -243,7 +243,9 @@ BEGIN
     DELETE FROM results.staff;
     DELETE FROM results.superseded;
     DELETE FROM batches;
-    INSERT INTO batches SELECT * FROM scene.batches;
+    INSERT INTO batches (id, name, blueprint, columns, status, priority, paused, buy, client)
+        SELECT id, name, blueprint, columns, status, priority, paused, buy, client
+        FROM scene.batches;
     INSERT INTO batch_companies SELECT * FROM scene.batch_companies;
     INSERT INTO workflow_states SELECT * FROM scene.workflow_states;
     INSERT INTO progress SELECT * FROM scene.progress;

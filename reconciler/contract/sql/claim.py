@@ -110,7 +110,7 @@ LEVELS = f"""capped AS MATERIALIZED (
     LEFT JOIN capped k ON k.scope = 'client:' || b.client
     CROSS JOIN LATERAL (
         VALUES ({_ORDERS.format(left="least(c.left, k.left)", price="s.price")})) a (orders)
-    WHERE b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? s.step_name
+    WHERE b.status = 'RUNNING' AND NOT b.paused AND b.steps ? s.step_name
     WINDOW of_step AS (PARTITION BY s.step_name)
 ), counted AS (
     SELECT found.*

@@ -3,8 +3,16 @@
 from reconciler.contract.column_types import listed
 from reconciler.contract.states import ADVANCING, Status
 
-# Rows that have ended, and whose next step is not seeded yet.
-TO_ADVANCE = f"""status IN ({listed(ADVANCING)}) AND NOT advanced"""
+# Rows that have ended, and whose company goes on: a FAILED one only within a waterfall.
+GOES_ON = f"""status IN ({listed(ADVANCING)}) OR status = 'FAILED' AND in_waterfall"""
+# Of these, those whose next step is not seeded yet.
+TO_ADVANCE = f"""({GOES_ON}) AND NOT advanced"""
+
+# Of a batch `b`: whether the step at a place is a member of a waterfall; and where the company of a
+# row `a`, which has ended, goes on.
+IN_WATERFALL = "(b.past ->> {place}) IS NOT NULL"
+NEXT_PLACE = """CASE WHEN a.status = 'COMPLETED'
+    THEN coalesce((b.past ->> a.position)::int, a.position + 1) ELSE a.position + 1 END"""
 
 # Rows with an error that somebody may want to fix. A row that found nothing, or was skipped, is
 # well; its text says why. In a batch there may be a million of these.

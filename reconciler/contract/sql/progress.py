@@ -36,7 +36,8 @@ LOG_SEEDED = log(
 
 # Of these batches, or of all if there are no ids. `done` is the sum of `completed`, `not_found` and
 # `skipped`. `landed`: those that the next tick takes on. `waiting`: rows that are QUEUED and
-# have no call id. These are local calls, which wait for a process of the worker host.
+# have no call id. These are local calls, which wait for a process of the worker host. `not_asked`:
+# companies that an earlier member of the waterfall has found.
 COUNTS = f"""
 WITH logged AS (
     SELECT batch_id, position, sum(arrived) AS arrived, sum(completed) AS completed,
@@ -59,7 +60,7 @@ WITH logged AS (
     WHERE status = 'FAILED' AND (%(batch_ids)s::int[] IS NULL OR batch_id = ANY(%(batch_ids)s))
     GROUP BY batch_id, step_name
 ), landed AS (
-    SELECT batch_id, step_name, count(*) AS landed, {BY_STATUS}
+    SELECT batch_id, step_name, count(*) FILTER (WHERE status <> 'FAILED') AS landed, {BY_STATUS}
     FROM workflow_states
     WHERE {TO_ADVANCE}
       AND (%(batch_ids)s::int[] IS NULL OR batch_id = ANY(%(batch_ids)s))
@@ -72,15 +73,24 @@ SELECT b.id AS batch_id, s.step, coalesce(l.arrived, 0)::int AS arrived,
     (coalesce(l.done, 0) + coalesce(d.landed, 0))::int AS done,
     coalesce(d.landed, 0)::int AS landed, coalesce(f.waiting, 0)::int AS waiting,
     coalesce(f.queued, 0)::int AS queued, coalesce(f.in_progress, 0)::int AS in_progress,
-    coalesce(x.failed, 0)::int AS failed, b.status = 'CANCELLED' AS cancelled
+    coalesce(x.failed, 0)::int AS failed, b.status = 'CANCELLED' AS cancelled,
+    (b.past ->> s.place)::int AS past,
+    (CASE WHEN (b.past ->> s.place) IS NOT NULL THEN greatest(0, least(
+        coalesce(sum(l.completed) OVER (
+            PARTITION BY b.id, b.past ->> s.place ORDER BY s.place
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0),
+        first_value(l.arrived) OVER (PARTITION BY b.id ORDER BY s.place)
+            - coalesce(l.arrived, 0))) ELSE 0 END)::int AS not_asked
 FROM batches b
-CROSS JOIN LATERAL jsonb_array_elements_text(b.blueprint) WITH ORDINALITY AS s (step, number)
-LEFT JOIN logged l ON (l.batch_id, l.position) = (b.id, s.number - 1)
+CROSS JOIN LATERAL (
+    SELECT step, number::int - 1 AS place
+    FROM jsonb_array_elements_text(b.steps) WITH ORDINALITY AS named (step, number)) s
+LEFT JOIN logged l ON (l.batch_id, l.position) = (b.id, s.place)
 LEFT JOIN in_flight f ON (f.batch_id, f.step_name) = (b.id, s.step)
 LEFT JOIN failed x ON (x.batch_id, x.step_name) = (b.id, s.step)
 LEFT JOIN landed d ON (d.batch_id, d.step_name) = (b.id, s.step)
 WHERE %(batch_ids)s::int[] IS NULL OR b.id = ANY(%(batch_ids)s)
-ORDER BY b.created_at, b.id, s.number
+ORDER BY b.created_at, b.id, s.place
 """
 
 # The newest log entries of each step of a batch, with their age in seconds. Entries of the last
@@ -89,7 +99,7 @@ RECENT = """
 SELECT p.position, extract(epoch FROM now() - p.at)::float8 AS ago, p.arrived,
     p.completed + p.not_found + p.skipped AS done
 FROM batches b
-CROSS JOIN LATERAL generate_series(0, jsonb_array_length(b.blueprint) - 1) AS s (position)
+CROSS JOIN LATERAL generate_series(0, jsonb_array_length(b.steps) - 1) AS s (position)
 CROSS JOIN LATERAL (
     SELECT position, at, arrived, completed, not_found, skipped
     FROM progress
@@ -122,7 +132,7 @@ GROUP BY u.first, u.s
 RETRIES = """
 SELECT s.step, extract(epoch FROM w.available_at - now())::float8 AS retry_s
 FROM batches b
-CROSS JOIN LATERAL jsonb_array_elements_text(b.blueprint) AS s (step)
+CROSS JOIN LATERAL jsonb_array_elements_text(b.steps) AS s (step)
 CROSS JOIN LATERAL (
     SELECT available_at FROM workflow_states
     WHERE status = 'PENDING' AND batch_id = b.id AND step_name = s.step

@@ -38,9 +38,9 @@ def explain(row: RowFacts) -> Reason:
 
 def moves_by_itself(row: RowFacts) -> bool:
     """Whether the row goes on by itself, if `explain` names no command."""
-    over = row.last or row.batch_status == BatchStatus.CANCELLED
-    done = row.finished_at is not None and over
-    return row.status not in (Status.FAILED, Status.CANCELLED) and not done
+    if row.finished_at is None:
+        return True
+    return row.goes_on and row.batch_status != BatchStatus.CANCELLED
 
 
 def read_and_observe(store: Database, settings: Settings, batch: BatchView, key: str) -> RowFacts:

@@ -8,7 +8,7 @@ import httpx
 
 from reconciler.contract.errors import TracerError
 from reconciler.contract.settings import Settings
-from reconciler.contract.states import ADVANCING, BatchStatus, Status
+from reconciler.contract.states import BatchStatus, Status
 from reconciler.local.stack_file import load_stack
 from reconciler.local.worker_host import ask_host, host_fix
 from reconciler.operator.diagnosis.row_facts import Observed, RowFacts
@@ -33,8 +33,7 @@ def observe(settings: Settings, row: RowFacts) -> Observed:
 
 def waits_for_a_tick(row: RowFacts) -> bool:
     """Whether the row needs a tick, and the last tick is too long ago for a loop with work."""
-    advances = row.status in ADVANCING and not row.last
-    moves = row.status == Status.PENDING or row.lease_over or advances
+    moves = row.status == Status.PENDING or row.lease_over or row.goes_on
     return moves and row.quiet and row.batch_status == BatchStatus.RUNNING
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from reconciler.contract.claimed import GROUP_SIZES
 from reconciler.contract.database import Row
 from reconciler.contract.error_kinds import NOT_SPAWNED
+from reconciler.contract.states import ADVANCING, Status
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.money.full import FullCap
 from reconciler.prefect.schedule import Schedule
@@ -143,6 +144,7 @@ class NextClaim:
 class RowFacts(StepFacts, LoopFacts):
     """A company's newest row in a batch, with all facts that can hold it: the columns of `EXPLAIN`.
 
+    `next_step`: to which the company goes on, None from the last.
     `waiting`: rows of the step that were claimed more than 5 s ago and not begun.
     `full_caps`: if a cap has no room for the row, those without room for it and all rows that may
     go before it; their `rows` are the latter. `limits`: how its provider stands. `send_at`: when
@@ -151,6 +153,8 @@ class RowFacts(StepFacts, LoopFacts):
 
     number: int
     steps: int
+    next_step: str | None
+    in_waterfall: bool
     status: str
     attempt: int
     forgiven: int
@@ -196,8 +200,14 @@ class RowFacts(StepFacts, LoopFacts):
 
     @property
     def last(self) -> bool:
-        """Whether no step of the blueprint comes after this one."""
-        return self.number == self.steps
+        """Whether the company goes to no step after this one."""
+        return self.next_step is None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has ended, and the next tick takes the company to another step."""
+        failed_here = self.in_waterfall and self.status == Status.FAILED
+        return not self.last and (self.status in ADVANCING or failed_here)
 
     @property
     def tries(self) -> int:

@@ -43,16 +43,14 @@ def read_spend(
     """What was spent, of a batch or of all: `by`, `batch`, `since`, `rows` and their `total`.
 
     Each row has its name under the word of `by`, `bought`, `hits`, `unknown`, `reused`, `charged`,
-    and `per_hit`: what a hit has cost, None without one.
+    `hit_rate`, the share of hits, and `per_hit`: what a hit has cost, None without one.
 
     Raises:
         BadInput: there is no such batch, and there was none that has bought.
     """
     if batch is not None and not store.rows(queries.KNOWN_SPENDER, batch=batch):
         store.batch(batch)
-    column = sql.Identifier("step_name" if by is By.STEP else by.value)
-    query = sql.SQL(queries.SPEND).format(by=column, name=sql.Identifier(by.value))
-    found = [with_price(row) for row in store.rows(query, batch=batch, since=since)]
+    found = read_spent(store, by, batch, since)
     total: dict[str, Any] = {name: sum(row[name] for row in found) for name in COUNTS}
     total["charged"] = sum((row["charged"] for row in found), Decimal(0))
     return {
@@ -64,7 +62,17 @@ def read_spend(
     }
 
 
+def read_spent(
+    store: OperatorStore, by: By, batch: str | None = None, since: date | None = None
+) -> list[Row]:
+    """The rows of `read_spend`; none where nothing was spent."""
+    column = sql.Identifier("step_name" if by is By.STEP else by.value)
+    query = sql.SQL(queries.SPEND).format(by=column, name=sql.Identifier(by.value))
+    return [with_price(row) for row in store.rows(query, batch=batch, since=since)]
+
+
 def with_price(row: Row) -> Row:
-    """Add what a hit has cost, to four digits behind the point."""
+    """Add what a hit has cost, to four digits behind the point, and the share of hits."""
     per_hit = (row["charged"] / row["hits"]).quantize(Decimal("0.0001")) if row["hits"] else None
-    return {**row, "per_hit": per_hit}
+    rate = round(row["hits"] / row["bought"], 4) if row["bought"] else None
+    return {**row, "hit_rate": rate, "per_hit": per_hit}

@@ -36,12 +36,12 @@ _BIN = "date_bin(%(width)s, {at}, timestamptz '2000-01-01 00:00Z')"
 
 # The rows that ended and go on, as ticks logged them.
 THROUGHPUT = f"""
-SELECT {_BIN.format(at="p.at")} AS at, b.blueprint ->> p.position AS step,
+SELECT {_BIN.format(at="p.at")} AS at, b.steps ->> p.position AS step,
     sum(p.completed + p.not_found + p.skipped)::int AS rows
 FROM progress p
 JOIN batches b ON b.id = p.batch_id
 WHERE p.batch_id = %(batch_id)s AND p.completed + p.not_found + p.skipped > 0
-GROUP BY 1, p.position, b.blueprint
+GROUP BY 1, p.position, b.steps
 ORDER BY 1, p.position
 """
 

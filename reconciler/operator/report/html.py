@@ -40,17 +40,17 @@ def render_report(batch: BatchView, steps: Sequence[dict[str, Any]], report: Rep
     drawn: dict[str, plots.Spec] = {}
     if report.throughput:
         ends = (batch.created_at, until)
-        drawn["throughput"] = plots.throughput(report, batch.blueprint, *ends)
+        drawn["throughput"] = plots.throughput(report, batch.steps, *ends)
     if report.latency:
         drawn |= {name: plots.latency(report, name) for name in ("start_s", "work_s")}
     if report.failures:
         drawn["failures"] = plots.failures(report, list(kinds), batch.created_at, until)
     if report.attempts:
-        drawn["attempts"] = plots.attempts(report, batch.blueprint)
+        drawn["attempts"] = plots.attempts(report, batch.steps)
     if report.charged:
-        drawn["charged"] = plots.charged(report, batch.blueprint, batch.created_at, until)
+        drawn["charged"] = plots.charged(report, batch.steps, batch.created_at, until)
     if report.bought:
-        drawn["answers"] = plots.answers(report, batch.blueprint)
+        drawn["answers"] = plots.answers(report, batch.steps)
     body = "".join(
         [
             *_head(batch, steps, until),
@@ -116,7 +116,7 @@ def _head(batch: BatchView, steps: Sequence[dict[str, Any]], until: datetime) ->
     }
     paused = " (paused)" if batch.paused and not batch.finished_at else ""
     yield f"<h1>{escape(batch.name)}</h1>"
-    yield f"<p>{batch.status}{paused} · {escape(' → '.join(batch.blueprint))}</p>"
+    yield f"<p>{batch.status}{paused} · {escape(' → '.join(batch.steps))}</p>"
     yield f"<p>Seeded {moment(batch.created_at)} · as of {moment(batch.now)} UTC</p>"
     pairs = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures.items())
     yield f"<dl>{''.join(pairs)}</dl>"
@@ -129,7 +129,7 @@ def _throughput(batch: BatchView, report: Report) -> Iterator[str]:
     yield f"<section><h2>Throughput</h2><p>Company-steps done per {span(report.width_s)}</p>"
     if report.throughput:
         yield _plot("throughput")
-        steps = list(batch.blueprint)
+        steps = list(batch.steps)
         yield _legend((step, plots.colour(number)) for number, step in enumerate(steps))
         rows = [(row["at"], row["step"], row["rows"]) for row in report.throughput]
         yield _details(_over_time(rows, steps))
@@ -174,7 +174,7 @@ def _attempts(batch: BatchView, report: Report) -> Iterator[str]:
         return
     yield "<section><h2>Attempts</h2><p>How many a company-step took until it ended</p>"
     yield _plot("attempts")
-    colours = [(step, plots.colour(number)) for number, step in enumerate(batch.blueprint)]
+    colours = [(step, plots.colour(number)) for number, step in enumerate(batch.steps)]
     if any(row["status"] == plots.FAILED for row in report.attempts):
         colours.append((plots.FAILED, plots.RED))
     yield _legend(colours)
@@ -195,7 +195,7 @@ def _spend(batch: BatchView, report: Report) -> Iterator[str]:
     if report.charged:
         rows = [(row["at"], row["step"], row["charged"]) for row in report.charged]
         paid = {step for _, step, _ in rows}
-        colours = {s: plots.colour(n) for n, s in enumerate(batch.blueprint) if s in paid}
+        colours = {s: plots.colour(n) for n, s in enumerate(batch.steps) if s in paid}
         yield f"<h3>Charged per {span(report.width_s)}</h3>" + _plot("charged")
         yield _legend(colours.items())
         yield _details(_over_time(rows, list(colours)))

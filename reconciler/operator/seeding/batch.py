@@ -19,6 +19,7 @@ from reconciler.operator.money.amounts import digits
 from reconciler.operator.money.plan import Plan, read_plan
 from reconciler.operator.seeding.blueprint import check_needs
 from reconciler.operator.seeding.companies import Duplicates, Members, make_members
+from reconciler.operator.seeding.route import Route, read_route
 from reconciler.operator.sql import seeding as statements
 from reconciler.operator.sql.money import SET_CAP
 from reconciler.operator.store import OperatorStore
@@ -63,7 +64,7 @@ def seed_batch(
     rows: Iterable[SeedRow],
     *,
     name: str,
-    blueprint: Sequence[str],
+    blueprint: Sequence[Any],
     columns: Sequence[str],
     priority: int = 0,
     file: str | None = None,
@@ -74,20 +75,23 @@ def seed_batch(
 ) -> Seeded:
     """Seed a batch in one transaction: all of it or nothing.
 
-    `columns` may still grow while `rows` are read. The history notes the `file`. `duplicates` says
-    which of several rows with one key counts. `on_phase` gets what Postgres does next, after `rows`
-    were read: "sorts companies in". With `dry_run`, nothing of it is kept, but the plan.
+    `blueprint` is a JSON array, see `read_route`. `columns` may still grow while `rows` are read.
+    The history notes the `file`. `duplicates` says which of several rows with one key counts.
+    `on_phase` gets what Postgres does next, after `rows` were read: "sorts companies in". With
+    `dry_run`, nothing of it is kept, but the plan.
 
     Raises:
-        BadInput: there is no row to seed, or a step comes before one that it needs.
+        BadInput: there is no row to seed, the blueprint is none, or a step comes before one that it
+            needs.
         WorkFailed: the database refused the rows.
     """
+    route = read_route(list(blueprint))
     try:
         with store.transaction() as connection:
-            given = (name, blueprint, columns, priority, file, duplicates, spending, on_phase)
+            given = (name, route, columns, priority, file, duplicates, spending, on_phase)
             batch_id, seeded = _seed(connection, rows, *given, store.who)
             if dry_run:
-                plan = read_plan(connection, batch_id, spending.client, blueprint, spending.buy)
+                plan = read_plan(connection, batch_id, spending.client, route.steps, spending.buy)
                 seeded = replace(seeded, plan=plan)
                 raise psycopg.Rollback
     except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -100,7 +104,7 @@ def _seed(
     connection: Connection,
     rows: Iterable[SeedRow],
     name: str,
-    blueprint: Sequence[str],
+    route: Route,
     columns: Sequence[str],
     priority: int,
     file: str | None,
@@ -110,13 +114,13 @@ def _seed(
     who: str,
 ) -> tuple[int, Seeded]:
     """The batch's id, and what was seeded."""
-    check_needs(connection, blueprint)  # before a row is read
+    check_needs(connection, route.steps)  # before a row is read
     staged = _stage(connection, rows)
     on_phase("waits for another seeding to end")
     connection.execute(statements.SEEDING_TURN)
     if not staged:
         raise BadInput("Nothing was seeded: no row of the file can be used.")
-    about = {"blueprint": Jsonb(list(blueprint)), "columns": Jsonb(list(columns))}
+    about = {"blueprint": Jsonb(route.blueprint), "columns": Jsonb(list(columns))}
     bought = {"buy": list(spending.buy), "client": spending.client}
     made = {"name": name, "priority": priority, **bought, **about}
     batch = connection.execute(statements.BATCH, made).fetchone()
@@ -127,11 +131,12 @@ def _seed(
     on_phase("sorts companies in")
     members = make_members(connection, batch["id"], staged, duplicates)
     on_phase("adds a row for each of them")
-    connection.execute(statements.STATES, {"batch_id": batch["id"], "step": blueprint[0]})
+    first = {"step": route.steps[0], "in_waterfall": bool(route.past and route.past[0])}
+    connection.execute(statements.STATES, {"batch_id": batch["id"], **first})
     connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
     of_file = {"file": storable_text(file)} if file else {}
     changed = {"changed": members.changes.companies} if members.changes.companies else {}
-    detail = {"blueprint": list(blueprint), "priority": priority, **spending.said()}
+    detail = {"blueprint": route.blueprint, "priority": priority, **spending.said()}
     detail |= of_file | changed
     Line(batch["id"], who, "seed", detail).add(connection, members.new + members.known)
     return batch["id"], Seeded(batch["name"], members)

@@ -13,10 +13,8 @@ def check_blueprint(steps: list[str], known: list[str]) -> None:
     """Check the steps of a blueprint; `known` are the registered ones.
 
     Raises:
-        BadInput: it is empty, names a step twice, or names an unregistered step.
+        BadInput: it names a step twice, or one that is not registered.
     """
-    if not any(steps):
-        raise BadInput("--blueprint is empty: name the steps in order, as in --blueprint a,b.")
     for step in steps:
         if step not in known:
             registered = f" Registered: {', '.join(known)}." if known else ""

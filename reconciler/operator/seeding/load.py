@@ -13,6 +13,7 @@ from reconciler.operator.seeding.batch import FREELY, Seeded, SeedRow, Spending,
 from reconciler.operator.seeding.companies import Duplicates
 from reconciler.operator.seeding.file import SeedFile
 from reconciler.operator.seeding.identity import by_column, by_kind
+from reconciler.operator.seeding.route import Route
 from reconciler.operator.seeding.rows import Rejection
 from reconciler.operator.store import OperatorStore
 
@@ -23,7 +24,7 @@ def load(
     store: OperatorStore,
     source: SeedFile,
     name: str,
-    steps: list[str],
+    route: Route,
     priority: int = 0,
     limit: int | None = None,
     duplicates: Duplicates = Duplicates.FILL,
@@ -49,7 +50,7 @@ def load(
     how["spending"] = spending
     columns = source.columns.attributes
     try:
-        seeded = seed_batch(store, rows, **about, blueprint=steps, columns=columns, **how)
+        seeded = seed_batch(store, rows, **about, blueprint=route.blueprint, columns=columns, **how)
     except BadInput as error:
         if not rows.rejected:
             raise
@@ -59,7 +60,7 @@ def load(
     if duplicates is Duplicates.REJECT:
         rows.reject(seeded.members.duplicates)
         seeded = replace(seeded, members=replace(seeded.members, duplicates=[]))
-    missing = missing_secrets(row for row in store.steps() if row["step_name"] in steps)
+    missing = missing_secrets(row for row in store.steps() if row["step_name"] in route.steps)
     plan = seeded.plan and seeded.plan.document()
     money = {
         "client": spending.client,

@@ -1,14 +1,15 @@
 """The reads of `tracer explain`. No statement here moves a row."""
 
 from reconciler.contract.sql.claim import LEVELS, NOT_IN_FLIGHT
-from reconciler.contract.sql.conditions import OPEN, TO_ADVANCE
+from reconciler.contract.sql.conditions import NEXT_PLACE, OPEN, TO_ADVANCE
 
 # Both statements read one snapshot, so that their answers agree.
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 # A company's newest row in a batch, with all facts that can hold it.
 EXPLAIN = f"""
-SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.blueprint) AS steps,
+SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.steps) AS steps,
+    b.steps ->> ({NEXT_PLACE.replace("a.", "w.")}) AS next_step, w.in_waterfall,
     w.status, w.attempt, w.forgiven, w.losses, w.available_at, w.queued_at, w.started_at,
     w.lease_expires_at, w.finished_at, w.call_id, w.error, w.error_kind, w.company_id, c.key,
     w.batch_id,
@@ -60,7 +61,7 @@ LIMIT 1
 LATER = """
 SELECT min(w.available_at) AS at, now() AS now
 FROM batches b
-CROSS JOIN LATERAL jsonb_array_elements_text(b.blueprint) AS s (step)
+CROSS JOIN LATERAL jsonb_array_elements_text(b.steps) AS s (step)
 CROSS JOIN LATERAL (
     SELECT available_at FROM workflow_states
     WHERE status = 'PENDING' AND batch_id = b.id AND step_name = s.step AND available_at > now()
@@ -95,11 +96,11 @@ WITH RECURSIVE {LEVELS.format(most="NULL")}, in_line AS (
     CROSS JOIN LATERAL (
         SELECT FROM workflow_states w
         WHERE w.batch_id = b.id AND {TO_ADVANCE}
-          AND b.blueprint ->> (w.position + 1) = %(step)s
+          AND b.steps ->> ({NEXT_PLACE.replace("a.", "w.")}) = %(step)s
         ORDER BY w.batch_id, w.company_id
         LIMIT %(counted)s
     ) w
-    WHERE b.status = 'RUNNING' AND b.blueprint ? %(step)s
+    WHERE b.status = 'RUNNING' AND b.steps ? %(step)s
     LIMIT %(counted)s
 )
 SELECT coalesce(t.free, 0) AS free, coalesce(t.room, 0)::int AS room,

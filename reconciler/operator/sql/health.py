@@ -45,7 +45,7 @@ NEEDED = """
 SELECT s.step, count(*) AS batches, r.enabled, r.max_in_flight,
     bool_or(r.step_name IS NOT NULL) AS registered, h.kind AS hold_kind, h.reason AS hold_reason
 FROM batches b
-CROSS JOIN jsonb_array_elements_text(b.blueprint) AS s (step)
+CROSS JOIN jsonb_array_elements_text(b.steps) AS s (step)
 LEFT JOIN enrichment_registry r ON r.step_name = s.step
 LEFT JOIN holds h ON h.step_name = s.step
 WHERE b.status = 'RUNNING' AND NOT b.paused

@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (
                 AND w.available_at <= now()
               LIMIT %(counted)s
           ) w
-          WHERE b.status = 'RUNNING' AND NOT b.paused AND b.blueprint ? r.step_name
+          WHERE b.status = 'RUNNING' AND NOT b.paused AND b.steps ? r.step_name
           LIMIT %(counted)s) AS waiting
 ) AS found
 WHERE r.provider IS NOT NULL AND r.enabled

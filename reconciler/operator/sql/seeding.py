@@ -145,6 +145,8 @@ ORDER BY c.id
 
 # seed: -> PENDING
 STATES = """
-INSERT INTO workflow_states (company_id, step_name, batch_id, position)
-SELECT company_id, %(step)s, batch_id, 0 FROM batch_companies WHERE batch_id = %(batch_id)s
+INSERT INTO workflow_states (company_id, step_name, batch_id, position, in_waterfall)
+SELECT company_id, %(step)s, batch_id, 0, %(in_waterfall)s
+FROM batch_companies
+WHERE batch_id = %(batch_id)s
 """

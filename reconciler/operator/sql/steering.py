@@ -117,7 +117,7 @@ WITH failed AS (
 ), moved AS (
     UPDATE workflow_states w
     SET status = 'PENDING', forgiven = w.attempt, available_at = now(), finished_at = NULL,
-        error = NULL, error_kind = NULL, waits_since = NULL
+        advanced = false, error = NULL, error_kind = NULL, waits_since = NULL
     WHERE ctid = ANY(ARRAY(SELECT ctid FROM failed))
     RETURNING true
 ){{and_then}}, kept AS (
@@ -187,7 +187,7 @@ RIVALS = """
 SELECT other.name, other.priority
 FROM batches b
 JOIN batches other ON other.id <> b.id AND other.status = 'RUNNING'
-    AND other.blueprint ?| ARRAY(SELECT jsonb_array_elements_text(b.blueprint))
+    AND other.steps ?| ARRAY(SELECT jsonb_array_elements_text(b.steps))
 WHERE b.id = %(batch_id)s
 ORDER BY other.priority DESC, other.created_at, other.id
 """

@@ -38,7 +38,8 @@ MARKS = re.compile(r"\x1b|[\x00-\x09\x0b-\x1f]")
 
 
 def step(name: str, **counts: int) -> dict[str, Any]:
-    return {"step": name, **dict.fromkeys(map(str, Status), 0), **counts}
+    more = {"not_asked": 0, "tried": 0, "hit_rate": None, "per_hit": None, "in_waterfall": False}
+    return {"step": name, **dict.fromkeys(map(str, Status), 0), **more, **counts}
 
 
 def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from reconciler.contract.column_types import SCHEMA_REVISION
 from reconciler.contract.errors import BadInput
 from reconciler.contract.sql.tick import ADVANCE
 from reconciler.contract.sql.worker import BEGIN
+from reconciler.contract.states import Status
 from reconciler.operator import steering, views
 from reconciler.operator.sql.steering import CANCEL, CANCEL_BATCH
 from reconciler.spawners.protocol import Spawned
@@ -118,11 +119,8 @@ def test_what_was_completed_before_a_cancel_is_counted_once(world: World) -> Non
     batch = world.operator.batch("batch")
     steering.cancel(world.operator, batch)
     shown = views.progress(world.operator, world.operator.batch("batch"))["steps"]
-    counts = [{k: v for k, v in step.items() if v} for step in shown]
-    assert counts == [
-        {"step": "normalize", "COMPLETED": 2, "CANCELLED": 1},
-        {"step": "step_a", "CANCELLED": 1},
-    ]
+    counts = [{status: step[status] for status in Status if step[status]} for step in shown]
+    assert counts == [{"COMPLETED": 2, "CANCELLED": 1}, {"CANCELLED": 1}]
 
 
 def test_a_batch_that_was_stopped_by_hand_gets_no_further_rows(world: World) -> None:

@@ -8,7 +8,8 @@ from reconciler.spawners.protocol import Outcome, Refused, Spawned, Unanswered, 
 
 KEYS = "abcd"
 SHORT, LONG = [["normalize"], ["normalize", "step_a"]], ["step_a", "normalize", "step_b"]
-blueprints = st.sampled_from([*SHORT, *SHORT, LONG])
+WATERFALL = {"first": ["normalize", "step_a"]}
+blueprints = st.sampled_from([*SHORT, *SHORT, LONG, [WATERFALL, "step_b"], ["step_b", WATERFALL]])
 companies = st.sets(st.sampled_from(KEYS), min_size=2, max_size=4).map(sorted)
 priorities = st.integers(0, 1)
 steps = st.sampled_from(["normalize", "step_a"])

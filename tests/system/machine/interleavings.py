@@ -5,6 +5,7 @@ from datetime import timedelta
 from hypothesis.stateful import initialize
 
 from reconciler.contract.states import BatchStatus
+from reconciler.operator.seeding.route import read_route
 from reconciler.spawners.protocol import Spawned
 from reconciler.tick import tick
 from tests.system.machine.conductors import Conductors, Spoken
@@ -37,7 +38,7 @@ class Interleavings(Conductors, Workers, Operators, Time):
         stage, opening = start
         verb, _, again = stage.partition(" ")
         if again:
-            self.tune(0, batches[0][1][0], {"max_in_flight": 9}, "at once")
+            self.tune(0, read_route(batches[0][1]).steps[0], {"max_in_flight": 9}, "at once")
         for turn in range(2 if again else 1):
             if turn:
                 self.time_passes(None)

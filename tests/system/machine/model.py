@@ -231,10 +231,10 @@ def check_world(seen: Seen) -> None:
         live = row["status"] not in TERMINAL
         assert (row["lease_expires_at"] is not None) == (row["status"] in IN_FLIGHT)
         assert not live or batch["status"] == BatchStatus.RUNNING, f"{key} lives in {batch}"
-        assert batch["blueprint"][row["position"]] == key.step_name
+        assert batch["steps"][row["position"]] == key.step_name
         if row["status"] == Status.COMPLETED:
             assert (key.step_name, key.company_id) in seen.landed, f"{key} without its result"
-        if row["status"] in ADVANCING:
+        if row["status"] in ADVANCING or (row["status"] == Status.FAILED and row["in_waterfall"]):
             check_successor(seen, key, row, batch)
 
 
@@ -244,18 +244,25 @@ def check_log(seen: Seen) -> None:
     for key, row in seen.rows.items():
         counts = counted.setdefault((key.batch_id, row["position"]), [0] * len(LOGGED))
         counts[0] += 1
-        if row["advanced"]:
+        if row["advanced"] and row["status"] in ADVANCING:
             counts[LOGGED.index(row["status"].lower())] += 1
     assert counted == seen.logged
 
 
 def check_successor(seen: Seen, key: Key, row: Row, batch: Row) -> None:
-    """What is advanced goes on; a batch does not end before all is."""
-    if row["position"] + 1 == len(batch["blueprint"]):
+    """What is advanced goes on, in a waterfall past it if it was found; a batch does not end before
+    all is. What was retried in a waterfall may have gone on before."""
+    past = batch["past"] and batch["past"][row["position"]]
+    assert row["in_waterfall"] == bool(past)
+    found = past and row["status"] == Status.COMPLETED
+    place = past if found else row["position"] + 1
+    if place == len(batch["steps"]):
         return
-    after = Key(key.company_id, batch["blueprint"][row["position"] + 1], key.batch_id)
+    after = Key(key.company_id, batch["steps"][place], key.batch_id)
     if batch["status"] != BatchStatus.CANCELLED:
-        assert row["advanced"] == (after in seen.rows), f"{key} and what follows it"
+        gone_on = after in seen.rows
+        allowed = (True,) if row["advanced"] else (False, bool(past))
+        assert gone_on in allowed, f"{key} and what follows it"
     if batch["status"] == BatchStatus.FINISHED:
         assert row["advanced"], f"{batch} ended before {key} had gone on"
 

@@ -31,15 +31,15 @@ WITH known AS (
     ON CONFLICT (key) DO UPDATE SET name = excluded.name RETURNING id
 ), batch AS (
     INSERT INTO batches (name, blueprint, priority) VALUES (%(name)s, %(blueprint)s, %(priority)s)
-    RETURNING id
+    RETURNING id, steps, past
 ), members AS (
     INSERT INTO batch_companies (batch_id, company_id) SELECT b.id, k.id FROM batch b, known k
 ), logged AS (
     INSERT INTO progress (batch_id, position, at, arrived)
     SELECT b.id, 0, now(), count(*) FROM batch b, known k GROUP BY b.id
 )
-INSERT INTO workflow_states (company_id, step_name, batch_id, position)
-SELECT k.id, %(step)s, b.id, 0 FROM batch b, known k
+INSERT INTO workflow_states (company_id, step_name, batch_id, position, in_waterfall)
+SELECT k.id, b.steps ->> 0, b.id, 0, (b.past ->> 0) IS NOT NULL FROM batch b, known k
 """
 EXPIRE = """
 UPDATE workflow_states SET lease_expires_at = clock_timestamp() - interval '1 second'
@@ -52,7 +52,7 @@ class Operators(Machine):
     def plant(self, batches: list[tuple[list[str], list[str], int]]) -> None:
         for keys, blueprint, priority in batches:
             self.planted += 1
-            about = {"blueprint": Jsonb(blueprint), "step": blueprint[0], "priority": priority}
+            about = {"blueprint": Jsonb(blueprint), "priority": priority}
             self.sides.eyes.rows(PLANT, name=f"b{self.planted}", keys=keys, **about)
         self.look(("seed",))
 

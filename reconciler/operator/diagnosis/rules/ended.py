@@ -19,6 +19,8 @@ def failed(row: RowFacts) -> Iterator[Reason]:
         yield Reason(Code.FAILED, f"{says}{error}")
     if row.lost_order:
         yield _may_be_charged(row)
+    if row.goes_on:
+        yield from _goes_on(row, Code.FAILED, f"{says}{error}")
     fixes = [f"tracer retry --company={quote(row.key)} {operand(row.batch)}"]
     if row.batch_paused:
         fixes.append(f"tracer resume {operand(row.batch)}")
@@ -75,7 +77,7 @@ def _goes_on(row: RowFacts, code: Code, says: str) -> Iterator[Reason]:
         cancelled = f"{says}, and the batch was cancelled before the next step"
         yield Reason(Code.BATCH_CANCELLED, cancelled)
     yield from loop.halted(row)
-    yield Reason(code, f"{says}; the next tick takes the company to the next step")
+    yield Reason(code, f"{says}; the next tick takes the company to {row.next_step}")
 
 
 def _how(row: RowFacts) -> str:

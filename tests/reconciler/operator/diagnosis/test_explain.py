@@ -230,7 +230,7 @@ def test_what_completed_waits_for_the_tick_that_advances_it(world: World) -> Non
     world.seed(1, ["normalize", "step_a"])
     worked(world)
     world.store.beat()
-    assert "the next tick takes the company to the next step" in reason(world).says
+    assert "the next tick takes the company to step_a" in reason(world).says
     world.sql("UPDATE polling SET paused = true")
     assert reason(world).says == "Polling is paused"
 

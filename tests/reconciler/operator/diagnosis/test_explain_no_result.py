@@ -47,7 +47,7 @@ def test_it_says_so_and_that_the_company_goes_on(
 ) -> None:
     end(world, failure, "normalize", "step_a")
     found = reason(world)
-    goes_on = "; the next tick takes the company to the next step"
+    goes_on = "; the next tick takes the company to step_a"
     assert re.fullmatch(f"normalize {says}{goes_on}", found.says)
     assert (found.code, found.fix) == (code, None)
     assert moves_by_itself(facts(world))

@@ -50,7 +50,7 @@ def limited(**values: Any) -> ProviderState:
 
 
 ROWS: dict[Code, dict[str, Any]] = {
-    Code.ALL_STEPS_DONE: DONE | {"number": 2},
+    Code.ALL_STEPS_DONE: DONE | {"next_step": None},
     Code.STEP_DONE: DONE,
     Code.NOT_FOUND: DONE | {"status": "NOT_FOUND"},
     Code.SKIPPED: DONE | {"status": "SKIPPED", "error": "no input"},
@@ -138,7 +138,8 @@ def row(**values: Any) -> RowFacts:
     """A row that the next tick claims, changed."""
     empty = dict.fromkeys(field.name for field in fields(RowFacts))
     known = {
-        **{"step": "normalize", "number": 1, "steps": 2, "status": "PENDING", "attempt": 1},
+        **{"step": "normalize", "number": 1, "steps": 2, "next_step": "step_a", "attempt": 1},
+        **{"status": "PENDING", "in_waterfall": False},
         **{
             "forgiven": 0,
             "losses": 0,
