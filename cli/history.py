@@ -6,6 +6,7 @@ from typing import Any
 from cli.render import AsJson, BatchName, document, out, table
 from reconciler.operator.history import read_history
 from reconciler.operator.read_only import ViewStore, read_only_store
+from reconciler.operator.seeding.route import written
 from reconciler.operator.wording import plural
 
 
@@ -41,4 +42,6 @@ def option(name: str, value: Any) -> str:
     """An option as it is typed; one that is only there or not has no value."""
     if value is True:
         return f"--{name}"
+    if name == "blueprint":
+        value = written(value)
     return f"--{name} {quote(','.join(value) if isinstance(value, list) else str(value))}"

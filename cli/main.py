@@ -12,6 +12,7 @@ import typer
 from cli import (
     batches,
     bench,
+    blueprint,
     cancel,
     caps,
     db,
@@ -97,6 +98,7 @@ put(START, "try", try_step.try_, "tracer try normalize companies.csv --limit 3")
 put(START, "down", down.down, "tracer down")
 put(SEE, "batches", batches.batches, "tracer batches")
 put(SEE, "inspect", command.inspect, "tracer inspect companies --watch")
+put(SEE, "blueprint", blueprint.blueprint, "tracer blueprint companies")
 put(SEE, "wait", wait.wait, "tracer wait companies --timeout 2h")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
 put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")

@@ -8,6 +8,7 @@ from cli.inspect.command import MaybeBatch
 from cli.render import AsJson, document, out, say, table
 from reconciler.operator.money.spend import By, read_day, read_spend
 from reconciler.operator.read_only import ViewStore, read_only_store
+from reconciler.operator.wording import rate_text
 
 SHOWN = ("bought", "hits", "hit_rate", "unknown", "reused", "charged", "per_hit")
 NAMELESS = {By.BATCH: "(trials)", By.PROVIDER: "(none)", By.CLIENT: "(none)"}
@@ -44,5 +45,4 @@ def spend(
 
 def cells(row: dict[str, Any]) -> list[Any]:
     """What is shown of a row of spend."""
-    rate = None if row["hit_rate"] is None else f"{100 * row['hit_rate']:.0f}%"
-    return [rate if name == "hit_rate" else row[name] for name in SHOWN]
+    return [rate_text(row[name]) if name == "hit_rate" else row[name] for name in SHOWN]

@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.render import cut_middle, table, visible
 from reconciler.operator.failures import summed
 from reconciler.operator.money.amounts import shown
-from reconciler.operator.wording import clock, plural, seconds
+from reconciler.operator.wording import clock, plural, rate_text, seconds
 
 MOST_ROWS, NAME = 5, 24  # with limited room: rows of a section, and cells of a name
 OUTCOMES = ("tried", "found", "not found", "skipped", "failed", "hit rate", "per hit")
@@ -88,7 +88,7 @@ def sections_of(progress: dict[str, Any], cut: bool) -> Iterator[Section]:
             "#hit rate",
             "#per hit",
         ],
-        [step for step in progress["steps"] if step["in_waterfall"]],
+        [step for step in progress["steps"] if step["past"] is not None],
         lambda step: [short(step["step"]), *tried(step)],
     )
     left_out = progress["failures_left_out"]
@@ -127,7 +127,7 @@ def tried(step: dict[str, Any]) -> Iterator[str]:
     """What came of a step's tries: their counts, the share of hits, and what a hit has cost."""
     for name in ("tried", *HIT_OR_MISS):
         yield f"{step[name]:,}"
-    yield "" if step["hit_rate"] is None else f"{100 * step['hit_rate']:.0f}%"
+    yield rate_text(step["hit_rate"])
     yield shown(step["per_hit"])
 
 

@@ -57,8 +57,7 @@ def progress(
 ) -> Row:
     """The document of `inspect --json`: counts per step, failures by kind of message, rate and ETA.
 
-    - `steps`: per step its rows by status; how many were `tried`; the `hit_rate`, which is the
-      share of found among found and not found; what a hit has cost, `per_hit`; `in_waterfall`.
+    - `steps`: see `places`.
     - `rate_per_s`: the recent rate; of a batch that has ended, the rate over its working time.
     - `rate_over_s`: the seconds over which that rate was measured, without pauses.
     - `eta_s`: None if unknown, or while the batch or all polling is paused.
@@ -85,7 +84,7 @@ def progress(
         "created_at": batch.created_at,
         "finished_at": batch.finished_at,
         "now": batch.now,
-        "steps": _steps(store, batch, counted),
+        "steps": places(store, batch, counted),
         "ticked_at": polling["ticked_at"],
         "silent": loop.silent,
         "polling_paused": polling["paused"],
@@ -99,6 +98,32 @@ def progress(
     return found | (
         {name: before[name] for name in DETAILS} if before else _details(store, batch, failures)
     )
+
+
+def places(
+    store: OperatorStore, batch: BatchView, counted: Sequence[Row] | None = None
+) -> list[Row]:
+    """What came of each place of the blueprint: `step`, its rows by status, and more.
+
+    - `not_asked`: companies that an earlier member of the waterfall has found.
+    - `tried`: companies for which the step was called, to the end.
+    - `hit_rate`: the share of found among found and not found, None without either.
+    - `per_hit`: what a hit has cost, None without one.
+    - `past`: of a waterfall's member, the place at which a company goes on that it has found.
+
+    `counted` are the batch's rows of `COUNTS`, if they are read already.
+    """
+    if counted is None:
+        counted = store.rows(COUNTS, batch_ids=[batch.id])
+    prices = {row["step"]: row["per_hit"] for row in read_spent(store, By.STEP, batch.name)}
+    return [_place(by_status(row), row["past"], prices.get(row["step"])) for row in counted]
+
+
+def _place(step: Row, past: int | None, per_hit: Decimal | None) -> Row:
+    found, answered = step[Status.COMPLETED], step[Status.COMPLETED] + step[Status.NOT_FOUND]
+    rate = round(found / answered, 4) if answered else None
+    tried = answered + step[Status.FAILED]
+    return step | {"tried": tried, "hit_rate": rate, "per_hit": per_hit, "past": past}
 
 
 def timeline(store: OperatorStore, batch: BatchView | None, key: str) -> tuple[Row, list[Row]]:
@@ -173,22 +198,6 @@ def batch_names(store: OperatorStore, ids: Sequence[int] | None = None) -> dict[
     """The names of these batches by id; of all batches by default."""
     found = store.rows(views.NAMES, ids=ids if ids is None else list(ids))
     return {row["id"]: row["name"] for row in found}
-
-
-def _steps(store: OperatorStore, batch: BatchView, counted: list[Row]) -> list[Row]:
-    """The steps of the document of `progress`."""
-    prices = {row["step"]: row["per_hit"] for row in read_spent(store, By.STEP, batch.name)}
-    return [_with_hits(by_status(step), step["past"], prices) for step in counted]
-
-
-def _with_hits(step: Row, past: int | None, prices: Mapping[str, Decimal | None]) -> Row:
-    found, answered = step[Status.COMPLETED], step[Status.COMPLETED] + step[Status.NOT_FOUND]
-    return step | {
-        "tried": answered + step[Status.FAILED],
-        "hit_rate": round(found / answered, 4) if answered else None,
-        "per_hit": prices.get(step["step"]),
-        "in_waterfall": past is not None,
-    }
 
 
 def _held(store: OperatorStore, batch: BatchView) -> list[Row]:

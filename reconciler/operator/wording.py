@@ -45,6 +45,11 @@ def plural(number: int, one: str, more: str) -> str:
     return f"{number:,} {one if number == 1 else more}"
 
 
+def rate_text(share: float | None) -> str:
+    """A share as a percentage; nothing for None."""
+    return "" if share is None else f"{100 * share:.0f}%"
+
+
 def counted(rows: int, limit: int) -> str:
     """A number of rows, `more than …` if the count stopped at `limit`."""
     return f"more than {limit - 1:,} rows" if rows >= limit else plural(rows, "row", "rows")

@@ -113,7 +113,7 @@ def test_inspect_has_the_agreed_fields(tracer: Terminal, file: str, world: World
     counts = {"PENDING": 0, "QUEUED": 0, "IN_PROGRESS": 0, "COMPLETED": 2}
     counts |= {"NOT_FOUND": 0, "SKIPPED": 0, "FAILED": 0, "CANCELLED": 0}
     counts |= {"not_asked": 0, "tried": 2, "hit_rate": 1.0, "per_hit": None}
-    counts |= {"in_waterfall": False}
+    counts |= {"past": None}
     assert found["steps"] == [{"step": s, **counts} for s in ("normalize", "step_a")]
     assert (found["batch"], found["status"], found["companies"]) == ("b", "FINISHED", 2)
     assert (found["failures"], found["eta_s"]) == ([], 0)

@@ -24,7 +24,8 @@ from reconciler.operator.report.figures import (
     Report,
 )
 from reconciler.operator.report.style import DRAW, STYLE
-from reconciler.operator.wording import seconds
+from reconciler.operator.seeding.route import written
+from reconciler.operator.wording import rate_text, seconds
 
 MARK = '<meta name="generator" content="tracer report">'
 # The browser runs only the script with this hash: text in the page is never run as a script.
@@ -107,7 +108,7 @@ def _head(batch: BatchView, steps: Sequence[dict[str, Any]], until: datetime) ->
     without = {"not found": ended[Status.NOT_FOUND], "skipped": ended[Status.SKIPPED]}
     figures = {
         "companies": f"{batch.companies:,}",
-        "done": f"{done(steps[-1]):,}",
+        "done": f"{done(steps[-1]) + steps[-1]['not_asked']:,}",
         **{name: f"{rows:,}" for name, rows in without.items() if rows},
         "failed": f"{ended[Status.FAILED]:,}",
         "duration" if batch.finished_at else "duration so far": took(took_s),
@@ -116,12 +117,13 @@ def _head(batch: BatchView, steps: Sequence[dict[str, Any]], until: datetime) ->
     }
     paused = " (paused)" if batch.paused and not batch.finished_at else ""
     yield f"<h1>{escape(batch.name)}</h1>"
-    yield f"<p>{batch.status}{paused} · {escape(' → '.join(batch.steps))}</p>"
+    yield f"<p>{batch.status}{paused} · {escape(written(batch.blueprint).replace(',', ' → '))}</p>"
     yield f"<p>Seeded {moment(batch.created_at)} · as of {moment(batch.now)} UTC</p>"
     pairs = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures.items())
     yield f"<dl>{''.join(pairs)}</dl>"
-    rows = [[step["step"], *(step[status] for status in Status)] for step in steps]
-    counts = _table(["step", *(status.replace("_", " ").lower() for status in Status)], rows)
+    names = (status.replace("_", " ").lower() for status in Status)
+    rows = [[step["step"], *(step[status] for status in Status), *_hits(step)] for step in steps]
+    counts = _table(["step", *names, "not asked", "hit rate", "per hit"], rows)
     yield f"<section><h2>Steps</h2>{counts}</section>"
 
 
@@ -231,6 +233,11 @@ def _legend(series: Iterable[tuple[str, str]]) -> str:
 
 def _details(table: str) -> str:
     return f"<details><summary>All figures</summary>{table}</details>"
+
+
+def _hits(step: dict[str, Any]) -> Cells:
+    """How many a step was spared, the share of hits, and what one has cost."""
+    return step["not_asked"], rate_text(step["hit_rate"]), shown(step["per_hit"])
 
 
 def _table(columns: Sequence[str], rows: Iterable[Cells]) -> str:

@@ -38,7 +38,7 @@ MARKS = re.compile(r"\x1b|[\x00-\x09\x0b-\x1f]")
 
 
 def step(name: str, **counts: int) -> dict[str, Any]:
-    more = {"not_asked": 0, "tried": 0, "hit_rate": None, "per_hit": None, "in_waterfall": False}
+    more = {"not_asked": 0, "tried": 0, "hit_rate": None, "per_hit": None, "past": None}
     return {"step": name, **dict.fromkeys(map(str, Status), 0), **more, **counts}
 
 

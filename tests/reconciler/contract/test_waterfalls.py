@@ -4,13 +4,16 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from alembic import command
 
 from reconciler.contract.error_kinds import ErrorKind
 from reconciler.contract.results import StepResult
 from reconciler.contract.states import BatchStatus, Status
 from reconciler.contract.worker_store import Failure
 from reconciler.operator import steering, views
-from tests.world import World
+from reconciler.schema.migrate import upgrade_schema
+from tests.reconciler.schema.test_migrations import config
+from tests.world import World, finish
 from workers.steps.normalize import Normalized
 from workers.steps.step_a import StepA
 from workers.steps.step_b import StepB
@@ -125,10 +128,10 @@ def test_each_place_says_what_it_was_tried_for_and_what_came_of_it(world: World)
         [0, 0, 0, 0, 0, 0, None],
     ]
     ends(world, "step_a", found, *missed[:2])
-    assert counts(world, "tried", "hit_rate", "in_waterfall") == [
-        [4, 0.6667, True],
-        [2, 0.5, True],
-        [0, None, False],
+    assert counts(world, "tried", "hit_rate", "past") == [
+        [4, 0.6667, 2],
+        [2, 0.5, 2],
+        [0, None, None],
     ]
     ends(world, "step_b", *[found] * 5)
     [row], _ = views.batches(world.operator)
@@ -188,3 +191,18 @@ def test_postgres_makes_the_route_of_a_blueprint(
         it=json.dumps(blueprint),
     )
     assert row == [{"steps": steps, "past": past}]
+
+
+def test_the_code_of_the_revision_before_finds_no_waterfall(world: World, url: str) -> None:
+    """It would ask every member for every company. So such a batch is cancelled; others go on."""
+    world.seed(2, THEN_B, name="routed")
+    world.seed(["other"], ["normalize", "step_b"], name="plain")
+    world.tick()
+    ends(world, "normalize", Status.FAILED, Status.COMPLETED, Status.COMPLETED)
+    command.downgrade(config(url), "0023")
+    (batch,) = world.sql("SELECT status, blueprint FROM batches WHERE name = 'routed'")
+    assert batch == {"status": "CANCELLED", "blueprint": ["normalize", "step_a", "step_b"]}
+    upgrade_schema(url)
+    finish(world)
+    assert world.operator.batch("plain").status == BatchStatus.FINISHED
+    assert world.statuses() == {"FAILED": 1, "COMPLETED": 3, "CANCELLED": 2}
