@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml
 demo: setup  ## The whole system on this machine: 60 companies, twice, paid for once (1 minute)
 	@$(BIN)/tracer demo
 
-test: check  ## Every check, and every behaviour once (4 to 5 minutes)
+test: check  ## Every check, and every behaviour once (3 to 4 minutes)
 	@$(PYTEST) -n 4 --dist worksteal -m "not proof" # most of them wait most of the time: with two, cores idle
 
 proof: setup  ## The rest of the tests: all enumerations, chaos, containers, browser, poolers (6 to 10 minutes)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.inspect.progress import NARROW
+from cli.inspect.progress import NARROW, WIDE
 from cli.render import AsJson, document, out, say, table
 from reconciler.contract.progress import is_paused
 from reconciler.operator import views
@@ -15,7 +15,9 @@ from reconciler.operator.wording import plural
 
 MOST = 100  # batches on a screen; the others are counted in a line
 
+NO_RESULT = "#no result"
 IF_ANY = ("client", "#spent", "#reserved", "#cap")  # left out where no batch has any
+SOME = (NO_RESULT, *IF_ANY)
 
 # The headings, and how a batch's cell is written.
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -24,7 +26,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "status": lambda row: "paused" if is_paused(row) else row["status"],
     "#companies": lambda row: f"{row['companies']:,}",
     "#done": lambda row: row["share"],
-    "#no result": lambda row: f"{no_result(row):,}",
+    NO_RESULT: lambda row: f"{no_result(row):,}",
     "#in flight": lambda row: f"{row['in_flight']:,}",
     "#failed": lambda row: f"{row['failed']:,}",
     "#spent": lambda row: shown(row["spent"]),
@@ -61,11 +63,12 @@ def batches(
 
 def is_shown(column: str, rows: Sequence[dict[str, Any]], width: int) -> bool:
     """Whether the column says something, and has room."""
-    if column == "#no result":
+    if column == NO_RESULT:
         return any(map(no_result, rows))
     if column in IF_ANY:
         return any(row[column.removeprefix("#")] for row in rows)
-    return column != "seeded" or width >= NARROW
+    roomy = width >= WIDE or not any(is_shown(other, rows, width) for other in SOME)
+    return column != "seeded" or (width >= NARROW and roomy)
 
 
 def no_result(row: dict[str, Any]) -> int:

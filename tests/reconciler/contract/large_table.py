@@ -56,11 +56,11 @@ PLANNED = ("custom", "generic", "never analyzed")
 
 
 def make_members(
-    connection: Connection, batches: int, companies: int, *steps: str, apart: bool = False
+    connection: Connection, batches: int, companies: int, *places: object, apart: bool = False
 ) -> None:
-    """So many running batches of `steps`, each with all the companies; `apart`: each with one."""
+    """So many running batches of this blueprint, each with all companies; `apart`: with one."""
     given = {"batches": batches, "companies": companies, "apart": apart}
-    connection.execute(MEMBERS, {**given, "blueprint": Jsonb(steps)})
+    connection.execute(MEMBERS, {**given, "blueprint": Jsonb(places)})
 
 
 def fill(url: str) -> None:
