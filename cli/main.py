@@ -10,6 +10,7 @@ import psycopg
 import typer
 
 from cli import (
+    approve,
     batches,
     bench,
     blueprint,
@@ -103,6 +104,7 @@ put(SEE, "wait", wait.wait, "tracer wait companies --timeout 2h")
 put(SEE, "explain", explain.explain, "tracer explain companies acme.com")
 put(SEE, "export", export.export, "tracer export companies --format csv -o enriched.csv")
 put(SEE, "report", report.report, "tracer report companies -o report.html")
+put(STEER, "approve", approve.approve, "tracer approve companies --yes")
 put(STEER, "rerun", rerun.rerun, "tracer rerun companies --step step_a --yes")
 put(STEER, "reparse", reparse.reparse, "tracer reparse companies --step step_a --yes")
 put(STEER, "retry", retry.retry, "tracer retry companies --step step_a --yes")

@@ -49,7 +49,7 @@ def plan(
     with planner() as store, read_as.open(file) as source:
         check_steps(store, route.steps, spending)
         with Reading(source) as shown:
-            how = (0, limit, Duplicates.FILL, True, spending)
+            how = (0, limit, Duplicates.FILL, True, spending, None)
             found = load(store, source, batch_name(file), route, *how, shown.rows, shown.phase)
     if as_json:
         counts = {name: found[name] for name in COUNTS}

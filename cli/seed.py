@@ -64,6 +64,10 @@ def seed(
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many rows of the file. Default: all.")
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first so many go; the rest waits for `approve`."),
+    ] = None,
     rejects: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write the rejected rows to this file, as CSV."),
@@ -80,7 +84,7 @@ def seed(
         check_steps(store, route.steps, spending)
         batch = name or batch_name(file)
         with rejects_file(rejects, source.columns.attributes) as reject, Reading(source) as shown:
-            how = (priority, limit, duplicates, dry_run or plan, spending)
+            how = (priority, limit, duplicates, dry_run or plan, spending, sample)
             told = (shown.rows, shown.phase, reject)
             report = load(store, source, batch, route, *how, *told)
     document(report) if as_json else print_report(report, wanted=batch)
@@ -140,6 +144,9 @@ def print_report(report: dict[str, Any], wanted: str) -> None:
     if skipped := report["skipped_lines"]:
         lines = "Line 1 comes" if skipped == 1 else f"Lines 1 to {skipped} come"
         say(f"{lines} before the header: passed over. To say where it is, add --skip-lines.")
+    if waiting := report["companies_unapproved"]:
+        rest = plural(waiting, "company waits", "companies wait")
+        say(f"Beyond the sample, {rest}: `tracer approve {operand(report['batch'])}`.")
     if report["client"]:
         say(f"It is for the client {report['client']}.")
     if report["cap"] is not None:

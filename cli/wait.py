@@ -7,6 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from cli.inspect.progress import unapproved
 from cli.outcome import require_success
 from cli.render import AsJson, BatchName, answer, say
 from reconciler.contract.durations import duration
@@ -39,7 +40,8 @@ def wait(
     rows = {status: sum(step[status] for step in progress["steps"]) for status in Status}
     told = ", ".join(f"{count:,} {status}" for status, count in rows.items() if count)
     document = {"batch": batch, "status": progress["status"], "rows": rows}
-    answer(as_json, document, f"{batch} is {progress['status']}: {told}.")
+    rest = f" {unapproved(progress)}." if progress["unapproved"] else ""
+    answer(as_json, document, f"{batch} is {progress['status']}: {told}.{rest}")
     require_success(progress)
 
 

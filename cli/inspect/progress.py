@@ -17,7 +17,7 @@ from reconciler.contract.progress import done, status_text
 from reconciler.contract.states import ADVANCING, BatchStatus
 from reconciler.operator.diagnosis.reason import Code, Reason
 from reconciler.operator.money.amounts import shown
-from reconciler.operator.wording import clock, plural, seconds, span
+from reconciler.operator.wording import clock, operand, plural, seconds, span
 
 # Widths are in cells of the terminal.
 NARROW = 72  # a narrower terminal has less space between the columns
@@ -102,6 +102,8 @@ def headlines(progress: dict[str, Any]) -> list[str]:
     lines = ["  ".join(first), "  ".join(speed(progress))]
     if progress["spent"] is not None:
         lines.append(money(progress))
+    if progress["unapproved"]:
+        lines.append(unapproved(progress))
     if progress["status"] == BatchStatus.RUNNING:
         lines += unticked(progress)
         held = (*progress["held"], *progress["caps"], *progress["providers"])
@@ -114,6 +116,13 @@ def money(progress: dict[str, Any]) -> str:
     of = "" if progress["cap"] is None else f" of {shown(progress['cap'])}"
     reserved = f"  {shown(progress['reserved'])} reserved" if progress["reserved"] else ""
     return f"{shown(progress['spent'])}{of} spent{reserved}"
+
+
+def unapproved(progress: dict[str, Any]) -> str:
+    """How many companies wait beyond the sample, and how they are let go."""
+    sample = progress["companies"] - progress["unapproved"]
+    rest = plural(progress["unapproved"], "company waits", "companies wait")
+    return f"A sample of {sample:,}; {rest}: `tracer approve {operand(progress['batch'])}`"
 
 
 def unticked(progress: dict[str, Any]) -> Iterator[str]:

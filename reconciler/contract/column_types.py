@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 # One program changes the schema at a time: two that find no schema would both create it.
 SCHEMA_TURN = "SELECT pg_advisory_xact_lock(hashtext('tracer.schema'))"
-SCHEMA_REVISION = "0024"  # that this code reads and writes; a test compares it with Alembic's head
+SCHEMA_REVISION = "0025"  # that this code reads and writes; a test compares it with Alembic's head
 
 # Names by a convention: a revision that drops a constraint then knows its name on every database.
 NAMING = {

@@ -21,7 +21,7 @@ GRANTS: dict[str, dict[str, str]] = {
         " client), UPDATE (status, finished_at)",
         WORKER: "",
         OPERATOR: "SELECT, INSERT (name, blueprint, columns, priority, buy, client),"
-        " UPDATE (status, priority, paused, finished_at), DELETE",
+        " UPDATE (status, priority, paused, finished_at, unapproved), DELETE",
     },
     "companies": {
         CONDUCTOR: "SELECT (id, changed_at)",

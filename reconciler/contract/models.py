@@ -82,6 +82,7 @@ class Batch(ContractTable, table=True):
         CheckConstraint("is_blueprint(steps)", name="steps"),  # a list of different names
         CheckConstraint("(finished_at IS NULL) = (status = 'RUNNING')", name="finished_iff_ended"),
         CheckConstraint(f"client ~ '{CLIENT_NAME}'", name="client"),
+        CheckConstraint("unapproved >= 0", name="unapproved"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -99,6 +100,7 @@ class Batch(ContractTable, table=True):
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
     client: str | None = Field(default=None, sa_type=code())  # whose cap its orders count against
+    unapproved: int = default("0")  # companies beyond its sample, which have no row yet
     created_at: datetime = now()
     finished_at: datetime | None = moment()
 

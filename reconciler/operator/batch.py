@@ -7,6 +7,8 @@ from typing import Any
 from reconciler.contract.database import Database
 from reconciler.contract.errors import BadInput, did_you_mean
 from reconciler.operator.seeding.identity import spellings
+from reconciler.operator.sql.approval import UNAPPROVED
+from reconciler.operator.wording import operand
 
 # The first of these keys that there is.
 KNOWN_KEY = """
@@ -30,7 +32,10 @@ LIMIT 3
 
 @dataclass(frozen=True)
 class BatchView:
-    """A batch: how it was seeded, and its state. `now` is Postgres's clock at the read."""
+    """A batch: how it was seeded, and its state. `now` is Postgres's clock at the read.
+
+    `unapproved`: those of its `companies` that wait beyond its sample.
+    """
 
     id: int
     name: str
@@ -45,6 +50,7 @@ class BatchView:
     companies: int
     now: datetime
     client: str | None = None
+    unapproved: int = 0
 
     def require_step(self, step: str) -> None:
         """Do nothing if the blueprint has the step.
@@ -67,7 +73,13 @@ def known_key(database: Database, text: str) -> str:
 
 
 def no_company(database: Database, batch: BatchView | None, key: str) -> BadInput:
-    """The error for an unknown key, in the batch or in all; it names similar keys."""
+    """The error for an unknown key, in the batch or in all; it names similar keys.
+
+    Also for a company that waits for the batch's approval, and so has no row yet.
+    """
+    if batch and database.rows(UNAPPROVED, batch_id=batch.id, key=known_key(database, key)):
+        says = f"{key!r} is not in the sample of batch {batch.name!r}. To let all its companies go"
+        return BadInput(says, f"tracer approve {operand(batch.name)}")
     found = database.rows(SIMILAR_KEYS, text=key, batch_id=batch.id if batch else None)
     near = f" Did you mean {' or '.join(repr(row['key']) for row in found)}?" if found else ""
     where = f"Batch {batch.name!r} has" if batch else "There is"

@@ -23,9 +23,9 @@ from reconciler.operator.step_settings import in_words
 
 BATCH_BY_NAME = """
 SELECT id, name, blueprint, steps, columns, status, priority, paused, created_at, finished_at,
-    client,
+    client, unapproved,
     (SELECT coalesce(sum(arrived), 0)::int FROM progress p
-     WHERE p.batch_id = b.id AND p.position = 0) AS companies, now() AS now
+     WHERE p.batch_id = b.id AND p.position = 0) + unapproved AS companies, now() AS now
 FROM batches b
 WHERE name = %(name)s
 """

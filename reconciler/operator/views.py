@@ -49,7 +49,9 @@ def batches(store: OperatorStore, most: int | None = None) -> tuple[list[Row], i
     counted = by_batch(store.rows(COUNTS, batch_ids=None if len(ids) == of_all else ids))
     for row in found:
         del row["of_all"]
-    return [row | totals(counted[row.pop("id")]) for row in found], of_all
+        row |= totals(counted[row.pop("id")])
+        row["companies"] += row["unapproved"]
+    return found, of_all
 
 
 def progress(
@@ -81,6 +83,7 @@ def progress(
         "paused": batch.paused,
         "client": batch.client,
         "companies": batch.companies,
+        "unapproved": batch.unapproved,
         "created_at": batch.created_at,
         "finished_at": batch.finished_at,
         "now": batch.now,

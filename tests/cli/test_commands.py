@@ -26,6 +26,7 @@ def test_seed_reports_every_row_and_column(tracer: Terminal, tmp_path: Path) -> 
         "companies_new": 2,
         "companies_known": 0,
         "companies_changed": 0,
+        "companies_unapproved": 0,
         "changed_columns": {},
         "changes": [],
         "changes_left_out": 0,

@@ -28,11 +28,8 @@ SET arrived = progress.arrived + excluded.arrived,
 """
 
 
-# All companies of a seeded batch arrive at its first step.
-LOG_SEEDED = log(
-    "SELECT batch_id, 0, now(), count(*), 0, 0, 0 FROM batch_companies"
-    " WHERE batch_id = %(batch_id)s GROUP BY batch_id"
-)
+# So many companies of a batch arrive at its first step.
+LOG_SEEDED = log("SELECT %(batch_id)s::int, 0, now(), %(rows)s::int, 0, 0, 0")
 
 # Of these batches, or of all if there are no ids. `done` is the sum of `completed`, `not_found` and
 # `skipped`. `landed`: those that the next tick takes on. `waiting`: rows that are QUEUED and

@@ -52,10 +52,12 @@ FREELY = Spending()
 
 @dataclass(frozen=True)
 class Seeded:
-    """What was seeded: the batch's name, and its companies; of a dry run, what it might cost."""
+    """What was seeded: the batch's name, its companies, how many of them wait for an approval; of a
+    dry run, what it might cost."""
 
     batch: str
     members: Members
+    unapproved: int = 0
     plan: Plan | None = None
 
 
@@ -71,14 +73,16 @@ def seed_batch(
     duplicates: Duplicates = Duplicates.FILL,
     dry_run: bool = False,
     spending: Spending = FREELY,
+    sample: int | None = None,
     on_phase: Callable[[str], None] = lambda _: None,
 ) -> Seeded:
     """Seed a batch in one transaction: all of it or nothing.
 
     `blueprint` is a JSON array, see `read_route`. `columns` may still grow while `rows` are read.
-    The history notes the `file`. `duplicates` says which of several rows with one key counts.
-    `on_phase` gets what Postgres does next, after `rows` were read: "sorts companies in". With
-    `dry_run`, nothing of it is kept, but the plan.
+    The history notes the `file`. `duplicates` says which of several rows with one key counts. Of a
+    `sample`, only the first so many companies go, until the others are approved. `on_phase` gets
+    what Postgres does next, after `rows` were read: "sorts companies in". With `dry_run`, nothing
+    of it is kept, but the plan.
 
     Raises:
         BadInput: there is no row to seed, the blueprint is none, or a step comes before one that it
@@ -88,7 +92,7 @@ def seed_batch(
     route = read_route(list(blueprint))
     try:
         with store.transaction() as connection:
-            given = (name, route, columns, priority, file, duplicates, spending, on_phase)
+            given = (name, route, columns, priority, file, duplicates, spending, sample, on_phase)
             batch_id, seeded = _seed(connection, rows, *given, store.who)
             if dry_run:
                 plan = read_plan(connection, batch_id, spending.client, route.steps, spending.buy)
@@ -110,6 +114,7 @@ def _seed(
     file: str | None,
     duplicates: Duplicates,
     spending: Spending,
+    sample: int | None,
     on_phase: Callable[[str], None],
     who: str,
 ) -> tuple[int, Seeded]:
@@ -132,14 +137,18 @@ def _seed(
     members = make_members(connection, batch["id"], staged, duplicates)
     on_phase("adds a row for each of them")
     first = {"step": route.steps[0], "in_waterfall": bool(route.past and route.past[0])}
-    connection.execute(statements.STATES, {"batch_id": batch["id"], **first})
-    connection.execute(LOG_SEEDED, {"batch_id": batch["id"]})
+    those = statements.SAMPLED if sample else ""
+    given = {"batch_id": batch["id"], "sample": sample, **first}
+    rows_made = connection.execute(statements.STATES.format(and_those=those), given).rowcount
+    connection.execute(LOG_SEEDED, {"batch_id": batch["id"], "rows": rows_made})
+    if rest := members.new + members.known - rows_made:
+        connection.execute(statements.UNAPPROVED, {"batch_id": batch["id"], "rest": rest})
     of_file = {"file": storable_text(file)} if file else {}
     changed = {"changed": members.changes.companies} if members.changes.companies else {}
     detail = {"blueprint": route.blueprint, "priority": priority, **spending.said()}
-    detail |= of_file | changed
+    detail |= of_file | changed | ({"sample": sample} if sample else {})
     Line(batch["id"], who, "seed", detail).add(connection, members.new + members.known)
-    return batch["id"], Seeded(batch["name"], members)
+    return batch["id"], Seeded(batch["name"], members, rest)
 
 
 def _stage(connection: Connection, rows: Iterable[SeedRow]) -> int:

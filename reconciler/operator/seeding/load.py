@@ -30,6 +30,7 @@ def load(
     duplicates: Duplicates = Duplicates.FILL,
     dry_run: bool = False,
     spending: Spending = FREELY,
+    sample: int | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
     on_phase: Callable[[str], None] = lambda _: None,
     on_reject: Callable[[Rejection], None] = lambda _: None,
@@ -47,7 +48,7 @@ def load(
     rows = Rows(source, limit, on_rows, on_reject)
     about: dict[str, Any] = {"name": name, "file": source.name, "priority": priority}
     how: dict[str, Any] = {"duplicates": duplicates, "dry_run": dry_run, "on_phase": on_phase}
-    how["spending"] = spending
+    how |= {"spending": spending, "sample": sample}
     columns = source.columns.attributes
     try:
         seeded = seed_batch(store, rows, **about, blueprint=route.blueprint, columns=columns, **how)
@@ -83,6 +84,7 @@ def report(source: SeedFile, rows: "Rows", seeded: Seeded) -> dict[str, Any]:
         "rows": rows.count,
         "companies_new": members.new,
         "companies_known": members.known,
+        "companies_unapproved": seeded.unapproved,
         "companies_changed": members.changes.companies,
         "changed_columns": members.changes.columns,
         "changes": members.changes.cells,

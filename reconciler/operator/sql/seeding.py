@@ -148,5 +148,10 @@ STATES = """
 INSERT INTO workflow_states (company_id, step_name, batch_id, position, in_waterfall)
 SELECT company_id, %(step)s, batch_id, 0, %(in_waterfall)s
 FROM batch_companies
-WHERE batch_id = %(batch_id)s
+WHERE batch_id = %(batch_id)s {and_those}
 """
+# Of a sample: the first companies of the file.
+SAMPLED = """AND company_id = ANY(ARRAY(
+    SELECT c.id FROM seed_rows r JOIN companies c ON c.key = r.key
+    ORDER BY r.line LIMIT %(sample)s))"""
+UNAPPROVED = "UPDATE batches SET unapproved = %(rest)s WHERE id = %(batch_id)s"

@@ -5,7 +5,7 @@ from reconciler.contract.sql.conditions import AT_FAULT, LIVE
 BATCHES = """
 SELECT b.id, b.name, b.status, b.priority, b.paused, b.created_at, b.finished_at, b.blueprint,
     b.steps,
-    b.client,
+    b.client, b.unapproved,
     (SELECT count(*)::int FROM batches) AS of_all,
     c.spent + c.beyond AS spent, c.reserved, c.most AS cap
 FROM batches b

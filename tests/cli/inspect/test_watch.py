@@ -57,6 +57,7 @@ def progress(*steps: dict[str, Any], companies: int = 1_000_000, **more: Any) ->
         "paused": False,
         "client": None,
         "companies": companies,
+        "unapproved": 0,
         "created_at": NOW - timedelta(hours=1),
         "finished_at": None,
         "now": NOW,
