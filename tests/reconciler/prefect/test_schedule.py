@@ -41,6 +41,7 @@ pytestmark = pytest.mark.timeout(240)  # the whole stack has to start: 20 s of C
 
 SLOW = timedelta(seconds=30)  # for a call of the API, on a machine with much to do
 RUN_S = 90
+COMPANIES = 600
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         for step in ("normalize", "step_a", "step_b"):
             operator.set_step(step, {"lease_s": 2, "backoff_s": 0.1})
         operator.set_polling(poll_s=0.2)
-        rows = [(line, str(line), f"Company {line}", None, {}) for line in range(600)]
+        rows = [(line, str(line), f"Company {line}", None, {}) for line in range(COMPANIES)]
         blueprint = ["normalize", "step_a", "step_b"]
         seed_batch(operator, rows, name="unattended", blueprint=blueprint, columns=[])
         resume(live.settings)
@@ -204,9 +205,9 @@ def test_killing_the_flow_and_a_worker_changes_nothing_but_the_time(live: Live) 
         assert kill_one(live.stack._services["prefect-worker"], "prefect.engine")
         assert kill_one(live.stack._services["worker-host"], "--multiprocessing-fork")
         assert eventually(lambda: operator.batch("unattended").status == "FINISHED", within_s=300)
-        assert done() == [1500, 1500, 1500]
+        assert done() == [COMPANIES] * 3
         for table in ("normalized", "step_a", "step_b"):
-            assert len(operator.rows(f"SELECT company_id FROM results.{table}")) == 1500
+            assert len(operator.rows(f"SELECT company_id FROM results.{table}")) == COMPANIES
         twice = operator.rows("SELECT company_id FROM workflow_states WHERE attempt > 1")
         # What the killed worker held of each step, `concurrency` and a chunk, and nothing else.
         assert len(twice) <= 100 + 200 + 2 * (100 + 5)

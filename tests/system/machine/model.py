@@ -32,7 +32,7 @@ EDGES: dict[str, set[Edge]] = {}
 for t in TRANSITIONS:
     EDGES.setdefault(t.verb, set()).update(product(t.sources or (None,), t.targets))
 EDGES["advance"].add((None, Status.PENDING))
-EDGES["cancel"] |= {(status, status) for status in ADVANCING}
+EDGES["cancel"] |= {(status, status) for status in (*ADVANCING, Status.FAILED)}
 EDGES["note_unknown"] = {(Status.QUEUED, Status.QUEUED)}
 EDGES["record_calls"] = {(status, status) for status in Status}
 EDGES["cancel_calls"] = {(Status.CANCELLED, Status.CANCELLED)}
