@@ -37,6 +37,7 @@ async def normalize(company: Company) -> Normalized:
     return Normalized(short_name=company.key)
 '''
 COMPANIES, AT_ONCE, RESTARTS = 400, 20, 20
+MOST_STALLED_S = 15.0  # a company takes 2 s; with one host alone, it would be a whole restart
 
 
 def host(home: Path, url: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
@@ -73,9 +74,14 @@ def test_hosts_restarted_in_turn_pay_for_nothing_twice_and_stall_nothing(
     restarting.start()
     wait_until(ready.is_set)
     world.seed(COMPANIES)
-    began = time.monotonic()
-    while set(world.statuses()) != {"COMPLETED"}:
-        assert time.monotonic() - began < 300
+    began = moved = time.monotonic()
+    done = stalled_s = 0.0
+    while (statuses := world.statuses()).keys() != {"COMPLETED"}:
+        now = time.monotonic()
+        assert now - began < 300
+        if (completed := statuses.get("COMPLETED", 0)) > done:
+            done, moved = completed, now
+        stalled_s = max(stalled_s, now - moved)
         for home in homes:  # as the loops of two machines do
             tick(world.store, LocalSpawner(workers_socket(home)), world.store.now())
         time.sleep(0.05)
@@ -89,5 +95,9 @@ def test_hosts_restarted_in_turn_pay_for_nothing_twice_and_stall_nothing(
     # With both hosts up all the time it would be 40 s; while one is restarted, the other works.
     with capsys.disabled():
         ideal_s = 2 * COMPANIES / AT_ONCE
-        sys.stdout.write(f"\n{RESTARTS} restarts: {took_s:.1f} s, {ideal_s:.0f} s without any\n")
-    assert took_s < 2.5 * ideal_s
+        sys.stdout.write(
+            f"\n{RESTARTS} restarts: {took_s:.1f} s, {ideal_s:.0f} s without any; "
+            f"{stalled_s:.1f} s at most in which no company was done\n"
+        )
+    assert stalled_s < MOST_STALLED_S
+    assert took_s < 3.5 * ideal_s  # most of it is CPU time of programs that start
