@@ -1,5 +1,6 @@
 """`tracer approve`: let the companies go that wait beyond a batch's sample."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated
@@ -46,7 +47,7 @@ def approve(
         if not as_json:
             out.print(table(["step", "#asked", "#hit rate", "#cost"], map(cells, expected)))
         rest = plural(found.unapproved, "company", "companies")
-        says = f"{batch}: {rest}, which cost about {shown(cost)} if they are like the sample"
+        says = f"{batch}: {rest}; {worth(expected, cost)}"
         if plan:
             answer(as_json, {}, f"{says}. Nothing was done.")
             return
@@ -55,6 +56,15 @@ def approve(
     hint = f" The batch is paused: `tracer resume {operand(batch)}`." if found.paused else ""
     pending = f"{batch}: {plural(rows, 'company goes', 'companies go')} with the next tick.{hint}"
     answer(as_json, {"batch": batch, "rows": rows, **facts}, pending)
+
+
+def worth(expected: Sequence[Prediction], cost: Decimal) -> str:
+    """What the rest costs, as far as the sample says it."""
+    known = [one.step for one in expected if one.asked is not None]
+    if not known:
+        return "the sample does not say yet what they cost"
+    so_far = "" if len(known) == len(expected) else f" up to {known[-1]}"
+    return f"if they are like the sample, they cost about {shown(cost)}{so_far}"
 
 
 def cells(one: Prediction) -> list[str]:

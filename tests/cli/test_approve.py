@@ -117,13 +117,15 @@ def test_what_the_rest_comes_to_is_predicted_from_what_the_sample_has_come_to(
     batch = world.operator.batch("many")
     assert [one.asked for one in predict(world.operator, batch)] == [None, None]
     assert "not known yet" in tracer("approve", "many", "--plan")
+    assert "8 companies; the sample does not say yet" in " ".join(tracer.err.split())
     through(world)
     assert provider.calls.total() == 2, "no call beyond the sample"
     found = tracer.json("approve", "many", "--plan")
     assert (found["cost"], found["unapproved"], found["rows"]) == (8, 8, 0)
     assert found["steps"][0] == {"step": "staff", "asked": 8, "hit_rate": 0.5, "cost": 8}
     tracer("approve", "many", "--plan")
-    assert "8 companies, which cost about 8" in " ".join(tracer.err.split())
+    says = "8 companies; if they are like the sample, they cost about 8 up to staff"
+    assert says in " ".join(tracer.err.split())
     assert provider.calls.total() == 2
     tracer("approve", "many", "--yes")
     through(world)
