@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.confirm import Yes, ask
-from cli.render import AsJson, BatchName, answer, document, out, table
+from cli.render import AsJson, BatchName, answer, out, table
 from reconciler.contract.states import BatchStatus
 from reconciler.operator.approval import Prediction, predict
 from reconciler.operator.approval import approve as let_go
@@ -41,15 +41,13 @@ def approve(
             nothing = f"{batch}: no company waits for an approval. Nothing was done."
             answer(as_json, {"batch": batch, "rows": 0, **facts}, nothing)
             return
-        if plan and as_json:
-            document({"batch": batch, "rows": 0, "unapproved": found.unapproved, **facts})
-            return
         if not as_json:
             out.print(table(["step", "#asked", "#hit rate", "#cost"], map(cells, expected)))
         rest = plural(found.unapproved, "company", "companies")
         says = f"{batch}: {rest}; {worth(expected, cost)}"
         if plan:
-            answer(as_json, {}, f"{says}. Nothing was done.")
+            planned = {"batch": batch, "rows": 0, "unapproved": found.unapproved, **facts}
+            answer(as_json, planned, f"{says}. Nothing was done.")
             return
         ask(f"Approves {says}", yes, as_json)
         rows = let_go(store, found)

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from cli.completion import step_names
 from cli.plan_table import print_plan
 from cli.planning import planner
 from cli.reading import ReadAs, reads_files
 from cli.render import AsJson, document, say
 from cli.seed import Reading
 from cli.spending import (
-    BLUEPRINT,
+    BlueprintOption,
     BuyOption,
     CapOption,
     ClientOption,
@@ -30,7 +29,7 @@ COUNTS = ("rows", "companies_new", "companies_known", "duplicates")
 @reads_files
 def plan(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, its URL, or - for stdin.")],
-    blueprint: Annotated[str, typer.Option(help=BLUEPRINT, autocompletion=step_names)],
+    blueprint: BlueprintOption,
     read_as: ReadAs = ReadAs(),  # noqa: B008 - the options' defaults
     cap: CapOption = None,
     buy: BuyOption = None,

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Self
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from cli.completion import step_names
 from cli.output_file import STDOUT
 from cli.plan_table import print_plan
 from cli.planning import planner
@@ -15,7 +14,7 @@ from cli.rejects import rejects_file
 from cli.render import AsJson, document, err, say
 from cli.seed_report import brief, changed, duplicate, identified, other_system
 from cli.spending import (
-    BLUEPRINT,
+    BlueprintOption,
     BuyOption,
     CapOption,
     ClientOption,
@@ -40,7 +39,7 @@ SHOWN = 20  # the report for people lists this many rejected rows; --json has al
 @reads_files
 def seed(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file, its URL, or - for stdin.")],
-    blueprint: Annotated[str, typer.Option(help=BLUEPRINT, autocompletion=step_names)],
+    blueprint: BlueprintOption,
     name: Annotated[
         str | None, typer.Option(help="The batch's name. Default: the file's name.")
     ] = None,

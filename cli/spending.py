@@ -12,7 +12,13 @@ from reconciler.operator.seeding.batch import Spending
 from reconciler.operator.seeding.blueprint import check_blueprint, check_buy
 from reconciler.operator.store import OperatorStore
 
-BLUEPRINT = "The steps in their order: a,b,c. Of a|b, b is asked where a found nothing. Or @FILE."
+BlueprintOption = Annotated[
+    str,
+    typer.Option(
+        help="The steps in their order: a,b,c. Of a|b, b is asked where a found nothing. Or @FILE.",
+        autocompletion=step_names,
+    ),
+]
 
 CapOption = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help="The most that the batch may cost.")

@@ -10,7 +10,9 @@ from reconciler.operator import views
 from reconciler.operator.batch import BatchView
 from reconciler.operator.history import Line
 from reconciler.operator.money.spend import By, read_spent
+from reconciler.operator.seeding.route import read_route
 from reconciler.operator.sql import approval as queries
+from reconciler.operator.sql.seeding import STATES, WITHOUT_ROW
 from reconciler.operator.sql.steering import HOLD, REOPEN_BATCH
 from reconciler.operator.steering import ended
 from reconciler.operator.store import OperatorStore
@@ -59,10 +61,11 @@ def approve(store: OperatorStore, batch: BatchView) -> int:
         held = connection.execute(HOLD, asked).fetchone()
         if not held or held["status"] == BatchStatus.CANCELLED:
             raise ended(batch.name, held["status"] if held else BatchStatus.CANCELLED)
-        rows = connection.execute(queries.APPROVE, asked).rowcount
-        connection.execute(queries.APPROVED, asked)
-        if rows:
-            connection.execute(LOG_SEEDED, {**asked, "rows": rows})
-            connection.execute(REOPEN_BATCH, asked)
-            Line(batch.id, store.who, "approve").add(connection, rows)
+        if not connection.execute(queries.APPROVED, asked).rowcount:
+            return 0
+        states = STATES.format(and_those=WITHOUT_ROW)
+        rows = connection.execute(states, asked | read_route(batch.blueprint).first).rowcount
+        connection.execute(LOG_SEEDED, {**asked, "rows": rows})
+        connection.execute(REOPEN_BATCH, asked)
+        Line(batch.id, store.who, "approve").add(connection, rows)
     return rows

@@ -118,7 +118,7 @@ FORMS = (
     (r"(?<=WHERE )\{ORPHANED\}", "true"),
     (r"status IN \(\{listed\(ADVANCING\)\}\)", "true"),
     (r"AND in_waterfall", ""),
-    (r"(?<=WHEN )a\.status = 'COMPLETED'", "true"),
+    (r"(?<=WHEN )\{row\}\.status = 'COMPLETED'", "true"),
     (r"advanced = false, error", "error"),
     (r"EXCEPT\nSELECT [^\n]+", ""),
     (r"AND w\.error IS NULL", ""),

@@ -7,11 +7,8 @@ import pytest
 
 from tests.system.machine.exploring import FEW, RUNS, explore
 
-# `test_interleavings` draws such runs too, among others; a replay from here is easier to read.
-MANY = RUNS // 4
 
-
-@pytest.mark.parametrize("times", [FEW, pytest.param(MANY, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("times", [FEW, pytest.param(RUNS, marks=pytest.mark.proof)])
 @pytest.mark.timeout(RUNS)  # a second for each is many times what it takes
 def test_verbs_in_any_order(request: pytest.FixtureRequest, url: str, times: int) -> None:
     explore(request, url, times=times, most_held=0)

@@ -8,11 +8,12 @@ GOES_ON = f"""status IN ({listed(ADVANCING)}) OR status = 'FAILED' AND in_waterf
 # Of these, those whose next step is not seeded yet.
 TO_ADVANCE = f"""({GOES_ON}) AND NOT advanced"""
 
-# Of a batch `b`: whether the step at a place is a member of a waterfall; and where the company of a
-# row `a`, which has ended, goes on.
+# Of a batch `b`: whether the step at a place is a member of a waterfall; and where the company of
+# {row}, which has ended, goes on.
 IN_WATERFALL = "(b.past ->> {place}) IS NOT NULL"
-NEXT_PLACE = """CASE WHEN a.status = 'COMPLETED'
-    THEN coalesce((b.past ->> a.position)::int, a.position + 1) ELSE a.position + 1 END"""
+NEXT_PLACE = """CASE WHEN {row}.status = 'COMPLETED'
+    THEN coalesce((b.past ->> {row}.position)::int, {row}.position + 1)
+    ELSE {row}.position + 1 END"""
 
 # Rows with an error that somebody may want to fix. A row that found nothing, or was skipped, is
 # well; its text says why. In a batch there may be a million of these.

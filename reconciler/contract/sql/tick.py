@@ -90,7 +90,7 @@ WITH living AS MATERIALIZED (
         {IN_WATERFALL.format(place="next.place")}, %(now)s, %(now)s
     FROM advanced a
     JOIN living b ON b.id = a.batch_id
-    CROSS JOIN LATERAL (SELECT {NEXT_PLACE} AS place) next
+    CROSS JOIN LATERAL (SELECT {NEXT_PLACE.format(row="a")} AS place) next
     WHERE next.place < jsonb_array_length(b.steps)
     ON CONFLICT (company_id, step_name, batch_id) DO NOTHING
     RETURNING batch_id, position

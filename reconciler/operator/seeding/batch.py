@@ -136,9 +136,8 @@ def _seed(
     on_phase("sorts companies in")
     members = make_members(connection, batch["id"], staged, duplicates)
     on_phase("adds a row for each of them")
-    first = {"step": route.steps[0], "in_waterfall": bool(route.past and route.past[0])}
     those = statements.SAMPLED if sample else ""
-    given = {"batch_id": batch["id"], "sample": sample, **first}
+    given = {"batch_id": batch["id"], "sample": sample, **route.first}
     rows_made = connection.execute(statements.STATES.format(and_those=those), given).rowcount
     connection.execute(LOG_SEEDED, {"batch_id": batch["id"], "rows": rows_made})
     if rest := members.new + members.known - rows_made:

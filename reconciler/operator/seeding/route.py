@@ -29,6 +29,11 @@ class Route:
     steps: list[str]
     past: list[int | None] | None = None
 
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first place, as `sql.seeding.STATES` names it."""
+        return {"step": self.steps[0], "in_waterfall": bool(self.past and self.past[0])}
+
 
 def parse_blueprint(given: str) -> Route:
     """The route of a text: `a,b|c,d`, a JSON array, or `@FILE` with one.

@@ -9,7 +9,7 @@ SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # A company's newest row in a batch, with all facts that can hold it.
 EXPLAIN = f"""
 SELECT w.step_name AS step, w.position + 1 AS number, jsonb_array_length(b.steps) AS steps,
-    b.steps ->> ({NEXT_PLACE.replace("a.", "w.")}) AS next_step, w.in_waterfall,
+    b.steps ->> ({NEXT_PLACE.format(row="w")}) AS next_step, w.in_waterfall,
     w.status, w.attempt, w.forgiven, w.losses, w.available_at, w.queued_at, w.started_at,
     w.lease_expires_at, w.finished_at, w.call_id, w.error, w.error_kind, w.company_id, c.key,
     w.batch_id,
@@ -96,7 +96,7 @@ WITH RECURSIVE {LEVELS.format(most="NULL")}, in_line AS (
     CROSS JOIN LATERAL (
         SELECT FROM workflow_states w
         WHERE w.batch_id = b.id AND {TO_ADVANCE}
-          AND b.steps ->> ({NEXT_PLACE.replace("a.", "w.")}) = %(step)s
+          AND b.steps ->> ({NEXT_PLACE.format(row="w")}) = %(step)s
         ORDER BY w.batch_id, w.company_id
         LIMIT %(counted)s
     ) w

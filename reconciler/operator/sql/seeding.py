@@ -154,4 +154,6 @@ WHERE batch_id = %(batch_id)s {and_those}
 SAMPLED = """AND company_id = ANY(ARRAY(
     SELECT c.id FROM seed_rows r JOIN companies c ON c.key = r.key
     ORDER BY r.line LIMIT %(sample)s))"""
+# Of an approval: those that have no row there yet.
+WITHOUT_ROW = "ON CONFLICT (company_id, step_name, batch_id) DO NOTHING"
 UNAPPROVED = "UPDATE batches SET unapproved = %(rest)s WHERE id = %(batch_id)s"

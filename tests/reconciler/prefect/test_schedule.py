@@ -41,7 +41,7 @@ pytestmark = pytest.mark.timeout(240)  # the whole stack has to start: 20 s of C
 
 SLOW = timedelta(seconds=30)  # for a call of the API, on a machine with much to do
 RUN_S = 90
-COMPANIES = 600
+COMPANIES = 1500
 
 
 @dataclass(frozen=True)
